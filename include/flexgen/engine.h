@@ -1,0 +1,166 @@
+// engine.h: a model, a machine's memory, and token sequences that go through both in steps.
+//
+// Open an engine, submit requests, call fg_engine_step until nothing is left. Each step is one pass over
+// the model for a mixed batch: a token for every running sequence and chunks of prompts. Requests may be
+// submitted and cancelled between any two steps; a finished one leaves at once and makes room. Tokens go
+// to the request's callbacks as they are made. The engine knows token ids only: text, stop strings and
+// files are the caller's (see job/ for the batch runner).
+//
+// Results do not depend on company: in float32 (and with `deterministic` in every type) the tokens and
+// log-probabilities of a request are a function of the request alone.
+//
+// Threads: one owner; callbacks run in fg_engine_step. The engine starts its own compute threads.
+#ifndef FLEXGEN_ENGINE_H
+#define FLEXGEN_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flexgen/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct fg_engine fg_engine;
+
+// Zero means "choose" for every number and NULL the default for every string.
+typedef struct fg_engine_options {
+  const char *model;        // folder, .gguf, packed store, or shape name
+  bool synthetic;           // `model` is a shape name; random weights
+  const char *device;       // "cpu", "fake"
+  uint64_t host_memory;     // promise on the memory charged to the process
+  uint64_t device_memory;   // devices with memory of their own only
+  const char *offload_dir;
+  const char *dtype;        // "auto", "f32", "bf16"
+  const char *weight_dtype; // "auto", "f32", "bf16", "f16"
+  const char *cache_dtype;  // "auto", "f32", "bf16", "f16"
+  const int *percent;       // six numbers, FlexGen's placement, or NULL
+  uint32_t gpu_batch_size, num_gpu_batches;
+  uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
+  uint32_t expected_tokens; // of a typical request, prompt and answer, for the default of max_num_seqs; 0 = unknown
+  uint32_t threads;
+  bool deterministic;
+  const char *trace_path;
+  const char *io;           // "auto", "uring", "threads"
+  // Lines for people (level 0 warning, 1 information, 2 debug); NULL = silent.
+  void (*log)(void *user, int level, const char *line);
+  int log_level;
+  // While a store is being packed; return false to interrupt. May be NULL.
+  bool (*packing)(void *user, uint64_t bytes_done, uint64_t bytes_total);
+  void *user;
+} fg_engine_options;
+
+fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_error *err);
+void fg_engine_close(fg_engine *engine);
+
+typedef struct fg_engine_info {
+  const char *name, *architecture, *fingerprint;
+  const char *device, *dtype, *weight_dtype, *cache_dtype, *io;
+  uint32_t vocab, max_model_len;
+  const int32_t *eos;
+  uint32_t eos_count;
+  uint32_t max_num_seqs, max_num_batched_tokens;
+  uint64_t parameters, weight_bytes, resident_weight_bytes, host_budget, device_budget;
+} fg_engine_info;
+
+void fg_engine_describe(const fg_engine *engine, fg_engine_info *out);
+
+// ---- requests ------------------------------------------------------------------------------------------
+
+typedef struct fg_logit_bias {
+  int32_t token;
+  float bias;
+} fg_logit_bias;
+
+// How a token is drawn; order of the steps as in vLLM. Defaults are those of fg_sampling_default.
+typedef struct fg_sampling {
+  float temperature;         // 0 = greedy
+  float top_p, min_p;        // 1, 0 = off
+  int32_t top_k;             // 0 or -1 = off
+  float repetition_penalty;  // 1 = off; over prompt and output
+  float presence_penalty, frequency_penalty; // over output
+  const fg_logit_bias *bias; // copied at submit
+  uint32_t bias_count;
+  const int32_t *stop_ids;   // end the sequence; copied
+  uint32_t stop_id_count;
+  bool ignore_eos;
+  uint32_t min_tokens;       // until then eos and stop_ids are not drawn
+  uint64_t seed, row, sample; // key of the random numbers, with the position
+} fg_sampling;
+
+fg_sampling fg_sampling_default(void); // greedy is not the default: temperature 1
+
+typedef struct fg_candidate {
+  int32_t token;
+  float logprob;
+} fg_candidate;
+
+// A token and its place in the model's raw distribution at temperature 1 (natural logarithms).
+typedef struct fg_token_info {
+  int32_t token;
+  float logprob;
+  uint32_t rank;              // 1 = most likely; 0 = not asked for
+  const fg_candidate *top;    // most likely first; ties: lower id first
+  uint32_t top_count;
+} fg_token_info;
+
+typedef enum fg_finish {
+  FG_FINISH_EOS,     // an end-of-sequence token of the model
+  FG_FINISH_STOP_ID, // one of the request's stop_ids
+  FG_FINISH_CALLER,  // on_token said so
+  FG_FINISH_LENGTH,  // max_tokens or the context is full
+  FG_FINISH_CANCELLED,
+  FG_FINISH_ERROR,   // `error` of on_done says why
+} fg_finish;
+
+typedef struct fg_request {
+  const int32_t *prompt; // copied
+  uint32_t prompt_count; // at least 1
+  uint32_t max_tokens;   // 0 = only score the prompt
+  fg_sampling sampling;
+  int32_t logprobs;        // top candidates wanted with each generated token; -1 = no log-probabilities
+  int32_t prompt_logprobs; // the same for prompt tokens (the first has none); -1 = no
+  void *user;
+  // For each prompt position >= 1, in order, if prompt_logprobs >= 0. May be NULL.
+  void (*on_prompt)(void *user, uint32_t position, const fg_token_info *info);
+  // For each generated token; false = stop here (the token counts). May be NULL.
+  bool (*on_token)(void *user, const fg_token_info *info);
+  // Exactly once for each submitted request, last. error is NULL but for FG_FINISH_ERROR.
+  void (*on_done)(void *user, fg_finish finish, const fg_error *error);
+} fg_request;
+
+typedef uint64_t fg_request_id; // never 0
+
+// Refuses with FG_INVALID what can never run (ids outside the vocabulary, prompt beyond the context).
+fg_status fg_engine_submit(fg_engine *engine, const fg_request *request, fg_request_id *id, fg_error *err);
+// on_done is called with FG_FINISH_CANCELLED during the next step or close.
+void fg_engine_cancel(fg_engine *engine, fg_request_id id);
+
+// Sequences that are waiting or running.
+uint32_t fg_engine_pending(const fg_engine *engine);
+// How many more requests keep the machine busy: a caller that reads its requests from a file submits this many.
+uint32_t fg_engine_wants(const fg_engine *engine);
+
+// One step. FG_OK also when there was nothing to do. After a failure the engine can only be closed.
+fg_status fg_engine_step(fg_engine *engine, fg_error *err);
+
+// ---- figures -----------------------------------------------------------------------------------------------
+
+typedef struct fg_engine_stats {
+  uint64_t steps, prompt_tokens, generated_tokens, preemptions;
+  uint64_t bytes_read, bytes_written;       // disk
+  uint64_t weight_bytes_streamed;           // of bytes_read
+  uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
+  uint64_t process_peak;                    // resident set, as the system says
+  uint32_t running, waiting;
+  double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped, seconds_sample;
+} fg_engine_stats;
+
+void fg_engine_get_stats(const fg_engine *engine, fg_engine_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+// device.h: something that has memory and computes.
+//
+// The engine knows devices only through this: memory that perhaps only the device can read, in-order
+// queues that perhaps run later, and events to order them. Nothing may be assumed done when a call
+// returns, and device memory is reached by upload and download alone, unless the device says that
+// the host may dereference it (host_pointer). The CPU is a device whose memory is host memory and whose
+// queues run at once. The fake device (FG_DEVICE "fake") has an address space and a thread of its own,
+// so that code which assumes too much fails in tests.
+//
+// Threads: one owner.
+#ifndef FG_DEVICE_DEVICE_H
+#define FG_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/budget.h"
+#include "base/threads.h"
+#include "base/trace.h"
+#include "device/op.h"
+#include "flexgen/error.h"
+
+typedef struct fg_device fg_device;
+
+typedef enum fg_queue { FG_QUEUE_COMPUTE, FG_QUEUE_LOAD, FG_QUEUE_STORE, FG_QUEUE_COUNT } fg_queue;
+
+// A point in a queue: reached when all that was enqueued before it is done.
+typedef struct fg_event {
+  fg_queue queue;
+  uint64_t value; // 0 = always reached
+} fg_event;
+
+// The arithmetic of dense products. f32 is the reference: stored weights are expanded exactly.
+typedef enum fg_compute { FG_COMPUTE_F32, FG_COMPUTE_BF16 } fg_compute;
+
+typedef struct fg_device_options {
+  fg_compute compute;
+  uint32_t max_rows;      // largest number of rows of a call: scratch is sized and charged by it
+  uint32_t max_width;     // largest k, n and register width
+  fg_budget *host;        // pays for scratch in host memory
+  fg_budget *memory;      // pays for device memory (the CPU: the same as host)
+  fg_threads *threads;    // for devices that compute on the CPU
+  fg_trace *trace;
+} fg_device_options;
+
+struct fg_device_ops {
+  const char *name; // "cpu", "fake"
+  fg_status (*memory_create)(fg_device *d, uint64_t bytes, const char *what, fg_memory **out, fg_error *err);
+  void (*memory_destroy)(fg_device *d, fg_memory *m);
+  void *(*host_pointer)(fg_device *d, fg_memory *m); // NULL: the host cannot reach it
+  // host must stay as it is until the queue has passed.
+  fg_status (*upload)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host, uint64_t bytes, fg_error *err);
+  fg_status (*download)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err);
+  fg_status (*run)(fg_device *d, fg_queue q, const fg_call *call, fg_error *err);
+  fg_event (*record)(fg_device *d, fg_queue q);
+  fg_status (*queue_wait)(fg_device *d, fg_queue q, fg_event event, fg_error *err); // q waits, the caller does not
+  fg_status (*host_wait)(fg_device *d, fg_event event, fg_error *err); // also reports a failed earlier command
+  bool (*reached)(fg_device *d, fg_event event);
+  void (*destroy)(fg_device *d);
+};
+
+struct fg_device {
+  const struct fg_device_ops *ops;
+  const fg_layout_family *family; // the layouts that its kernels read
+  fg_device_options options;
+};
+
+// Kinds of devices are rows of a table in device.c. `name` as on the command line: "cpu", "fake".
+fg_status fg_device_create(fg_device **out, const char *name, const fg_device_options *options, fg_error *err);
+void fg_device_destroy(fg_device *device);
+
+// What creating a device will charge, for planning: scratch in host memory, by the same options.
+uint64_t fg_device_scratch_bytes(const char *name, const fg_device_options *options);
+// The layouts it will read, before it exists; NULL for an unknown name.
+const fg_layout_family *fg_device_family(const char *name);
+
+// Short forms.
+static inline void *fg_device_host_pointer(fg_device *d, fg_memory *m) { return d->ops->host_pointer(d, m); }
+
+#endif

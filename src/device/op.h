@@ -1,0 +1,119 @@
+// op.h: what devices can compute, as plain data.
+//
+// A call names an operation, its operands (views into device memory) and its numbers. Calls are
+// copied into a device's queue, so the sender may reuse them at once. Activations are float32 on
+// every device; products are done in the device's compute type. A row of an activation is a token;
+// no operation's result for one row depends on the other rows of the call.
+//
+// | op        | a            | b          | c          | out                                        |
+// |-----------|--------------|------------|------------|--------------------------------------------|
+// | NORM      | x [r, w]     | weight [w] | bias [w]   | [r, w]; b, c may be absent; out may be a   |
+// | MATMUL    | x [r, k]     | panel      | bias [n]   | [r, n] (= or +=); c may be absent          |
+// | ROPE      | inv_freq     |            |            | [r, heads, dim] in place                   |
+// | KV_STORE  | k [r, h*dk]  | v [r, h*dv]|            | cache of the layer                         |
+// | ATTENTION | q [r, H*dk]  | cache      |            | [r, H*dv]                                  |
+// | ACT       |              |            |            | [r, w] in place                            |
+// | GLU       | x [r, 2f]    |            |            | [r, f] = act(x[:, :f]) * x[:, f:]          |
+// | ADD       | x [r, w]     |            |            | [r, w] +=                                  |
+// | SELECT    | x [*, w]     | rows [r] i32 |          | [r, w] = x[rows]; out is not a             |
+#ifndef FG_DEVICE_OP_H
+#define FG_DEVICE_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/layout.h"
+#include "tensor/dtype.h"
+
+typedef struct fg_memory fg_memory; // a block of one device's memory
+
+// `stride` is the distance of two rows in elements; offset is in bytes. memory NULL = absent.
+typedef struct fg_view {
+  fg_memory *memory;
+  uint64_t offset;
+  uint32_t stride;
+} fg_view;
+
+typedef enum fg_op {
+  FG_OP_NORM,
+  FG_OP_MATMUL,
+  FG_OP_ROPE,
+  FG_OP_KV_STORE,
+  FG_OP_ATTENTION,
+  FG_OP_ACT,
+  FG_OP_GLU,
+  FG_OP_ADD,
+  FG_OP_SELECT,
+  FG_OP_COUNT
+} fg_op;
+
+typedef enum fg_norm_kind { FG_NORM_LAYER, FG_NORM_RMS } fg_norm_kind;
+typedef enum fg_activation { FG_ACT_RELU, FG_ACT_GELU_ERF, FG_ACT_GELU_TANH, FG_ACT_SILU, FG_ACT_COUNT } fg_activation;
+
+// Where the tokens of a step stand: arrays in device memory, the same for all layers of one KV group.
+// A chunk is a run of consecutive tokens of one sequence.
+typedef struct fg_batch_view {
+  uint32_t tokens, chunks;
+  uint32_t max_context;   // largest number of keys any token sees
+  fg_view positions;      // [tokens] i32
+  fg_view slots;          // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
+  fg_view chunk_list;     // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
+  fg_view page_tables;    // [sequences, stride] i32: page of positions [i * page_tokens, ...)
+} fg_batch_view;
+
+// The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
+// [kv_heads, page_tokens, k_dim], then V as [kv_heads, page_tokens, v_dim], in `dtype`.
+typedef struct fg_kv_geometry {
+  uint32_t kv_heads, k_dim, v_dim, page_tokens;
+  fg_dtype dtype;
+} fg_kv_geometry;
+
+uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
+
+typedef union fg_op_params {
+  struct {
+    uint32_t width;
+    fg_norm_kind kind;
+    float eps;
+  } norm;
+  struct {
+    uint32_t n, k;     // of this panel
+    fg_dtype dtype;
+    const fg_layout *layout;
+    bool accumulate;   // out += instead of out =
+  } matmul;
+  struct {
+    uint32_t heads, head_dim, rotary; // the first `rotary` of head_dim are turned
+    bool interleaved;                 // pairs (2i, 2i+1) instead of (i, i + rotary/2)
+    float scale;                      // on cos and sin
+  } rope;
+  struct {
+    fg_kv_geometry kv;
+  } kv_store;
+  struct {
+    fg_kv_geometry kv;
+    uint32_t heads;
+    float scale;
+    uint32_t window; // key j is visible to query i iff j <= i and (window == 0 or i - j < window)
+  } attention;
+  struct {
+    uint32_t width; // GLU: of the output
+    fg_activation kind;
+  } act;
+  struct {
+    uint32_t width;
+  } copy; // ADD, SELECT
+} fg_op_params;
+
+typedef struct fg_call {
+  fg_op op;
+  uint32_t rows;
+  fg_view a, b, c, out;
+  fg_op_params params;
+  fg_batch_view batch; // ROPE, KV_STORE, ATTENTION
+  int32_t layer;       // for the trace
+} fg_call;
+
+const char *fg_op_name(fg_op op);
+
+#endif

@@ -1,0 +1,18 @@
+// engine_internal.h: what other layers of this project may ask an engine for, beyond the public API.
+#ifndef FG_ENGINE_ENGINE_INTERNAL_H
+#define FG_ENGINE_ENGINE_INTERNAL_H
+
+#include "base/budget.h"
+#include "base/trace.h"
+#include "flexgen/engine.h"
+#include "format/assets.h"
+#include "model/model.h"
+
+const fg_assets *fg_engine_assets(const fg_engine *engine); // tokenizer, chat template
+const fg_model *fg_engine_model(const fg_engine *engine);
+fg_budget *fg_engine_host_budget(fg_engine *engine);
+fg_trace *fg_engine_trace(fg_engine *engine);
+// The policy as a JSON object (new reference), for --stats and bench.
+struct json_t *fg_engine_policy_json(const fg_engine *engine);
+
+#endif

@@ -1,0 +1,70 @@
+// scheduler.h: which tokens the next step computes. Pure: no I/O, no clock, no allocation in a step.
+//
+// A sequence is a list of known tokens (its prompt and what was generated) of which the first `computed`
+// have their keys and values in pages. A step takes, up to a token budget: first the one missing token
+// of every decoding sequence, then chunks of prompts in progress, then new sequences in the order of
+// submission, as long as rows and pages last. When a decoding sequence needs a page and none is free,
+// the sequence that was admitted last gives up its pages and waits again from its first token (its
+// tokens are kept; sampling is keyed, so its results do not change).
+//
+// Pages are only numbers here: the scheduler owns the free list and each sequence's table.
+//
+// Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages of
+// two sequences never overlap; a sequence that fits alone is never starved.
+#ifndef FG_ENGINE_SCHEDULER_H
+#define FG_ENGINE_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flexgen/error.h"
+
+typedef struct fg_scheduler fg_scheduler;
+
+typedef struct fg_scheduler_limits {
+  uint32_t max_tokens;    // of a step
+  uint32_t max_seqs;      // running at once
+  uint32_t pages, page_tokens;
+  uint32_t max_len;       // longest sequence, in tokens
+} fg_scheduler_limits;
+
+typedef uint32_t fg_seq; // a slot; reused after fg_scheduler_remove
+
+// One run of consecutive tokens of one sequence in a step.
+typedef struct fg_chunk {
+  fg_seq seq;
+  uint32_t begin, count;   // positions [begin, begin + count)
+  bool last;               // reaches the last known token: its logits give the next one
+} fg_chunk;
+
+typedef struct fg_step {
+  const fg_chunk *chunks;  // decodes first
+  uint32_t chunk_count, tokens;
+  uint32_t preempted;      // sequences that lost their pages for this step
+} fg_step;
+
+fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *limits, fg_error *err);
+void fg_scheduler_destroy(fg_scheduler *s);
+
+// A new sequence of `known` tokens at the end of the queue. It must satisfy fg_scheduler_fits.
+fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_error *err);
+bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens); // could ever run to this length, alone
+// Leaves the step that is being planned next; its pages are free at once.
+void fg_scheduler_remove(fg_scheduler *s, fg_seq seq);
+
+// Plans a step and takes its pages. No chunks: nothing is left to do.
+void fg_scheduler_plan(fg_scheduler *s, fg_step *step);
+// After the step: its tokens are computed.
+void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
+// A token was generated for a sequence whose known tokens are all computed.
+void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
+
+const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq, uint32_t *count); // table, in order of position
+uint32_t fg_scheduler_computed(const fg_scheduler *s, fg_seq seq);
+uint32_t fg_scheduler_known(const fg_scheduler *s, fg_seq seq);
+uint32_t fg_scheduler_running(const fg_scheduler *s);
+uint32_t fg_scheduler_waiting(const fg_scheduler *s);
+uint32_t fg_scheduler_free_pages(const fg_scheduler *s);
+uint64_t fg_scheduler_bytes(const fg_scheduler_limits *limits); // what create allocates
+
+#endif

@@ -1,0 +1,100 @@
+// graph.h: a model as data: which weights it has, where their rows come from, and which device
+// operations a step runs over them.
+//
+// A step runs `prologue` once, then each layer's program, then `epilogue` for the rows whose logits are
+// wanted, then the head product over the vocabulary. Programs work on *registers*: activations
+// [rows, width] in float32, the same memory in every layer. Register 0 is the residual stream.
+// Programs name weights by slot ("qkv"); in layer 3 that is the weight "layers.3.qkv", before the
+// layers "prologue.qkv", after them "epilogue.qkv". The engine runs any graph; it does not know
+// architectures.
+#ifndef FG_MODEL_GRAPH_H
+#define FG_MODEL_GRAPH_H
+
+#include "device/op.h"
+#include "format/store.h"
+
+enum { FG_MAX_REGISTERS = 16, FG_MAX_NODES = 48, FG_MAX_SLOTS = 40, FG_MAX_SOURCES = 4, FG_MAX_CONSTANTS = 4 };
+
+typedef enum fg_operand_kind { FG_OPERAND_NONE, FG_OPERAND_REGISTER, FG_OPERAND_SLOT, FG_OPERAND_CONSTANT } fg_operand_kind;
+
+typedef struct fg_operand {
+  fg_operand_kind kind;
+  uint32_t index;  // register, slot of the program, or constant of the graph
+  uint32_t column; // registers: first column
+} fg_operand;
+
+typedef struct fg_node {
+  fg_op op;
+  fg_operand a, b, c, out; // as op.h lists them; the KV cache, the batch and SELECT's rows are given by the engine
+  fg_op_params params;     // matmul.n is the whole matrix; dtype and layout come from the store
+} fg_node;
+
+// How source rows become ours.
+typedef enum fg_transform {
+  FG_TRANSFORM_NONE,
+  FG_TRANSFORM_UNPERMUTE_ROPE, // GGUF llama's q and k: interleaved pairs back to halves, per head of `head_dim` rows
+  FG_TRANSFORM_TRANSPOSE,      // stored [k, n]
+} fg_transform;
+
+typedef struct fg_source {
+  char tensor[112];  // in the checkpoint; found with or without the family's prefix
+  uint32_t rows;     // it must have; sources are stacked along rows
+  fg_transform transform;
+  uint32_t head_dim; // for the transform
+  float missing;     // value when an optional tensor is absent
+  bool optional;
+} fg_source;
+
+typedef struct fg_slot {
+  char name[24];
+  fg_weight_kind kind;
+  uint32_t n, k;
+  fg_source sources[FG_MAX_SOURCES]; // "%u" in a tensor's name stands for the layer
+  uint32_t source_count;
+} fg_slot;
+
+typedef struct fg_program {
+  fg_slot slots[FG_MAX_SLOTS];
+  uint32_t slot_count;
+  fg_node nodes[FG_MAX_NODES];
+  uint32_t node_count;
+} fg_program;
+
+// Rows of a table that the engine gathers on the host and puts into a register before the prologue.
+typedef enum fg_input_index { FG_INPUT_TOKEN, FG_INPUT_POSITION } fg_input_index;
+typedef struct fg_input {
+  fg_input_index index;
+  int32_t index_offset; // OPT: position + 2
+  uint32_t slot;        // of the prologue, kind TABLE
+  uint32_t reg;
+  float scale;          // on the gathered values
+} fg_input;
+
+typedef struct fg_graph {
+  uint32_t hidden, vocab, layers, max_positions; // max_positions 0 = no limit of its own
+  uint32_t register_width[FG_MAX_REGISTERS];
+  uint32_t register_count;
+  fg_input inputs[4];
+  uint32_t input_count;
+  fg_program prologue, epilogue;   // the epilogue reads register epilogue_in [selected rows]
+  fg_program *programs;            // variants of a layer
+  uint32_t program_count;
+  uint8_t *program_of_layer;       // [layers]
+  fg_kv_geometry kv;               // dtype and page_tokens are set by the engine
+  uint32_t selected_reg;           // the engine SELECTs rows of register 0 into this one before the epilogue
+  uint32_t head_reg;               // what the head multiplies, after the epilogue
+  uint32_t head_slot;              // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
+  float *constants[FG_MAX_CONSTANTS]; // float32 vectors: rotary frequencies
+  uint32_t constant_count_of[FG_MAX_CONSTANTS];
+  uint32_t constant_count;
+} fg_graph;
+
+void fg_graph_destroy(fg_graph *graph);
+
+// The weight that a slot names: layer < 0 prologue, layer >= graph->layers epilogue.
+void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]);
+
+// Structural checks: operands exist, widths fit, each slot is used. FG_INTERNAL names the node.
+fg_status fg_graph_check(const fg_graph *graph, fg_error *err);
+
+#endif

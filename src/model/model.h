@@ -1,0 +1,63 @@
+// model.h: from what a user names to something the engine can run.
+//
+// MODEL is a Hugging Face folder, a .gguf file, a packed store, or a shape name with `synthetic`. Opening
+// reads its configuration, finds its architecture (a row of the table in arch.c), builds the graph, and
+// finds or makes the packed store in the offload dir. The table's row and, where a family needs one, a
+// small builder are all that a new architecture adds.
+#ifndef FG_MODEL_MODEL_H
+#define FG_MODEL_MODEL_H
+
+#include <stdbool.h>
+
+#include "base/budget.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "format/assets.h"
+#include "format/store.h"
+#include "kernels/layout.h"
+#include "model/graph.h"
+
+typedef struct fg_model_options {
+  const char *model;                // path or shape name
+  bool synthetic;
+  const char *offload_dir;
+  const fg_layout_family *family;   // of the device that will read the store
+  bool weight_dtype_set;            // else as in the checkpoint
+  fg_dtype weight_dtype;
+  uint64_t store_cap;               // bytes, 0 = none
+  uint64_t panel_bytes;             // largest panel; 0 = 8 MiB
+  fg_io *io;
+  fg_budget *host;
+  fg_threads *threads;              // may be NULL
+  const fg_log *log;
+  // Called while packing; returning false interrupts (FG_CANCELLED). May be NULL.
+  bool (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total);
+  void *user;
+} fg_model_options;
+
+enum { FG_MAX_EOS = 16 };
+
+typedef struct fg_model {
+  fg_assets assets;
+  fg_graph *graph;
+  fg_store *store;              // NULL after fg_model_inspect
+  char *name;                   // for people and for `model` in responses
+  const char *architecture;     // the table row's name
+  uint32_t max_positions;       // context of the model, 0 = unlimited
+  int32_t eos[FG_MAX_EOS];      // generation_config over config over tokenizer; first is the primary
+  uint32_t eos_count;
+  int32_t bos;                  // -1 = none
+  uint64_t parameters;
+  char *fingerprint;            // of the weights and configuration, for journals
+} fg_model;
+
+// Opens and packs if no fitting store is there.
+fg_status fg_model_open(fg_model **out, const fg_model_options *options, fg_error *err);
+// Configuration, graph and assets only; nothing is packed or written. For `inspect` and planning.
+fg_status fg_model_inspect(fg_model **out, const fg_model_options *options, fg_error *err);
+void fg_model_close(fg_model *model);
+
+// Bytes of matrices by dtype as they would be packed, and in all (for `inspect` and the planner).
+uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options);
+
+#endif
