@@ -17,7 +17,8 @@
 typedef struct fg_budget fg_budget;
 
 // `name` ("host memory") and `flag` ("--host-memory") appear in messages. limit 0 = unlimited.
-fg_status fg_budget_create(fg_budget **out, const char *name, const char *flag, uint64_t limit, fg_error *err);
+fg_status fg_budget_create(fg_budget **out, const char *name, const char *flag, uint64_t limit,
+                           fg_error *err);
 void fg_budget_destroy(fg_budget *budget);
 
 fg_status fg_budget_reserve(fg_budget *budget, uint64_t bytes, const char *what, fg_error *err);

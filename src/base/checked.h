@@ -26,6 +26,8 @@ static inline bool fg_range_ok(uint64_t offset, uint64_t length, uint64_t size) 
 }
 
 // `align` is a power of two; the sum must not overflow.
-static inline uint64_t fg_align_up(uint64_t n, uint64_t align) { return (n + align - 1) & ~(align - 1); }
+static inline uint64_t fg_align_up(uint64_t n, uint64_t align) {
+  return (n + align - 1) & ~(align - 1);
+}
 
 #endif

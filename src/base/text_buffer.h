@@ -17,6 +17,8 @@ void fg_text_append_string(fg_text *text, const char *string);
 void fg_text_printf(fg_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fg_text_clear(fg_text *text); // keeps the memory
 void fg_text_free(fg_text *text);
-static inline bool fg_text_failed(const fg_text *text) { return text->failed; }
+static inline bool fg_text_failed(const fg_text *text) {
+  return text->failed;
+}
 
 #endif
