@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Makes models/, goldens/ and sensitivity.md: tiny random checkpoints and what transformers computes from them.
+
+Run it with the Python that scripts/oracle-env installs. Everything is derived from fixed seeds: the same
+versions make the same files. Names on the command line limit the work to these models.
+"""
+import json
+import os
+import shutil
+import sys
+
+import torch
+import transformers
+
+import gguf_models
+import reference
+import sensitivity
+import storage
+import tiny_models
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
+
+
+def write_golden(name, path, why, prompts, tolerance=reference.TOLERANCE):
+    golden = {"model": path, "why": why, "oracle": ORACLE, "tolerance": tolerance, "prompts": prompts}
+    with open(os.path.join(HERE, "goldens", f"{name}.json"), "w") as file:
+        text = json.dumps(golden, separators=(",", ":"))
+        file.write(text.replace('{"ids"', '\n{"ids"').replace('],"', '],\n"') + "\n")
+
+
+def read_back(tiny, folder, model):
+    """What transformers reads from the files, in float32: this is the oracle, not what was written."""
+    loaded, report = tiny.model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True,
+                                                attn_implementation="eager")
+    missing = [name for name in report["missing_keys"] if name not in tiny.drop and name != "lm_head.weight"]
+    if missing or report["unexpected_keys"]:
+        raise SystemExit(f"{tiny.name}: {report}")
+    with torch.no_grad():
+        for name in tiny.drop:  # transformers does not tie this way round
+            loaded.get_parameter(name).copy_(model.get_parameter(name))
+    expected = model.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        if not torch.equal(tensor, expected[name]):
+            raise SystemExit(f"{tiny.name}: {name} was not read back as it was written")
+    return loaded.eval()
+
+
+def make(tiny, seed):
+    folder = os.path.join(HERE, "models", tiny.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    model = tiny.model._from_config(tiny.config, dtype=torch.float32, attn_implementation="eager").eval()
+    tiny_models.initialise(model, tiny, seed)
+    storage.round_weights(model, tiny)
+    storage.store(model, tiny, folder)
+    return folder, read_back(tiny, folder, model)
+
+
+def finish(name, path, why, model, seed, notes):
+    prompts = reference.draw_prompts(model, seed)
+    noise = reference.rounding(model, prompts)
+    model.set_attn_implementation("sdpa")
+    other = max(abs(a - b) for p in prompts[1:]
+                for a, b in zip(reference.score(model, p["ids"])[0][1:], p["logprobs"][1:]))
+    model.set_attn_implementation("eager")
+    if other > reference.TOLERANCE / 10:
+        raise SystemExit(f"{name}: transformers' attention implementations differ by {other}")
+    write_golden(name, path, why, prompts)
+    lines, unexplained = sensitivity.table(model, [p["ids"] for p in prompts])
+    print(f"{name}: float64 differs by {noise:.1e}, other attention by {other:.1e}; without effect: {unexplained}",
+          flush=True)
+    notes[name] = [f"## {name}", "", why + ".", f"float32 against float64 computation: at most {noise:.1e}.", "", *lines,
+                   ""]
+    return unexplained
+
+
+def main():
+    wanted = set(sys.argv[1:])
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    os.makedirs(os.path.join(HERE, "goldens"), exist_ok=True)
+    notes, unexplained = {}, []
+    for seed, tiny in enumerate(tiny_models.MODELS, 1):
+        if not wanted or tiny.name in wanted:
+            _, model = make(tiny, seed)
+            unexplained += finish(tiny.name, f"models/{tiny.name}", tiny.why, model, seed, notes)
+    for seed, row in enumerate(gguf_models.MODELS, 101):
+        if not wanted or row.name in wanted:
+            path = os.path.join(HERE, "models", row.name + ".gguf")
+            model = gguf_models.make(row, path, seed)
+            unexplained += finish(row.name, f"models/{row.name}.gguf", row.why, model, seed, notes)
+    if not wanted:
+        with open(os.path.join(HERE, "sensitivity.md"), "w") as file:
+            file.write("# What moves the goldens\n\nMade by make_oracle.py. One field of the configuration or one "
+                       "tensor is changed at a time; a change must move\nsome log-probability of the prompts by at "
+                       f"least {sensitivity.LEAST_EFFECT:g} (20 times the tolerance), or the note says why not.\n\n")
+            file.write("\n".join(line for name in notes for line in notes[name]))
+    if unexplained:
+        raise SystemExit(f"without effect and unexplained: {unexplained}")
+
+
+if __name__ == "__main__":
+    main()

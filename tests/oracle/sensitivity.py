@@ -1,0 +1,148 @@
+"""Does every part of a tiny model matter? Changes one thing at a time and measures the effect.
+
+A configuration field or a tensor that can be wrong without moving any log-probability by LEAST_EFFECT
+would go unnoticed by the goldens; each one that does not is listed with the reason.
+"""
+import copy
+
+import torch
+
+from reference import TOLERANCE, logprobs
+
+LEAST_EFFECT = 20 * TOLERANCE
+
+# Fields that describe the file, training or generation, not the function that the model computes.
+NOT_THE_FUNCTION = {
+    "transformers_version", "architectures", "output_hidden_states", "return_dict", "dtype", "id2label", "label2id",
+    "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "_name_or_path", "model_type",
+    "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
+    "attention_dropout", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
+}
+OTHER = {"silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear"}
+
+
+def changed(value):
+    """Nearby values to try, the first that the weights still fit counts."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1, value * 2, value // 2]
+    if isinstance(value, float):
+        return [value * 1.25]
+    return [OTHER[value]]
+
+
+def fields(config):
+    for key, value in config.to_dict().items():
+        if key in NOT_THE_FUNCTION or value is None:
+            continue
+        if isinstance(value, dict):
+            for inner in value:
+                yield f"{key}.{inner}"
+        else:
+            yield key
+
+
+def with_field(config, field, value):
+    config = copy.deepcopy(config)
+    outer, _, inner = field.partition(".")
+    if inner:
+        parameters = dict(getattr(config, outer), **{inner: value})
+        if inner == "rope_type":
+            parameters.setdefault("factor", 4.0)
+        setattr(config, outer, parameters)
+    else:
+        setattr(config, field, value)
+        if field == "hidden_size" and hasattr(config, "head_dim"):
+            config.head_dim = value // config.num_attention_heads
+    return config
+
+
+def read_field(config, field):
+    outer, _, inner = field.partition(".")
+    value = getattr(config, outer)
+    return value[inner] if inner else value
+
+
+def try_field(model, field, value):
+    """A model with the field changed and the same weights, or the reason why there is none."""
+    try:
+        other = type(model)(with_field(model.config, field, value)).float().eval()
+    except Exception as error:
+        return None, f"refused: {str(error).splitlines()[0][:60]}"
+    if not torch.equal(model.lm_head.weight, model.get_input_embeddings().weight):
+        other.lm_head.weight = torch.nn.Parameter(other.lm_head.weight.detach().clone())  # as the file decides
+    try:
+        report = other.load_state_dict(model.state_dict(), strict=False)
+    except RuntimeError:
+        return None, "the tensors' shapes fix it"
+    if report.missing_keys:
+        return None, f"needs tensors that are not there ({report.missing_keys[0]})"
+    return other, ""
+
+
+def effect(model, other, prompts, before):
+    return max((logprobs(other, ids) - rows).abs().max().item() for ids, rows in zip(prompts, before))
+
+
+def field_rows(model, prompts, before):
+    for field in fields(model.config):
+        value = read_field(model.config, field)
+        if field == "tie_word_embeddings":
+            yield field, f"{value}", None, "decided by the tensors that are stored"
+            continue
+        reason = "unused"
+        for other_value in changed(value):
+            other, reason = try_field(model, field, other_value)
+            if other is not None:
+                try:
+                    yield field, f"{value} to {other_value}", effect(model, other, prompts, before), ""
+                except Exception as error:
+                    yield field, f"{value} to {other_value}", None, f"refused: {str(error).splitlines()[0][:60]}"
+                break
+        else:
+            yield field, f"{value}", None, reason
+
+
+def tensor_rows(model, prompts, before):
+    """5 % of noise on one tensor at a time."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in model.named_parameters():
+        kept = tensor.detach().clone()
+        with torch.no_grad():
+            tensor.add_(0.05 * kept.std() * torch.randn(kept.shape, generator=generator))
+        yield name, "5 % noise", effect(model, model, prompts, before), ""
+        with torch.no_grad():
+            tensor.copy_(kept)
+
+
+def explain(name, model):
+    if name.endswith("k_proj.bias") and model.config.model_type == "opt":
+        return "adds the same to all scores of a query, which softmax drops"
+    if name == "max_position_embeddings":
+        return "unused: only a limit here"
+    if name == "_remove_final_layer_norm" and not model.config.do_layer_norm_before:
+        return "unused: post-norm models have no final norm"
+    return "NOT EXPLAINED"
+
+
+def table(model, prompts):
+    """Markdown rows, and the names of what has no effect and no explanation."""
+    prompts = [p for p in prompts if len(p) >= 7]
+    before = [logprobs(model, ids) for ids in prompts]
+    lines, unexplained = ["| what | change | largest move of a log-probability | note |", "|---|---|---|---|"], []
+    weakest = {}
+    for name, change, moved, note in tensor_rows(model, prompts, before):
+        parts = ".".join("N" if part.isdigit() else part for part in name.split("."))
+        if parts not in weakest or moved < weakest[parts][1]:
+            weakest[parts] = (name, moved, change)
+    rows = list(field_rows(model, prompts, before))
+    rows += [(parts, change + ", weakest layer", moved, "") for parts, (_, moved, change) in weakest.items()]
+    for name, change, moved, note in rows:
+        if moved is not None and moved < LEAST_EFFECT:
+            note = explain(name, model)
+            if note == "NOT EXPLAINED":
+                unexplained.append(f"{name} ({moved:.2g})")
+        shown = "" if moved is None else f"{moved:.2g}"
+        lines.append(f"| `{name}` | {change} | {shown} | {note} |")
+    return lines, unexplained
