@@ -10,7 +10,8 @@
 // Pages are only numbers here: the scheduler owns the free list and each sequence's table.
 //
 // Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages of
-// two sequences never overlap; a sequence that fits alone is never starved.
+// two sequences never overlap; a sequence that fits alone is never starved: the oldest always runs, and
+// each running sequence gets at least one token of every step unless it waits for pages of older ones.
 #ifndef FG_ENGINE_SCHEDULER_H
 #define FG_ENGINE_SCHEDULER_H
 
@@ -22,10 +23,10 @@
 typedef struct fg_scheduler fg_scheduler;
 
 typedef struct fg_scheduler_limits {
-  uint32_t max_tokens;    // of a step
-  uint32_t max_seqs;      // running at once
+  uint32_t max_tokens; // of a step
+  uint32_t max_seqs;   // running at once
   uint32_t pages, page_tokens;
-  uint32_t max_len;       // longest sequence, in tokens
+  uint32_t max_len; // longest sequence, in tokens
 } fg_scheduler_limits;
 
 typedef uint32_t fg_seq; // a slot; reused after fg_scheduler_remove
@@ -33,14 +34,14 @@ typedef uint32_t fg_seq; // a slot; reused after fg_scheduler_remove
 // One run of consecutive tokens of one sequence in a step.
 typedef struct fg_chunk {
   fg_seq seq;
-  uint32_t begin, count;   // positions [begin, begin + count)
-  bool last;               // reaches the last known token: its logits give the next one
+  uint32_t begin, count; // positions [begin, begin + count)
+  bool last;             // reaches the last known token: its logits give the next one
 } fg_chunk;
 
 typedef struct fg_step {
-  const fg_chunk *chunks;  // decodes first
+  const fg_chunk *chunks; // decodes first
   uint32_t chunk_count, tokens;
-  uint32_t preempted;      // sequences that lost their pages for this step
+  uint32_t preempted; // sequences that lost their pages for this step
 } fg_step;
 
 fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *limits, fg_error *err);
@@ -52,14 +53,15 @@ bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens); // could ever ru
 // Leaves the step that is being planned next; its pages are free at once.
 void fg_scheduler_remove(fg_scheduler *s, fg_seq seq);
 
-// Plans a step and takes its pages. No chunks: nothing is left to do.
+// Plans a step and takes its pages. No chunks: nothing is left to do. The step is valid until the next plan.
 void fg_scheduler_plan(fg_scheduler *s, fg_step *step);
-// After the step: its tokens are computed.
+// After the step, before anything is added or removed: its tokens are computed.
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
-// A token was generated for a sequence whose known tokens are all computed.
+// A token was generated for a sequence whose known tokens are all computed; the longer sequence must fit.
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
 
-const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq, uint32_t *count); // table, in order of position
+const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq,
+                                   uint32_t *count); // table, in order of position
 uint32_t fg_scheduler_computed(const fg_scheduler *s, fg_seq seq);
 uint32_t fg_scheduler_known(const fg_scheduler *s, fg_seq seq);
 uint32_t fg_scheduler_running(const fg_scheduler *s);
