@@ -36,11 +36,13 @@ typedef enum fg_compute { FG_COMPUTE_F32, FG_COMPUTE_BF16 } fg_compute;
 
 typedef struct fg_device_options {
   fg_compute compute;
-  uint32_t max_rows;      // largest number of rows of a call: scratch is sized and charged by it
-  uint32_t max_width;     // largest k, n and register width
-  fg_budget *host;        // pays for scratch in host memory
-  fg_budget *memory;      // pays for device memory (the CPU: the same as host)
-  fg_threads *threads;    // for devices that compute on the CPU
+  uint32_t max_rows;     // largest number of rows of a call: scratch is sized and charged by it
+  uint32_t max_width;    // largest k, n and register width
+  uint32_t max_k;        // largest k of a product, which is what scratch grows with; 0 = max_width
+  uint32_t max_head_dim; // largest k_dim and v_dim of a cache; 0 = 256
+  fg_budget *host;       // pays for scratch in host memory
+  fg_budget *memory;     // pays for device memory (the CPU: the same as host)
+  fg_threads *threads;   // for devices that compute on the CPU
   fg_trace *trace;
 } fg_device_options;
 
@@ -50,12 +52,16 @@ struct fg_device_ops {
   void (*memory_destroy)(fg_device *d, fg_memory *m);
   void *(*host_pointer)(fg_device *d, fg_memory *m); // NULL: the host cannot reach it
   // host must stay as it is until the queue has passed.
-  fg_status (*upload)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host, uint64_t bytes, fg_error *err);
-  fg_status (*download)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err);
+  fg_status (*upload)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host,
+                      uint64_t bytes, fg_error *err);
+  fg_status (*download)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes,
+                        fg_error *err);
   fg_status (*run)(fg_device *d, fg_queue q, const fg_call *call, fg_error *err);
   fg_event (*record)(fg_device *d, fg_queue q);
-  fg_status (*queue_wait)(fg_device *d, fg_queue q, fg_event event, fg_error *err); // q waits, the caller does not
-  fg_status (*host_wait)(fg_device *d, fg_event event, fg_error *err); // also reports a failed earlier command
+  fg_status (*queue_wait)(fg_device *d, fg_queue q, fg_event event,
+                          fg_error *err); // q waits, the caller does not
+  fg_status (*host_wait)(fg_device *d, fg_event event,
+                         fg_error *err); // also reports a failed earlier command
   bool (*reached)(fg_device *d, fg_event event);
   void (*destroy)(fg_device *d);
 };
@@ -67,7 +73,8 @@ struct fg_device {
 };
 
 // Kinds of devices are rows of a table in device.c. `name` as on the command line: "cpu", "fake".
-fg_status fg_device_create(fg_device **out, const char *name, const fg_device_options *options, fg_error *err);
+fg_status fg_device_create(fg_device **out, const char *name, const fg_device_options *options,
+                           fg_error *err);
 void fg_device_destroy(fg_device *device);
 
 // What creating a device will charge, for planning: scratch in host memory, by the same options.
@@ -76,6 +83,8 @@ uint64_t fg_device_scratch_bytes(const char *name, const fg_device_options *opti
 const fg_layout_family *fg_device_family(const char *name);
 
 // Short forms.
-static inline void *fg_device_host_pointer(fg_device *d, fg_memory *m) { return d->ops->host_pointer(d, m); }
+static inline void *fg_device_host_pointer(fg_device *d, fg_memory *m) {
+  return d->ops->host_pointer(d, m);
+}
 
 #endif

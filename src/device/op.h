@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/kinds.h"
 #include "kernels/layout.h"
 #include "tensor/dtype.h"
 
@@ -47,28 +48,16 @@ typedef enum fg_op {
   FG_OP_COUNT
 } fg_op;
 
-typedef enum fg_norm_kind { FG_NORM_LAYER, FG_NORM_RMS } fg_norm_kind;
-typedef enum fg_activation { FG_ACT_RELU, FG_ACT_GELU_ERF, FG_ACT_GELU_TANH, FG_ACT_SILU, FG_ACT_COUNT } fg_activation;
-
 // Where the tokens of a step stand: arrays in device memory, the same for all layers of one KV group.
 // A chunk is a run of consecutive tokens of one sequence.
 typedef struct fg_batch_view {
   uint32_t tokens, chunks;
-  uint32_t max_context;   // largest number of keys any token sees
-  fg_view positions;      // [tokens] i32
-  fg_view slots;          // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
-  fg_view chunk_list;     // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
-  fg_view page_tables;    // [sequences, stride] i32: page of positions [i * page_tokens, ...)
+  uint32_t max_context; // largest number of keys any token sees
+  fg_view positions;    // [tokens] i32
+  fg_view slots;        // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
+  fg_view chunk_list;   // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
+  fg_view page_tables;  // [sequences, stride] i32: page of positions [i * page_tokens, ...)
 } fg_batch_view;
-
-// The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
-// [kv_heads, page_tokens, k_dim], then V as [kv_heads, page_tokens, v_dim], in `dtype`.
-typedef struct fg_kv_geometry {
-  uint32_t kv_heads, k_dim, v_dim, page_tokens;
-  fg_dtype dtype;
-} fg_kv_geometry;
-
-uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
 
 typedef union fg_op_params {
   struct {
@@ -77,10 +66,10 @@ typedef union fg_op_params {
     float eps;
   } norm;
   struct {
-    uint32_t n, k;     // of this panel
+    uint32_t n, k; // of this panel
     fg_dtype dtype;
     const fg_layout *layout;
-    bool accumulate;   // out += instead of out =
+    bool accumulate; // out += instead of out =
   } matmul;
   struct {
     uint32_t heads, head_dim, rotary; // the first `rotary` of head_dim are turned

@@ -1,0 +1,15 @@
+// cpu.h: which instruction sets the CPU has and the system lets us use.
+#ifndef FG_KERNELS_CPU_H
+#define FG_KERNELS_CPU_H
+
+#include <stdint.h>
+
+typedef enum fg_cpu_feature {
+  FG_CPU_AVX2 = 1,        // with FMA and F16C
+  FG_CPU_AVX512 = 2,      // F, BW, DQ, VL
+  FG_CPU_AVX512_BF16 = 4, // dot products of bfloat16
+} fg_cpu_feature;
+
+uint32_t fg_cpu_features(void); // a set of fg_cpu_feature
+
+#endif

@@ -1,0 +1,35 @@
+// kinds.h: the variants in which operations come, and the shape of a KV cache: what kernels and the
+// devices that call them both speak of.
+#ifndef FG_KERNELS_KINDS_H
+#define FG_KERNELS_KINDS_H
+
+#include <stdint.h>
+
+#include "tensor/dtype.h"
+
+typedef enum fg_norm_kind { FG_NORM_LAYER, FG_NORM_RMS, FG_NORM_COUNT } fg_norm_kind;
+
+typedef enum fg_activation {
+  FG_ACT_RELU,
+  FG_ACT_GELU_ERF,
+  FG_ACT_GELU_TANH,
+  FG_ACT_SILU,
+  FG_ACT_COUNT
+} fg_activation;
+
+typedef enum fg_rope_kind {
+  FG_ROPE_HALF,        // pairs (i, i + rotary / 2)
+  FG_ROPE_INTERLEAVED, // pairs (2i, 2i + 1)
+  FG_ROPE_COUNT
+} fg_rope_kind;
+
+// The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
+// [kv_heads, page_tokens, k_dim], then V as [kv_heads, page_tokens, v_dim], in `dtype`.
+typedef struct fg_kv_geometry {
+  uint32_t kv_heads, k_dim, v_dim, page_tokens;
+  fg_dtype dtype; // f32, f16, bf16
+} fg_kv_geometry;
+
+uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
+
+#endif
