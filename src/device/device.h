@@ -82,6 +82,9 @@ uint64_t fg_device_scratch_bytes(const char *name, const fg_device_options *opti
 // The layouts it will read, before it exists; NULL for an unknown name.
 const fg_layout_family *fg_device_family(const char *name);
 
+// Whether its memory is host memory, so that both tiers share one budget; false for an unknown name.
+bool fg_device_in_host_memory(const char *name);
+
 // Short forms.
 static inline void *fg_device_host_pointer(fg_device *d, fg_memory *m) {
   return d->ops->host_pointer(d, m);

@@ -7,8 +7,11 @@
 #include "flexgen/engine.h"
 #include "format/assets.h"
 #include "model/model.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
 
-const fg_assets *fg_engine_assets(const fg_engine *engine); // tokenizer, chat template
+const fg_tokenizer *fg_engine_tokenizer(const fg_engine *engine); // NULL: token ids only
+const fg_chat *fg_engine_chat(const fg_engine *engine);           // NULL: the model has no template
 const fg_model *fg_engine_model(const fg_engine *engine);
 fg_budget *fg_engine_host_budget(fg_engine *engine);
 fg_trace *fg_engine_trace(fg_engine *engine);

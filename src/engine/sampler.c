@@ -17,12 +17,15 @@ struct fg_sampler {
   uint32_t *order;  // [vocab] ids that a filter is choosing from; also the heap of top_k
 };
 
+uint64_t fg_sampler_bytes(uint32_t vocab) {
+  return (uint64_t)vocab * 4 * sizeof(float);
+}
+
 fg_status fg_sampler_create(fg_sampler **out, uint32_t vocab, fg_budget *budget, fg_error *err) {
   *out = NULL;
   fg_sampler *s = calloc(1, sizeof *s);
   if (!s) return fg_fail(err, FG_NO_SPACE, "no memory for a sampler");
-  fg_status status =
-      fg_budget_alloc(budget, (uint64_t)vocab * 4 * sizeof(float), "a sampler", &s->block, err);
+  fg_status status = fg_budget_alloc(budget, fg_sampler_bytes(vocab), "a sampler", &s->block, err);
   if (status != FG_OK) {
     free(s);
     return status;

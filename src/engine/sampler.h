@@ -31,6 +31,7 @@ typedef struct fg_sampler_input {
 typedef struct fg_sampler fg_sampler;
 fg_status fg_sampler_create(fg_sampler **out, uint32_t vocab, fg_budget *budget, fg_error *err);
 void fg_sampler_destroy(fg_sampler *s);
+uint64_t fg_sampler_bytes(uint32_t vocab); // what create charges
 
 // The next token of a sequence with `output_count` tokens already generated.
 int32_t fg_sampler_draw(fg_sampler *s, const fg_sampler_input *input);

@@ -1,0 +1,88 @@
+// What an open engine says of itself.
+#include <jansson.h>
+
+#include "engine/engine_internal.h"
+#include "engine/engine_state.h"
+
+const fg_tokenizer *fg_engine_tokenizer(const fg_engine *e) {
+  return e->tokenizer;
+}
+const fg_chat *fg_engine_chat(const fg_engine *e) {
+  return e->chat;
+}
+const fg_model *fg_engine_model(const fg_engine *e) {
+  return e->model;
+}
+fg_budget *fg_engine_host_budget(fg_engine *e) {
+  return e->host;
+}
+fg_trace *fg_engine_trace(fg_engine *e) {
+  return e->trace;
+}
+
+void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
+  const fg_model *m = e->model;
+  *out = (fg_engine_info){
+      .name = m->name,
+      .architecture = m->architecture,
+      .fingerprint = m->fingerprint,
+      .device = e->device_name,
+      .dtype = e->compute == FG_COMPUTE_F32 ? "f32" : "bf16",
+      .weight_dtype = e->options.weight_dtype ? e->options.weight_dtype : "auto",
+      .cache_dtype = fg_dtype_get(e->cache_dtype)->name,
+      .io = fg_io_backend_name(e->io),
+      .vocab = m->graph->vocab,
+      .max_model_len = e->policy.max_len,
+      .eos = m->eos,
+      .eos_count = m->eos_count,
+      .max_num_seqs = e->policy.max_seqs,
+      .max_num_batched_tokens = e->policy.max_tokens,
+      .parameters = m->parameters,
+      .weight_bytes = fg_store_bytes(m->store),
+      .resident_weight_bytes = fg_executor_resident_bytes(e->executor),
+      .host_budget = fg_budget_limit(e->host),
+      .device_budget = e->device_budget == e->host ? 0 : fg_budget_limit(e->device_budget),
+  };
+}
+
+void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
+  uint64_t busy, covered;
+  fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
+  *out = (fg_engine_stats){
+      .steps = e->steps,
+      .prompt_tokens = e->prompt_tokens,
+      .generated_tokens = e->generated_tokens,
+      .preemptions = e->preemptions,
+      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io),
+      .bytes_written = fg_io_bytes_written(e->io),
+      .weight_bytes_streamed = fg_executor_weight_bytes_read(e->executor),
+      .host_used = fg_budget_used(e->host),
+      .host_peak = fg_budget_peak(e->host),
+      .process_peak = fg_process_peak_rss(),
+      .running = fg_scheduler_running(e->scheduler),
+      .waiting = fg_scheduler_waiting(e->scheduler),
+      .seconds_steps = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds,
+      .seconds_compute = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_COMPUTE).nanoseconds,
+      .seconds_wait_read = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,
+      .seconds_sample = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_SAMPLE).nanoseconds,
+      .seconds_read = 1e-9 * (double)busy,
+      .seconds_read_overlapped = 1e-9 * (double)covered,
+  };
+  if (e->device_budget == e->host) return;
+  out->device_used = fg_budget_used(e->device_budget);
+  out->device_peak = fg_budget_peak(e->device_budget);
+}
+
+json_t *fg_engine_policy_json(const fg_engine *e) {
+  const fg_policy *p = &e->policy;
+  double weights = (double)fg_store_bytes(e->model->store);
+  return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device", e->device_name,
+                   "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
+                   (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "kv_pages",
+                   (json_int_t)p->pages, "kv_page_tokens", (json_int_t)e->model->graph->kv.page_tokens,
+                   "ring_bytes", (json_int_t)p->ring_bytes, "device_weight_bytes",
+                   (json_int_t)p->device_weight_bytes, "host_weight_bytes", (json_int_t)p->host_weight_bytes,
+                   "resident_share",
+                   weights > 0 ? (double)fg_executor_resident_bytes(e->executor) / weights : 1.0,
+                   "tables_resident", (int)p->tables_resident);
+}

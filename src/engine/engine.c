@@ -1,0 +1,265 @@
+// Requests and steps of an open engine. open.c makes and closes one.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/engine_state.h"
+
+enum { READY_FACTOR = 2 }; // waiting requests per running one that keep the batch full
+
+fg_sampling fg_sampling_default(void) {
+  return (fg_sampling){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
+}
+
+// ---- submitting -----------------------------------------------------------------------------------------
+
+static fg_status check_request(const fg_engine *e, const fg_request *r, fg_error *err) {
+  uint32_t vocab = e->model->graph->vocab;
+  if (r->prompt_count == 0) return fg_fail(err, FG_INVALID, "the prompt has no tokens");
+  if (r->prompt_count > e->policy.max_len || (r->prompt_count == e->policy.max_len && r->max_tokens > 0))
+    return fg_fail(err, FG_INVALID,
+                   "the prompt has %" PRIu32 " tokens, the longest sequence is %" PRIu32
+                   " with at least one to generate",
+                   r->prompt_count, e->policy.max_len);
+  for (uint32_t i = 0; i < r->prompt_count; i++)
+    if (r->prompt[i] < 0 || (uint32_t)r->prompt[i] >= vocab)
+      return fg_fail(err, FG_INVALID,
+                     "token id %" PRId32 " of the prompt is outside the vocabulary of %" PRIu32, r->prompt[i],
+                     vocab);
+  for (uint32_t i = 0; i < r->sampling.bias_count; i++)
+    if (r->sampling.bias[i].token < 0 || (uint32_t)r->sampling.bias[i].token >= vocab)
+      return fg_fail(err, FG_INVALID,
+                     "token id %" PRId32 " of logit_bias is outside the vocabulary of %" PRIu32,
+                     r->sampling.bias[i].token, vocab);
+  if (r->logprobs > FG_MAX_TOP || r->prompt_logprobs > FG_MAX_TOP)
+    return fg_fail(err, FG_INVALID, "at most %d log-probabilities can be asked for with each token",
+                   FG_MAX_TOP);
+  return FG_OK;
+}
+
+// One block: the sequence, its tokens, bias and stop ids.
+static fg_sequence *new_sequence(const fg_engine *e, const fg_request *r) {
+  uint32_t room = e->policy.max_len - r->prompt_count;
+  uint32_t generated = r->max_tokens < room ? r->max_tokens : room;
+  size_t tokens = (size_t)r->prompt_count + generated, biases = r->sampling.bias_count,
+         stops = r->sampling.stop_id_count;
+  fg_sequence *s = calloc(1, sizeof *s + tokens * sizeof(int32_t) + biases * sizeof(fg_logit_bias) +
+                                 stops * sizeof(int32_t));
+  if (!s) return NULL;
+  fg_logit_bias *bias = (fg_logit_bias *)(s + 1);
+  int32_t *stop = (int32_t *)(bias + biases);
+  s->tokens = stop + stops;
+  s->request = *r;
+  if (biases) memcpy(bias, r->sampling.bias, biases * sizeof *bias);
+  if (stops) memcpy(stop, r->sampling.stop_ids, stops * sizeof *stop);
+  memcpy(s->tokens, r->prompt, r->prompt_count * sizeof *s->tokens);
+  s->request.prompt = s->tokens;
+  s->request.max_tokens = generated;
+  s->request.sampling.bias = bias;
+  s->request.sampling.stop_ids = stop;
+  s->count = r->prompt_count;
+  s->reported = 1; // the first token has no predecessor
+  return s;
+}
+
+static fg_status keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
+  if (s->seq >= e->sequence_capacity) {
+    uint32_t capacity = s->seq + 64;
+    fg_sequence **grown = realloc(e->sequences, capacity * sizeof *grown);
+    if (!grown) return fg_fail(err, FG_NO_SPACE, "out of memory for %" PRIu32 " requests", capacity);
+    memset(grown + e->sequence_capacity, 0, (capacity - e->sequence_capacity) * sizeof *grown);
+    e->sequences = grown;
+    e->sequence_capacity = capacity;
+  }
+  e->sequences[s->seq] = s;
+  e->pending++;
+  return FG_OK;
+}
+
+fg_status fg_engine_submit(fg_engine *e, const fg_request *request, fg_request_id *id, fg_error *err) {
+  fg_status status = check_request(e, request, err);
+  if (status != FG_OK) return status;
+  fg_sequence *s = new_sequence(e, request);
+  if (!s)
+    return fg_fail(err, FG_NO_SPACE, "out of memory for a request of %" PRIu32 " tokens",
+                   request->prompt_count);
+  status = fg_scheduler_add(e->scheduler, s->count, &s->seq, err);
+  if (status == FG_OK) {
+    status = keep_sequence(e, s, err);
+    if (status != FG_OK) fg_scheduler_remove(e->scheduler, s->seq);
+  }
+  if (status != FG_OK) {
+    free(s);
+    return status;
+  }
+  s->id = ++e->next_id;
+  if (id) *id = s->id;
+  return FG_OK;
+}
+
+void fg_engine_cancel(fg_engine *e, fg_request_id id) {
+  for (uint32_t i = 0; i < e->sequence_capacity; i++) {
+    fg_sequence *s = e->sequences[i];
+    if (!s || s->id != id || s->cancelled) continue;
+    s->cancelled = true;
+    e->cancelled++;
+  }
+}
+
+uint32_t fg_engine_pending(const fg_engine *e) {
+  return e->pending;
+}
+
+uint32_t fg_engine_wants(const fg_engine *e) {
+  uint32_t ready = e->policy.max_seqs * READY_FACTOR;
+  return e->pending < ready ? ready - e->pending : 0;
+}
+
+// ---- ending
+// ----------------------------------------------------------------------------------------------------
+
+static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
+  fg_scheduler_remove(e->scheduler, s->seq);
+  e->sequences[s->seq] = NULL;
+  e->pending--;
+  if (s->request.on_done) s->request.on_done(s->request.user, how, error);
+  free(s);
+}
+
+static void drop_cancelled(fg_engine *e) {
+  for (uint32_t i = 0; e->cancelled && i < e->sequence_capacity; i++) {
+    if (!e->sequences[i] || !e->sequences[i]->cancelled) continue;
+    e->cancelled--;
+    finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
+  }
+}
+
+void fg_engine_cancel_all(fg_engine *e) {
+  for (uint32_t i = 0; i < e->sequence_capacity; i++)
+    if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
+}
+
+// ---- a step
+// ------------------------------------------------------------------------------------------------------
+
+static bool contains(const int32_t *ids, uint32_t count, int32_t id) {
+  for (uint32_t i = 0; i < count; i++)
+    if (ids[i] == id) return true;
+  return false;
+}
+
+// Positions of a chunk whose logits are wanted: prompt tokens to score, and the last one to draw from.
+static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row) {
+  fg_sequence *s = e->sequences[chunk->seq];
+  const fg_request *r = &s->request;
+  for (uint32_t p = chunk->begin; p < chunk->begin + chunk->count; p++) {
+    uint32_t row = first_row + (p - chunk->begin), next = p + 1;
+    if (next < r->prompt_count) {
+      if (r->prompt_logprobs < 0 || next < s->reported) continue;
+      fg_executor_select(e->executor, row);
+      fg_readout_score(e->readout, s->tokens[next], (uint32_t)r->prompt_logprobs);
+    } else if (next == s->count && r->max_tokens > 0) {
+      fg_executor_select(e->executor, row);
+      fg_sampler_input input = {.vocab = e->model->graph->vocab,
+                                .sampling = &r->sampling,
+                                .prompt = s->tokens,
+                                .prompt_count = r->prompt_count,
+                                .output = s->tokens + r->prompt_count,
+                                .output_count = s->count - r->prompt_count,
+                                .eos = e->model->eos,
+                                .eos_count = e->model->eos_count};
+      fg_readout_draw(e->readout, &input, r->logprobs);
+    }
+  }
+}
+
+static void put_together(fg_engine *e, const fg_step *step) {
+  fg_executor_begin(e->executor);
+  fg_readout_begin(e->readout);
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    const fg_chunk *chunk = &step->chunks[i];
+    uint32_t page_count;
+    const uint32_t *pages = fg_scheduler_pages(e->scheduler, chunk->seq, &page_count);
+    const int32_t *ids = e->sequences[chunk->seq]->tokens + chunk->begin;
+    uint32_t row = fg_executor_add(e->executor, ids, chunk->begin, chunk->count, pages, page_count);
+    select_rows(e, chunk, row);
+  }
+}
+
+// Why a sequence ends with the token that was just drawn, or FG_FINISH_ERROR if it goes on.
+static fg_finish ends_with(const fg_engine *e, const fg_sequence *s, int32_t token, bool go_on) {
+  const fg_sampling *sampling = &s->request.sampling;
+  if (!sampling->ignore_eos && contains(e->model->eos, e->model->eos_count, token)) return FG_FINISH_EOS;
+  if (contains(sampling->stop_ids, sampling->stop_id_count, token)) return FG_FINISH_STOP_ID;
+  if (!go_on) return FG_FINISH_CALLER;
+  if (s->count >= s->request.prompt_count + s->request.max_tokens) return FG_FINISH_LENGTH;
+  return FG_FINISH_ERROR;
+}
+
+// Gives a chunk's results to its owner; *row counts through the selected rows in the order of selection.
+static void deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row) {
+  fg_sequence *s = e->sequences[chunk->seq];
+  const fg_request *r = &s->request;
+  fg_token_info info;
+  for (uint32_t p = chunk->begin; p < chunk->begin + chunk->count; p++) {
+    uint32_t next = p + 1;
+    if (next < r->prompt_count) {
+      if (r->prompt_logprobs < 0 || next < s->reported) continue;
+      fg_readout_result(e->readout, (*row)++, &info);
+      if (r->on_prompt) r->on_prompt(r->user, next, &info);
+      s->reported = next + 1;
+    } else if (next == s->count) {
+      if (r->max_tokens == 0) {
+        finish(e, s, FG_FINISH_LENGTH, NULL);
+        return;
+      }
+      fg_readout_result(e->readout, (*row)++, &info);
+      s->tokens[s->count++] = info.token;
+      e->generated_tokens++;
+      bool go_on = r->on_token ? r->on_token(r->user, &info) : true;
+      fg_finish how = ends_with(e, s, info.token, go_on);
+      if (how == FG_FINISH_ERROR)
+        fg_scheduler_append(e->scheduler, s->seq);
+      else
+        finish(e, s, how, NULL);
+      return; // s may be gone, and the loop's last position was this one
+    }
+  }
+}
+
+static void count_prompt_tokens(fg_engine *e, const fg_step *step) {
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    const fg_sequence *s = e->sequences[step->chunks[i].seq];
+    uint32_t end = step->chunks[i].begin + step->chunks[i].count;
+    if (step->chunks[i].begin >= s->request.prompt_count) continue;
+    e->prompt_tokens +=
+        (end < s->request.prompt_count ? end : s->request.prompt_count) - step->chunks[i].begin;
+  }
+}
+
+fg_status fg_engine_step(fg_engine *e, fg_error *err) {
+  if (e->failed != FG_OK)
+    return fg_fail(err, e->failed, "an earlier step failed; the engine can only be closed");
+  drop_cancelled(e);
+  uint64_t begin = fg_now_ns();
+  fg_step step;
+  fg_scheduler_plan(e->scheduler, &step);
+  if (step.chunk_count == 0) return FG_OK;
+  put_together(e, &step);
+  fg_status status = fg_executor_run(e->executor, fg_readout_block, e->readout, err);
+  if (status != FG_OK) return e->failed = status;
+  uint64_t computed = fg_now_ns();
+  fg_readout_finish(e->readout);
+  e->steps++;
+  e->preemptions += step.preempted;
+  count_prompt_tokens(e, &step);
+  fg_scheduler_done(e->scheduler, &step);
+  uint32_t row = 0;
+  for (uint32_t i = 0; i < step.chunk_count; i++) deliver(e, &step.chunks[i], &row);
+  uint64_t end = fg_now_ns();
+  fg_trace_span(e->trace, e->sample_track, FG_SPAN_SAMPLE, NULL, -1, 0, computed, end);
+  fg_trace_span(e->trace, e->step_track, FG_SPAN_STEP, NULL, -1, 0, begin, end);
+  fg_trace_counter(e->trace, "rows running", fg_scheduler_running(e->scheduler));
+  return FG_OK;
+}

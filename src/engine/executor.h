@@ -1,0 +1,63 @@
+// executor.h: runs a step of any graph on a device.
+//
+// A step is put together chunk by chunk (begin, add, select) and then run: rows of the tables are gathered
+// into registers, the prologue and each layer's program are enqueued node by node, weights arriving panel by
+// panel from the weight stream, and the head's logits are handed out block by block, so that
+// [rows, vocabulary] never exists whole unless the caller keeps it. What a sequence is and which tokens a
+// step takes is the scheduler's business; the executor sees rows, positions and pages.
+//
+// Threads: one owner.
+#ifndef FG_ENGINE_EXECUTOR_H
+#define FG_ENGINE_EXECUTOR_H
+
+#include "device/device.h"
+#include "engine/weight_stream.h"
+#include "io/io.h"
+#include "model/graph.h"
+#include "plan/policy.h"
+
+typedef struct fg_executor fg_executor;
+
+typedef struct fg_executor_options {
+  const fg_graph *graph; // kv.dtype and kv.page_tokens are set
+  fg_store *store;
+  fg_device *device;
+  fg_io *io, *table_io; // weights; rows of tables
+  fg_budget *host;
+  fg_trace *trace;
+  const fg_policy *policy;
+} fg_executor_options;
+
+// What an executor will charge for a graph: fills the memory numbers of a plan (per token, per sequence,
+// fixed; vectors, tables, panels, page). The store tells sizes and dtypes.
+void fg_executor_costs(const fg_graph *graph, const fg_store *store, bool one_memory,
+                       struct fg_plan_input *plan);
+
+fg_status fg_executor_create(fg_executor **out, const fg_executor_options *options, fg_error *err);
+void fg_executor_destroy(fg_executor *executor); // NULL is allowed
+
+// ---- one step ----------------------------------------------------------------------------------------
+
+void fg_executor_begin(fg_executor *executor);
+// Adds `count` tokens of a sequence, ids[0] standing at position `begin`; its pages cover them. Returns the
+// row of the first. The step must stay within the policy.
+uint32_t fg_executor_add(fg_executor *executor, const int32_t *ids, uint32_t begin, uint32_t count,
+                         const uint32_t *pages, uint32_t page_count);
+// Asks for the logits of a row; rows come in the order of the calls.
+void fg_executor_select(fg_executor *executor, uint32_t row);
+
+// Logits of selected rows [first, first + rows) for tokens [column, column + columns):
+// logits[i * stride + c], f32. All columns of a row come in rising order.
+typedef struct fg_logits_block {
+  uint32_t first, rows, column, columns, stride;
+  const float *logits;
+} fg_logits_block;
+typedef void fg_logits_fn(void *user, const fg_logits_block *block);
+
+// Returns when all is computed and `logits` has seen every block.
+fg_status fg_executor_run(fg_executor *executor, fg_logits_fn *logits, void *user, fg_error *err);
+
+uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
+uint64_t fg_executor_resident_bytes(const fg_executor *executor); // panels on the device or in host memory
+
+#endif

@@ -1,0 +1,277 @@
+// Opening an engine: options, budgets, model, policy, and the parts that run it; in that order, so that a job
+// that cannot fit is refused before anything large was allocated.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "engine/engine_internal.h"
+#include "engine/engine_state.h"
+
+enum {
+  PAGE_TOKENS = 32,
+  // What the process grows by without being counted one by one: requests in flight, their text and JSON,
+  // the C library's heap, stacks.
+  SLACK_BYTES = 10 * 1024 * 1024,
+};
+
+// ---- options ---------------------------------------------------------------------------------------------
+
+typedef struct choice {
+  const char *name;
+  int value;
+} choice;
+
+static fg_status choose(const char *flag, const char *text, const choice *choices, int *value,
+                        fg_error *err) {
+  char names[128] = "";
+  for (const choice *c = choices; c->name; c++) {
+    if (strcmp(text ? text : "auto", c->name) == 0) {
+      *value = c->value;
+      return FG_OK;
+    }
+    strncat(names, names[0] ? ", " : "", sizeof names - strlen(names) - 1);
+    strncat(names, c->name, sizeof names - strlen(names) - 1);
+  }
+  return fg_fail(err, FG_INVALID, "%s %s: not one of %s", flag, text, names);
+}
+
+enum { AUTO = -1 };
+
+static fg_status read_types(fg_engine *e, int *weight_dtype, int *backend, fg_error *err) {
+  static const choice computes[] = {{"auto", AUTO}, {"f32", FG_COMPUTE_F32}, {"bf16", FG_COMPUTE_BF16}, {0}};
+  static const choice types[] = {{"auto", AUTO}, {"f32", FG_F32}, {"bf16", FG_BF16}, {"f16", FG_F16}, {0}};
+  static const choice backends[] = {
+      {"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}, {0}};
+  int compute = AUTO, cache = AUTO;
+  fg_status status = choose("--dtype", e->options.dtype, computes, &compute, err);
+  if (status == FG_OK) status = choose("--weight-dtype", e->options.weight_dtype, types, weight_dtype, err);
+  if (status == FG_OK) status = choose("--cache-dtype", e->options.cache_dtype, types, &cache, err);
+  if (status == FG_OK) status = choose("--io", e->options.io, backends, backend, err);
+  if (status != FG_OK) return status;
+  e->compute = compute == AUTO ? FG_COMPUTE_BF16 : (fg_compute)compute;
+  e->cache_dtype = cache != AUTO ? (fg_dtype)cache : e->compute == FG_COMPUTE_F32 ? FG_F32 : FG_BF16;
+  return FG_OK;
+}
+
+// The log levels of the public API are those of base/log.h.
+static void forward_log(void *user, fg_log_level level, const char *line) {
+  const fg_engine *e = user;
+  e->options.log(e->options.user, (int)level, line);
+}
+
+static bool forward_packing(void *user, uint64_t done, uint64_t total) {
+  const fg_engine *e = user;
+  return e->options.packing(e->options.user, done, total);
+}
+
+// ---- parts, in order
+// ------------------------------------------------------------------------------------------
+
+static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *err) {
+  uint64_t limit = e->options.host_memory;
+  if (!limit) limit = (uint64_t)(0.85 * (double)fg_machine_memory_available());
+  fg_status status = fg_budget_create(&e->host, "host memory", "--host-memory", limit, err);
+  if (status == FG_OK) status = fg_trace_create(&e->trace, e->options.trace_path, err);
+  if (status == FG_OK) status = fg_threads_create(&e->threads, e->options.threads, err);
+  if (status != FG_OK) return status;
+  e->sample_track = fg_trace_track(e->trace, "sampling");
+  e->step_track = fg_trace_track(e->trace, "steps");
+  fg_io_options io = {.backend = backend, .budget = e->host, .trace = e->trace};
+  status = fg_io_create(&e->io, &io, err);
+  if (status == FG_OK) status = fg_io_create(&e->table_io, &io, err);
+  return status;
+}
+
+static fg_status open_model(fg_engine *e, int weight_dtype, fg_error *err) {
+  e->device_name = e->options.device ? e->options.device : "cpu";
+  const fg_layout_family *family = fg_device_family(e->device_name);
+  if (!family) return fg_fail(err, FG_INVALID, "--device %s: no such device here", e->device_name);
+  fg_model_options options = {.model = e->options.model,
+                              .synthetic = e->options.synthetic,
+                              .offload_dir = e->options.offload_dir,
+                              .family = family,
+                              .weight_dtype_set = weight_dtype != AUTO,
+                              .weight_dtype = weight_dtype != AUTO ? (fg_dtype)weight_dtype : FG_F32,
+                              .io = e->io,
+                              .host = e->host,
+                              .threads = e->threads,
+                              .log = &e->log,
+                              .progress = e->options.packing ? forward_packing : NULL,
+                              .user = e};
+  fg_status status = fg_model_open(&e->model, &options, err);
+  if (status != FG_OK) return status;
+  e->model->graph->kv.dtype = e->cache_dtype;
+  e->model->graph->kv.page_tokens = PAGE_TOKENS;
+  return FG_OK;
+}
+
+static fg_status open_text(fg_engine *e, fg_error *err) {
+  fg_error missing;
+  fg_status status = fg_tokenizer_load(&e->tokenizer, &e->model->assets, &missing);
+  if (status == FG_NOT_FOUND) return FG_OK;
+  if (status != FG_OK) return fg_fail(err, status, "%s", missing.message);
+  status = fg_chat_load(&e->chat, &e->model->assets, e->tokenizer, &missing);
+  if (status != FG_OK && status != FG_NOT_FOUND)
+    fg_log_line(&e->log, FG_LOG_WARN, "the chat template cannot be used: %s", missing.message);
+  return FG_OK;
+}
+
+static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
+  const fg_graph *g = e->model->graph;
+  fg_device_options options = {.compute = e->compute,
+                               .max_rows = max_rows,
+                               .host = e->host,
+                               .memory = e->device_budget,
+                               .threads = e->threads,
+                               .trace = e->trace};
+  for (uint32_t r = 0; r < g->register_count; r++)
+    if (g->register_width[r] > options.max_width) options.max_width = g->register_width[r];
+  return options;
+}
+
+static uint64_t scratch(const void *user, uint32_t tokens) {
+  fg_engine *e = (fg_engine *)(uintptr_t)user; // the callback changes nothing
+  fg_device_options options = device_options(e, tokens);
+  return fg_device_scratch_bytes(e->device_name, &options);
+}
+
+// FlexGen's block is the number of sequences that run together.
+static uint32_t wished_seqs(const fg_engine *e) {
+  const fg_engine_options *o = &e->options;
+  uint64_t block =
+      (uint64_t)(o->gpu_batch_size ? o->gpu_batch_size : 1) * (o->num_gpu_batches ? o->num_gpu_batches : 1);
+  bool set = o->gpu_batch_size || o->num_gpu_batches;
+  if (!set || block > UINT32_MAX) return o->max_num_seqs;
+  if (!o->max_num_seqs || o->max_num_seqs > block) return (uint32_t)block;
+  if (o->max_num_seqs < block)
+    fg_log_line(&e->log, FG_LOG_WARN,
+                "--max-num-seqs %" PRIu32 " is less than the block of %" PRIu64 " and wins", o->max_num_seqs,
+                block);
+  return o->max_num_seqs;
+}
+
+static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
+  const fg_engine_options *o = &e->options;
+  const fg_graph *g = e->model->graph;
+  fg_status status = FG_OK;
+  e->process_bytes = fg_process_rss() + SLACK_BYTES;
+  status =
+      fg_budget_reserve(e->host, e->process_bytes, "the process, its libraries and requests in flight", err);
+  if (status != FG_OK) {
+    e->process_bytes = 0;
+    return status;
+  }
+  fg_plan_input plan = {.one_memory = one_memory,
+                        .host = fg_budget_left(e->host),
+                        .device = fg_budget_left(e->device_budget),
+                        .context = g->max_positions ? g->max_positions : UINT32_MAX / 4,
+                        .scratch = scratch,
+                        .user = e,
+                        .max_tokens = o->max_num_batched_tokens,
+                        .max_seqs = wished_seqs(e),
+                        .max_len = o->max_model_len,
+                        .expected_tokens = o->expected_tokens,
+                        .percent = o->percent};
+  if (o->max_model_len && g->max_positions && o->max_model_len > g->max_positions)
+    return fg_fail(err, FG_INVALID, "--max-model-len %" PRIu32 ": the model knows %" PRIu32 " positions",
+                   o->max_model_len, g->max_positions);
+  fg_executor_costs(g, e->model->store, one_memory, &plan);
+  fg_readout_costs(g->vocab, fg_threads_count(e->threads), &plan);
+  status = fg_policy_make(&plan, &e->policy, err);
+  if (status == FG_OK && !o->max_model_len && g->max_positions && e->policy.max_len < g->max_positions)
+    fg_log_line(&e->log, FG_LOG_WARN,
+                "sequences are limited to %" PRIu32 " of the model's %" PRIu32 " tokens by memory",
+                e->policy.max_len, g->max_positions);
+  return status;
+}
+
+static fg_status open_runner(fg_engine *e, fg_error *err) {
+  fg_device_options device = device_options(e, e->policy.max_tokens);
+  fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
+  fg_executor_options executor = {.graph = e->model->graph,
+                                  .store = e->model->store,
+                                  .device = e->device,
+                                  .io = e->io,
+                                  .table_io = e->table_io,
+                                  .host = e->host,
+                                  .trace = e->trace,
+                                  .policy = &e->policy};
+  if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
+  if (status == FG_OK)
+    status = fg_readout_create(&e->readout, e->model->graph->vocab, &e->policy, e->threads, e->host, err);
+  fg_scheduler_limits limits = {.max_tokens = e->policy.max_tokens,
+                                .max_seqs = e->policy.max_seqs,
+                                .pages = e->policy.pages,
+                                .page_tokens = PAGE_TOKENS,
+                                .max_len = e->policy.max_len};
+  if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
+  return status;
+}
+
+static void log_policy(const fg_engine *e) {
+  const fg_policy *p = &e->policy;
+  char weights[16], resident[16], kv[16];
+  uint64_t all = fg_store_bytes(e->model->store);
+  fg_log_line(&e->log, FG_LOG_INFO,
+              "%s on %s: %s of weights, %s of it resident; KV for %" PRIu32 " tokens (%s); up to %" PRIu32
+              " sequences and %" PRIu32 " tokens a step",
+              e->model->name, e->device_name, fg_size_format(all, weights),
+              fg_size_format(fg_executor_resident_bytes(e->executor), resident), p->pages * PAGE_TOKENS,
+              fg_size_format(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers * p->pages, kv),
+              p->max_seqs, p->max_tokens);
+}
+
+fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_error *err) {
+  *out = NULL;
+  if (!options->model) return fg_fail(err, FG_INVALID, "no model was named");
+  fg_engine *e = calloc(1, sizeof *e);
+  if (!e) return fg_fail(err, FG_NO_SPACE, "out of memory for the engine");
+  e->options = *options;
+  if (options->log)
+    e->log = (fg_log){.level = (fg_log_level)options->log_level, .write = forward_log, .user = e};
+  int weight_dtype = AUTO, backend = FG_IO_AUTO;
+  fg_status status = read_types(e, &weight_dtype, &backend, err);
+  if (status == FG_OK) status = open_machine(e, (fg_io_backend_id)backend, err);
+  if (status == FG_OK) status = open_model(e, weight_dtype, err);
+  if (status == FG_OK) status = open_text(e, err);
+  // A device with memory of its own has its own budget.
+  bool one_memory = e->device_name && fg_device_in_host_memory(e->device_name);
+  if (status == FG_OK && one_memory && options->device_memory)
+    status =
+        fg_fail(err, FG_INVALID, "--device-memory: the %s device computes in host memory; use --host-memory",
+                e->device_name);
+  if (status == FG_OK && !one_memory)
+    status =
+        fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
+  if (one_memory) e->device_budget = e->host;
+  if (status == FG_OK) status = make_policy(e, one_memory, err);
+  if (status == FG_OK) status = open_runner(e, err);
+  if (status != FG_OK) {
+    fg_engine_close(e);
+    return status;
+  }
+  log_policy(e);
+  *out = e;
+  return FG_OK;
+}
+
+void fg_engine_close(fg_engine *e) {
+  if (!e) return;
+  fg_engine_cancel_all(e);
+  fg_scheduler_destroy(e->scheduler);
+  fg_readout_destroy(e->readout);
+  fg_executor_destroy(e->executor);
+  fg_device_destroy(e->device);
+  fg_chat_destroy(e->chat);
+  fg_tokenizer_destroy(e->tokenizer);
+  fg_model_close(e->model);
+  fg_io_destroy(e->table_io);
+  fg_io_destroy(e->io);
+  fg_threads_destroy(e->threads);
+  (void)fg_trace_destroy(e->trace, NULL);
+  if (e->device_budget != e->host) fg_budget_destroy(e->device_budget);
+  fg_budget_destroy(e->host);
+  free(e->sequences);
+  free(e);
+}

@@ -1,0 +1,152 @@
+#include "engine/readout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/logprob.h"
+
+typedef struct readout_row {
+  bool draw, wants_logprob;
+  uint32_t draw_index; // in draws and logits
+  uint32_t rank;
+  float logprob;
+  int32_t token;
+  fg_logprob_state score;
+} readout_row;
+
+typedef struct readout_draw {
+  uint32_t row, top;
+  fg_sampler_input input;
+} readout_draw;
+
+struct fg_readout {
+  uint32_t vocab, max_rows, max_draws;
+  fg_threads *threads;
+  fg_budget *budget;
+  fg_sampler **samplers; // one a thread
+  readout_row *rows;     // [max_rows]
+  fg_candidate *top;     // [max_rows, FG_MAX_TOP]
+  readout_draw *draws;   // [max_draws]
+  float *logits;         // [max_draws, vocab]
+  uint32_t row_count, draw_count;
+  const fg_logits_block *block; // the one being handed out
+};
+
+void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan) {
+  plan->host_per_token += sizeof(readout_row) + FG_MAX_TOP * sizeof(fg_candidate);
+  plan->host_per_seq += sizeof(readout_draw) + vocab * sizeof(float);
+  plan->host_fixed += threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
+}
+
+fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *policy, fg_threads *threads,
+                            fg_budget *budget, fg_error *err) {
+  *out = NULL;
+  fg_readout *r = calloc(1, sizeof *r);
+  uint32_t count = fg_threads_count(threads);
+  if (r) r->samplers = calloc(count, sizeof(fg_sampler *));
+  if (!r || !r->samplers) {
+    free(r);
+    return fg_fail(err, FG_NO_SPACE, "out of memory for sampling");
+  }
+  r->vocab = vocab;
+  r->max_rows = policy->max_tokens;
+  r->max_draws = policy->max_seqs;
+  r->threads = threads;
+  r->budget = budget;
+  const char *what = "sampling";
+  fg_status status = fg_budget_alloc(budget, r->max_rows * sizeof *r->rows, what, (void **)&r->rows, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(budget, (uint64_t)r->max_rows * FG_MAX_TOP * sizeof *r->top, what,
+                             (void **)&r->top, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(budget, r->max_draws * sizeof *r->draws, what, (void **)&r->draws, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(budget, (uint64_t)r->max_draws * vocab * sizeof(float), what,
+                             (void **)&r->logits, err);
+  for (uint32_t i = 0; status == FG_OK && i < count; i++)
+    status = fg_sampler_create(&r->samplers[i], vocab, budget, err);
+  if (status != FG_OK) {
+    fg_readout_destroy(r);
+    return status;
+  }
+  *out = r;
+  return FG_OK;
+}
+
+void fg_readout_destroy(fg_readout *r) {
+  if (!r) return;
+  for (uint32_t i = 0; i < fg_threads_count(r->threads); i++)
+    if (r->samplers[i]) fg_sampler_destroy(r->samplers[i]);
+  free(r->samplers);
+  fg_budget_free(r->budget, r->rows);
+  fg_budget_free(r->budget, r->top);
+  fg_budget_free(r->budget, r->draws);
+  fg_budget_free(r->budget, r->logits);
+  free(r);
+}
+
+void fg_readout_begin(fg_readout *r) {
+  r->row_count = r->draw_count = 0;
+}
+
+void fg_readout_score(fg_readout *r, int32_t token, uint32_t top) {
+  readout_row *row = &r->rows[r->row_count];
+  *row = (readout_row){.token = token, .wants_logprob = true};
+  fg_logprob_begin(&row->score, token, r->top + (size_t)r->row_count * FG_MAX_TOP, top);
+  r->row_count++;
+}
+
+void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logprobs) {
+  readout_row *row = &r->rows[r->row_count];
+  *row = (readout_row){.draw = true, .wants_logprob = logprobs >= 0, .draw_index = r->draw_count};
+  readout_draw *draw = &r->draws[r->draw_count];
+  *draw = (readout_draw){.row = r->row_count, .top = logprobs > 0 ? (uint32_t)logprobs : 0, .input = *input};
+  draw->input.logits = r->logits + (size_t)r->draw_count * r->vocab;
+  r->row_count++;
+  r->draw_count++;
+}
+
+static void take_row(void *arg, uint32_t item, uint32_t thread) {
+  (void)thread;
+  fg_readout *r = arg;
+  const fg_logits_block *b = r->block;
+  readout_row *row = &r->rows[b->first + item];
+  const float *logits = b->logits + (size_t)item * b->stride;
+  if (row->draw)
+    memcpy(r->logits + (size_t)row->draw_index * r->vocab + b->column, logits, b->columns * sizeof(float));
+  else
+    fg_logprob_block(&row->score, logits, b->column, b->columns);
+}
+
+void fg_readout_block(void *readout, const fg_logits_block *block) {
+  fg_readout *r = readout;
+  r->block = block;
+  fg_threads_run(r->threads, block->rows, take_row, r);
+}
+
+static void make_draw(void *arg, uint32_t item, uint32_t thread) {
+  fg_readout *r = arg;
+  readout_draw *draw = &r->draws[item];
+  readout_row *row = &r->rows[draw->row];
+  row->token = fg_sampler_draw(r->samplers[thread], &draw->input);
+  if (!row->wants_logprob) return;
+  fg_candidate *top = r->top + (size_t)draw->row * FG_MAX_TOP;
+  row->logprob = fg_logprob(draw->input.logits, r->vocab, row->token, &row->rank, top, draw->top);
+  row->score.top = top;
+  row->score.top_count = draw->top;
+}
+
+void fg_readout_finish(fg_readout *r) {
+  fg_threads_run(r->threads, r->draw_count, make_draw, r);
+  for (uint32_t i = 0; i < r->row_count; i++)
+    if (!r->rows[i].draw) r->rows[i].logprob = fg_logprob_end(&r->rows[i].score);
+}
+
+void fg_readout_result(const fg_readout *r, uint32_t index, fg_token_info *info) {
+  const readout_row *row = &r->rows[index];
+  *info = (fg_token_info){.token = row->token,
+                          .logprob = row->logprob,
+                          .rank = row->rank,
+                          .top = row->score.top,
+                          .top_count = row->wants_logprob ? row->score.top_count : 0};
+}

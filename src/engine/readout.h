@@ -1,0 +1,39 @@
+// readout.h: what becomes of a step's logits.
+//
+// Before a step runs, each selected row is given a purpose: score a known token, or draw the next one. While
+// it runs, blocks of logits arrive; a scored row keeps only running sums and its best candidates, a drawn row
+// keeps its logits. At the end the draws are made, in parallel, one row a thread. Row numbers are those of
+// fg_executor_select.
+//
+// Threads: one owner.
+#ifndef FG_ENGINE_READOUT_H
+#define FG_ENGINE_READOUT_H
+
+#include "base/budget.h"
+#include "base/threads.h"
+#include "engine/executor.h"
+#include "engine/sampler.h"
+#include "flexgen/engine.h"
+
+enum { FG_MAX_TOP = 64 }; // most likely tokens that can be asked for with one token
+
+typedef struct fg_readout fg_readout;
+
+fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *policy, fg_threads *threads,
+                            fg_budget *budget, fg_error *err);
+void fg_readout_destroy(fg_readout *readout); // NULL is allowed
+// What create charges: adds to the plan's numbers.
+void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan);
+
+void fg_readout_begin(fg_readout *readout);
+// top: number of candidates wanted with the token.
+void fg_readout_score(fg_readout *readout, int32_t token, uint32_t top);
+// `input` without logits; what it points to must stay until finish. logprobs < 0: only the token is wanted.
+void fg_readout_draw(fg_readout *readout, const fg_sampler_input *input, int32_t logprobs);
+
+void fg_readout_block(void *readout, const fg_logits_block *block); // an fg_logits_fn
+void fg_readout_finish(fg_readout *readout);
+// Valid until the next begin.
+void fg_readout_result(const fg_readout *readout, uint32_t row, fg_token_info *info);
+
+#endif

@@ -1,0 +1,198 @@
+#include "plan/policy.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "base/size.h"
+
+enum {
+  DEFAULT_TOKENS = 512, // past the break-even of compute and weight traffic on the machines measured so far
+  LEAST_TOKENS = 16,
+  DEFAULT_SEQS = 64,
+  DEFAULT_EXPECTED = 512,
+  RING_PANELS_LEAST = 4, // one in use, the others on their way
+  RING_PANELS_MOST = 16,
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+static uint64_t pages_of(const fg_plan_input *in, uint64_t tokens) {
+  return (tokens + in->page_tokens - 1) / in->page_tokens;
+}
+
+// Memory of a policy without weights, tables and KV.
+static void workspace(const fg_plan_input *in, const fg_policy *p, uint64_t *host, uint64_t *device) {
+  uint64_t ring_host = in->one_memory ? 0 : p->ring_bytes;
+  *device = in->device_fixed + in->vector_bytes + p->ring_bytes + in->device_per_token * p->max_tokens +
+            in->device_per_seq * p->max_seqs;
+  *host = in->host_fixed + in->small_table_bytes + ring_host + in->host_per_token * p->max_tokens +
+          in->host_per_seq * p->max_seqs + in->scratch(in->user, p->max_tokens);
+  if (in->one_memory) {
+    *host += *device;
+    *device = 0;
+  }
+}
+
+// What remains of the memory in which the device computes, 0 if the workspace alone is too much.
+static uint64_t left_for_content(const fg_plan_input *in, const fg_policy *p) {
+  uint64_t host, device;
+  workspace(in, p, &host, &device);
+  if (host > in->host || (!in->one_memory && device > in->device)) return 0;
+  return in->one_memory ? in->host - host : in->device - device;
+}
+
+static fg_status too_small(const fg_plan_input *in, const fg_policy *p, fg_error *err) {
+  uint64_t host, device;
+  char need[16], have[16], kv[16];
+  workspace(in, p, &host, &device);
+  uint64_t content = pages_of(in, p->max_len) * in->page_bytes;
+  bool device_short = !in->one_memory && (device + content > in->device);
+  uint64_t total = device_short ? device + content : host + (in->one_memory ? content : 0);
+  uint64_t limit = device_short ? in->device : in->host;
+  return fg_fail(
+      err, FG_NO_SPACE,
+      "the job needs at least %s of %s memory beyond what the process already holds (%s of it for the KV "
+      "cache of one sequence of %" PRIu32 " tokens), %s are left; raise %s or lower --max-model-len",
+      fg_size_format(total, need), device_short ? "device" : "host", fg_size_format(content, kv), p->max_len,
+      fg_size_format(limit, have), device_short ? "--device-memory" : "--host-memory");
+}
+
+static fg_status check_wishes(const fg_plan_input *in, fg_error *err) {
+  const int *w = in->percent;
+  if (!w) return FG_OK;
+  for (int i = 0; i < 6; i += 2) {
+    if (w[i] < 0 || w[i + 1] < 0 || w[i] + w[i + 1] > 100)
+      return fg_fail(err, FG_INVALID, "--percent: %d and %d are not two shares of 100", w[i], w[i + 1]);
+  }
+  if (w[2] + w[3] != 100 || (!in->one_memory && w[2] != 100))
+    return fg_fail(err, FG_UNSUPPORTED, "--percent: the KV cache stays in %s memory here; give it 100 %%",
+                   in->one_memory ? "host" : "device");
+  if (w[4] + w[5] != 100)
+    return fg_fail(err, FG_UNSUPPORTED, "--percent: activations stay in memory here; give them 100 %%");
+  return FG_OK;
+}
+
+// The largest token budget (the wish, else halving from the default) and the longest context for which
+// one sequence can run.
+static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *err) {
+  uint32_t context = in->max_len ? in->max_len : in->context;
+  p->max_tokens = in->max_tokens ? in->max_tokens : DEFAULT_TOKENS;
+  p->max_seqs = in->max_seqs ? in->max_seqs : DEFAULT_SEQS;
+  for (;;) {
+    if (p->max_seqs > p->max_tokens) p->max_seqs = p->max_tokens;
+    uint64_t fits = left_for_content(in, p) / in->page_bytes * in->page_tokens;
+    // Without a wish a long context gives way to memory, but not below a useful prompt.
+    uint32_t least = in->max_len ? context : (uint32_t)min_u64(context, DEFAULT_EXPECTED);
+    if (fits >= least) {
+      p->max_len = (uint32_t)min_u64(context, fits);
+      return FG_OK;
+    }
+    p->max_len = least;
+    bool tokens_down = !in->max_tokens && p->max_tokens > LEAST_TOKENS;
+    bool seqs_down = !in->max_seqs && p->max_seqs > 1;
+    if (!tokens_down && !seqs_down) return too_small(in, p, err);
+    if (tokens_down) p->max_tokens /= 2;
+    if (seqs_down) p->max_seqs = p->max_seqs / 2 ? p->max_seqs / 2 : 1;
+  }
+}
+
+// KV pages: for a batch of sequences of the expected length; the whole rest when the model fits beside it.
+static void choose_pages(const fg_plan_input *in, fg_policy *p) {
+  uint64_t content = left_for_content(in, p);
+  uint64_t expected = in->expected_tokens ? in->expected_tokens : DEFAULT_EXPECTED;
+  expected = min_u64(expected, p->max_len);
+  uint64_t least = pages_of(in, p->max_len);
+  uint64_t wanted = pages_of(in, expected) * p->max_seqs;
+  uint64_t most = pages_of(in, p->max_len) * p->max_seqs;
+  if (wanted < least) wanted = least;
+  uint64_t weights = in->panel_bytes + (in->one_memory ? in->table_bytes - in->small_table_bytes : 0);
+  uint64_t pages;
+  if (weights + wanted * in->page_bytes <= content)
+    pages = (content - weights) / in->page_bytes;
+  else // half of what weights and KV share, so that neither starves
+    pages = content / 2 / in->page_bytes < wanted ? content / 2 / in->page_bytes : wanted;
+  if (pages < least) pages = least;
+  if (pages > most) pages = most;
+  p->pages = (uint32_t)min_u64(pages, UINT32_MAX / 2);
+}
+
+static fg_status choose_weights(const fg_plan_input *in, fg_policy *p, fg_error *err) {
+  uint64_t content = left_for_content(in, p), kv = p->pages * in->page_bytes;
+  uint64_t room = content > kv ? content - kv : 0;
+  p->device_weight_bytes = min_u64(room, in->panel_bytes);
+  if (!in->one_memory) {
+    uint64_t host, device;
+    workspace(in, p, &host, &device);
+    p->host_weight_bytes = min_u64(in->host - host, in->panel_bytes - p->device_weight_bytes);
+  }
+  if (in->percent) {
+    int share = in->percent[0] + (in->one_memory ? in->percent[1] : 0);
+    uint64_t wish = in->panel_bytes / 100 * (uint64_t)share;
+    uint64_t host_wish = in->one_memory ? 0 : in->panel_bytes / 100 * (uint64_t)in->percent[1];
+    if (share == 100) wish = in->panel_bytes;
+    char a[16], b[16];
+    if (wish > p->device_weight_bytes)
+      return fg_fail(err, FG_NO_SPACE,
+                     "--percent asks for %s of resident weights, %s fit; raise %s or lower %d",
+                     fg_size_format(wish, a), fg_size_format(p->device_weight_bytes, b),
+                     in->one_memory ? "--host-memory" : "--device-memory", share);
+    p->device_weight_bytes = wish;
+    p->host_weight_bytes = min_u64(host_wish, p->host_weight_bytes);
+  }
+  uint64_t host, device;
+  workspace(in, p, &host, &device);
+  uint64_t large_tables = in->table_bytes - in->small_table_bytes;
+  p->host_needed = host + (in->one_memory ? kv + p->device_weight_bytes : p->host_weight_bytes);
+  p->device_needed = in->one_memory ? 0 : device + kv + p->device_weight_bytes;
+  p->tables_resident = p->host_needed <= in->host && large_tables <= in->host - p->host_needed;
+  if (p->tables_resident) p->host_needed += large_tables;
+  return FG_OK;
+}
+
+// The ring lets reads go on while attention, which needs no weights, computes: about a layer's worth, as
+// long as it does not take much from what could be resident.
+static uint64_t choose_ring(const fg_plan_input *in) {
+  uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
+  uint64_t ring = min_u64(RING_PANELS_MOST * in->largest_panel, memory / 8);
+  if (ring < RING_PANELS_LEAST * in->largest_panel) ring = RING_PANELS_LEAST * in->largest_panel;
+  return min_u64(ring, in->panel_bytes);
+}
+
+fg_status fg_policy_make(const fg_plan_input *in, fg_policy *p, fg_error *err) {
+  fg_status status = check_wishes(in, err);
+  // First as if everything were resident, which needs no ring; then with one.
+  for (int streaming = 0; status == FG_OK && streaming <= 1; streaming++) {
+    *p = (fg_policy){.ring_bytes = streaming ? choose_ring(in) : 0};
+    status = choose_step(in, p, err);
+    if (status == FG_OK) {
+      choose_pages(in, p);
+      status = choose_weights(in, p, err);
+      if (status == FG_OK && p->device_weight_bytes >= in->panel_bytes) break;
+    }
+    if (!streaming && status == FG_NO_SPACE) status = FG_OK;
+  }
+  return status;
+}
+
+void fg_place_panels(const uint64_t *bytes, uint32_t count, uint64_t device_bytes, uint64_t host_bytes,
+                     uint8_t *tier) {
+  uint64_t total = 0, seen = 0, on_device = 0, on_host = 0;
+  for (uint32_t i = 0; i < count; i++) total += bytes[i];
+  if (device_bytes > total) device_bytes = total;
+  if (host_bytes > total - device_bytes) host_bytes = total - device_bytes;
+  for (uint32_t i = 0; i < count; i++) {
+    seen += bytes[i];
+    // What should stay of the first `seen` bytes; in double because the product exceeds 64 bits.
+    double share = total ? (double)seen / (double)total : 0;
+    if ((double)(on_device + bytes[i]) <= (double)device_bytes * share + 0.5) {
+      tier[i] = FG_TIER_DEVICE;
+      on_device += bytes[i];
+    } else if ((double)(on_host + bytes[i]) <= (double)host_bytes * share + 0.5) {
+      tier[i] = FG_TIER_HOST;
+      on_host += bytes[i];
+    } else {
+      tier[i] = FG_TIER_DISK;
+    }
+  }
+}

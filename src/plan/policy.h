@@ -1,0 +1,61 @@
+// policy.h: what lives where, and how much is computed at once. Plain numbers in and out.
+//
+// A policy says how many tokens a step takes, how many sequences run, how many KV pages there are, and
+// which share of the weights stays in fast memory. This rule keeps what is needed for any progress first
+// (a ring for streamed panels, activations, the KV of the longest sequence), then gives memory to
+// sequences until a batch is large, then to weights. The user may fix any part.
+#ifndef FG_PLAN_POLICY_H
+#define FG_PLAN_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flexgen/error.h"
+
+typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
+
+typedef struct fg_plan_input {
+  bool one_memory;       // the device computes in host memory
+  uint64_t host, device; // bytes left in the budgets (one_memory: host only)
+  // the model
+  uint64_t panel_bytes; // all matrices, padded
+  uint64_t largest_panel;
+  uint64_t head_bytes; // of panel_bytes
+  uint64_t vector_bytes;
+  uint64_t table_bytes, small_table_bytes; // gathered tables; those small enough to keep always
+  uint64_t page_bytes;                     // KV of one page, all layers
+  uint32_t page_tokens;
+  uint32_t context; // longest sequence that the model allows
+  // memory that grows with the work of a step
+  uint64_t device_per_token, host_per_token; // registers; gather buffers
+  uint64_t device_per_seq, host_per_seq;     // a row of logits, page tables
+  uint64_t device_fixed, host_fixed;
+  uint64_t (*scratch)(const void *user, uint32_t tokens); // of the device, in host memory
+  const void *user;
+  // wishes; 0 = choose
+  uint32_t max_tokens, max_seqs, max_len, expected_tokens;
+  const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
+} fg_plan_input;
+
+typedef struct fg_policy {
+  uint32_t max_tokens; // token budget of a step
+  uint32_t max_seqs;
+  uint32_t max_len;
+  uint32_t pages;
+  uint64_t ring_bytes;
+  uint64_t device_weight_bytes; // resident panels where the device computes
+  uint64_t host_weight_bytes;   // resident panels in host memory (devices of their own memory)
+  bool tables_resident;
+  uint64_t host_needed, device_needed; // all of the above and the workspace
+} fg_policy;
+
+// FG_NO_SPACE says what the least would be and which flag helps; FG_INVALID for impossible wishes.
+fg_status fg_policy_make(const fg_plan_input *input, fg_policy *policy, fg_error *err);
+
+// Marks each of `count` panels (bytes in order of use) with its tier so that about device_bytes and
+// host_bytes stay, and so that every stretch of the order has its share of each: panel i stays when the
+// running sum of what should stay passes it. Never exceeds device_bytes or host_bytes.
+void fg_place_panels(const uint64_t *bytes, uint32_t count, uint64_t device_bytes, uint64_t host_bytes,
+                     uint8_t *tier);
+
+#endif
