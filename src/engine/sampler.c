@@ -221,7 +221,3 @@ int32_t fg_sampler_draw(fg_sampler *s, const fg_sampler_input *in) {
   if (p->top_p < 1) keep_top_p(s, vocab, p->top_p);
   return draw(s, vocab, in);
 }
-
-fg_sampling fg_sampling_default(void) {
-  return (fg_sampling){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
-}

@@ -44,8 +44,12 @@ static int32_t draw(void **state, const float *logits, uint32_t vocab, const fg_
   return fg_sampler_draw(f->sampler, &in);
 }
 
+static fg_sampling unfiltered(void) {
+  return (fg_sampling){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+}
+
 static fg_sampling greedy(void) {
-  fg_sampling p = fg_sampling_default();
+  fg_sampling p = unfiltered();
   p.temperature = 0;
   return p;
 }
@@ -142,7 +146,7 @@ static void assert_reachable(void **state, const float *logits, uint32_t vocab, 
 }
 
 static void test_filters_keep_what_vllm_keeps(void **state) {
-  fg_sampling p = fg_sampling_default();
+  fg_sampling p = unfiltered();
   const float quarters[4] = {0, 0, 0, 0};
   const float halves[4] = {logf(0.5f), logf(0.25f), logf(0.125f), logf(0.125f)};
   p.top_k = 2;
@@ -168,7 +172,7 @@ static void test_filters_keep_what_vllm_keeps(void **state) {
 
 static void test_top_p_sees_what_the_others_left(void **state) {
   const float logits[5] = {logf(0.4f), logf(0.2f), logf(0.15f), logf(0.15f), logf(0.1f)};
-  fg_sampling p = fg_sampling_default();
+  fg_sampling p = unfiltered();
   p.top_p = 0.62f; // of the whole row: 0.4 + 0.2 < 0.62, so three; of 0.4 + 0.2 alone: 0.667 >= 0.62, so one
   assert_reachable(state, logits, 5, p, "111..");
   p.top_k = 2;
@@ -202,7 +206,7 @@ static void test_top_p_cut_agrees_with_sorting(void **state) {
     }
     sorted_row = logits;
     qsort(ids, VOCAB, sizeof *ids, by_likelihood);
-    fg_sampling p = fg_sampling_default();
+    fg_sampling p = unfiltered();
     p.top_p = 0.05f + 0.02f * (float)round;
     uint32_t keep = 0;
     for (; keep < VOCAB && above < (double)p.top_p * total; keep++) above += exp((double)logits[ids[keep]]);
@@ -230,7 +234,7 @@ static void test_draws_follow_the_probabilities(void **state) {
     logits[i] = (float)(fg_random_uniform(words) * 4);
     total += probability[i] = exp((double)logits[i] / 0.7);
   }
-  fg_sampling p = fg_sampling_default();
+  fg_sampling p = unfiltered();
   p.temperature = 0.7f;
   p.seed = 20240501;
   for (p.row = 0; p.row < DRAWS; p.row++) seen[draw(state, logits, VOCAB, &p)]++;
@@ -249,7 +253,7 @@ static void test_every_part_of_the_key_counts(void **state) {
   static const float logits[VOCAB];
   const int32_t output[2] = {0, 0};
   fg_sampling keys[5];
-  for (int i = 0; i < 5; i++) keys[i] = fg_sampling_default();
+  for (int i = 0; i < 5; i++) keys[i] = unfiltered();
   keys[1].seed = UINT64_C(1) << 40;
   keys[2].row = UINT64_C(1) << 40;
   keys[3].sample = 1;
@@ -265,7 +269,7 @@ static void test_every_part_of_the_key_counts(void **state) {
 
 static void test_temperature_has_a_floor(void **state) {
   const float logits[2] = {0, 0.02f};
-  fg_sampling p = fg_sampling_default(), q = p;
+  fg_sampling p = unfiltered(), q = p;
   p.temperature = 0.001f;
   q.temperature = 0.01f;
   for (uint64_t row = 0; row < 500; row++) {
@@ -275,7 +279,7 @@ static void test_temperature_has_a_floor(void **state) {
 }
 
 static void test_broken_rows_still_give_a_token(void **state) {
-  fg_sampling p = fg_sampling_default();
+  fg_sampling p = unfiltered();
   const float none[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
   const float holes[4] = {NAN, 1, NAN, NAN};
   assert_in_range(draw(state, none, 4, &p), 0, 3);
