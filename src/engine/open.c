@@ -77,7 +77,8 @@ static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *
   if (status != FG_OK) return status;
   e->sample_track = fg_trace_track(e->trace, "sampling");
   e->step_track = fg_trace_track(e->trace, "steps");
-  fg_io_options io = {.backend = backend, .budget = e->host, .trace = e->trace};
+  // Deep enough that the whole ring can be on its way while an operation without weights computes.
+  fg_io_options io = {.backend = backend, .depth = 128, .budget = e->host, .trace = e->trace};
   status = fg_io_create(&e->io, &io, err);
   if (status == FG_OK) status = fg_io_create(&e->table_io, &io, err);
   return status;

@@ -1,0 +1,179 @@
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/policy.h"
+
+static const uint64_t MiB = 1024 * 1024;
+
+static uint64_t scratch(const void *user, uint32_t tokens) {
+  (void)user;
+  return tokens * 4096ull;
+}
+
+// About tinyllama-1.1b in bf16: 2.1 GB of panels, 22 layers of 4 KV heads of 64.
+static fg_plan_input tinyllama(uint64_t host) {
+  return (fg_plan_input){.one_memory = true,
+                         .host = host,
+                         .panel_bytes = 2000 * MiB,
+                         .largest_panel = 8 * MiB,
+                         .vector_bytes = MiB,
+                         .table_bytes = 125 * MiB,
+                         .page_bytes = 22 * 2 * 4 * 64 * 2 * 32,
+                         .page_tokens = 32,
+                         .context = 2048,
+                         .device_per_token = 80 * 1024,
+                         .host_per_token = 1024,
+                         .host_per_seq = 128 * 1024,
+                         .device_fixed = 4 * MiB,
+                         .host_fixed = 2 * MiB,
+                         .scratch = scratch};
+}
+
+static void test_everything_is_resident_when_it_fits(void **state) {
+  (void)state;
+  fg_plan_input in = tinyllama(8000 * MiB);
+  fg_policy p;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.device_weight_bytes, in.panel_bytes);
+  assert_int_equal(p.ring_bytes, 0);
+  assert_true(p.tables_resident);
+  assert_true(p.host_needed <= in.host);
+}
+
+static void test_model_larger_than_memory_streams_within_budget(void **state) {
+  (void)state;
+  for (uint64_t host = 150; host < 2200; host += 50) {
+    fg_plan_input in = tinyllama(host * MiB);
+    fg_policy p;
+    fg_error err;
+    if (fg_policy_make(&in, &p, &err) != FG_OK) fail_msg("%d MiB: %s", (int)host, err.message);
+    assert_true(p.host_needed <= in.host);
+    assert_true(p.ring_bytes >= 2 * in.largest_panel);
+    assert_true(p.device_weight_bytes < in.panel_bytes);
+    assert_true(p.pages * p.max_seqs > 0);
+  }
+}
+
+static void test_more_memory_never_means_fewer_resident_weights_or_pages(void **state) {
+  (void)state;
+  fg_policy before = {0};
+  for (uint64_t host = 400; host < 2200; host += 100) {
+    fg_plan_input in = tinyllama(host * MiB);
+    in.max_tokens = 512;
+    in.max_seqs = 32;
+    fg_policy p;
+    assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+    assert_true(p.device_weight_bytes + p.pages * in.page_bytes >=
+                before.device_weight_bytes + before.pages * in.page_bytes);
+    before = p;
+  }
+}
+
+static void test_refusal_names_numbers_and_flag(void **state) {
+  (void)state;
+  fg_plan_input in = tinyllama(20 * MiB);
+  fg_policy p;
+  fg_error err;
+  assert_int_equal(fg_policy_make(&in, &p, &err), FG_NO_SPACE);
+  assert_non_null(strstr(err.message, "--host-memory"));
+  assert_non_null(strstr(err.message, "20 MiB are left"));
+}
+
+static void test_fixed_wishes_are_kept_or_refused(void **state) {
+  (void)state;
+  fg_plan_input in = tinyllama(600 * MiB);
+  in.max_tokens = 128;
+  in.max_seqs = 8;
+  in.max_len = 1024;
+  fg_policy p;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.max_tokens, 128);
+  assert_int_equal(p.max_seqs, 8);
+  assert_int_equal(p.max_len, 1024);
+  in.max_tokens = 100000; // activations alone exceed the memory
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_NO_SPACE);
+}
+
+static void test_percent_fixes_the_resident_share(void **state) {
+  (void)state;
+  int percent[6] = {5, 10, 100, 0, 100, 0};
+  fg_plan_input in = tinyllama(1000 * MiB);
+  in.percent = percent;
+  fg_policy p;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.device_weight_bytes, 300 * MiB);
+  percent[1] = 95;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_NO_SPACE);
+  percent[1] = 0;
+  percent[2] = 50;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_UNSUPPORTED);
+  percent[2] = 120;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_INVALID);
+}
+
+static void test_device_of_its_own_memory_keeps_both_budgets(void **state) {
+  (void)state;
+  fg_plan_input in = tinyllama(900 * MiB);
+  in.one_memory = false;
+  in.device = 500 * MiB;
+  fg_policy p;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_true(p.device_needed <= in.device);
+  assert_true(p.host_needed <= in.host);
+  assert_true(p.host_weight_bytes > 0);
+  assert_true(p.device_weight_bytes > 0);
+}
+
+static void test_placement_keeps_to_the_shares_everywhere(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  uint64_t bytes[N], total = 0;
+  uint8_t tier[N];
+  srand(7);
+  for (int i = 0; i < N; i++) total += bytes[i] = 1 + (uint64_t)rand() % 1000;
+  uint64_t device = total * 3 / 10, host = total / 5;
+  fg_place_panels(bytes, N, device, host, tier);
+  uint64_t seen = 0, on[3] = {0};
+  for (int i = 0; i < N; i++) {
+    seen += bytes[i];
+    on[tier[i]] += bytes[i];
+    // At every point of the order the resident share is within two panels of what it is overall.
+    double due = (double)device * (double)seen / (double)total;
+    assert_true((double)on[FG_TIER_DEVICE] <= due + 1);
+    assert_true((double)on[FG_TIER_DEVICE] >= due - 2000);
+  }
+  assert_true(on[FG_TIER_DEVICE] <= device && on[FG_TIER_HOST] <= host);
+  assert_true(on[FG_TIER_HOST] >= host - 2000);
+}
+
+static void test_placement_of_everything_and_nothing(void **state) {
+  (void)state;
+  uint64_t bytes[] = {5, 7, 11};
+  uint8_t tier[3];
+  fg_place_panels(bytes, 3, 100, 0, tier);
+  for (int i = 0; i < 3; i++) assert_int_equal(tier[i], FG_TIER_DEVICE);
+  fg_place_panels(bytes, 3, 0, 0, tier);
+  for (int i = 0; i < 3; i++) assert_int_equal(tier[i], FG_TIER_DISK);
+  fg_place_panels(bytes, 3, 0, 23, tier);
+  for (int i = 0; i < 3; i++) assert_int_equal(tier[i], FG_TIER_HOST);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_everything_is_resident_when_it_fits),
+      cmocka_unit_test(test_model_larger_than_memory_streams_within_budget),
+      cmocka_unit_test(test_more_memory_never_means_fewer_resident_weights_or_pages),
+      cmocka_unit_test(test_refusal_names_numbers_and_flag),
+      cmocka_unit_test(test_fixed_wishes_are_kept_or_refused),
+      cmocka_unit_test(test_percent_fixes_the_resident_share),
+      cmocka_unit_test(test_device_of_its_own_memory_keeps_both_budgets),
+      cmocka_unit_test(test_placement_keeps_to_the_shares_everywhere),
+      cmocka_unit_test(test_placement_of_everything_and_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
