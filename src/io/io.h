@@ -35,22 +35,23 @@ typedef struct fg_io_fault {
 
 typedef struct fg_io_options {
   fg_io_backend_id backend;
-  uint32_t depth;             // pieces in flight; 0 = 32
-  uint32_t piece_bytes;       // 0 = 1 MiB; multiple of FG_IO_ALIGN
-  const fg_io_fault *fault;   // NULL = none
-  fg_budget *budget;          // pays for bounce buffers
-  fg_trace *trace;            // may be NULL
+  uint32_t depth;           // pieces in flight; 0 = 32
+  uint32_t piece_bytes;     // 0 = 1 MiB; multiple of FG_IO_ALIGN
+  const fg_io_fault *fault; // NULL = none
+  fg_budget *budget;        // pays for the bounce buffer (one piece, at its first use)
+  fg_trace *trace;          // may be NULL
 } fg_io_options;
 
 fg_status fg_io_create(fg_io **out, const fg_io_options *options, fg_error *err);
-void fg_io_destroy(fg_io *io); // waits for what is in flight
+void fg_io_destroy(fg_io *io);                   // waits for what is in flight
 const char *fg_io_backend_name(const fg_io *io); // "io_uring", "threads"
 // Bytes moved to and from the disk so far.
 uint64_t fg_io_bytes_read(const fg_io *io);
 uint64_t fg_io_bytes_written(const fg_io *io);
 
 // Tells the backend that many requests will use this memory (registered buffers). Failing to
-// register is not an error: requests then go unregistered.
+// register is not an error: requests then go unregistered. The memory stays mapped until
+// fg_io_destroy: the kernel holds its pages, and all of it becomes resident.
 void fg_io_register(fg_io *io, void *base, size_t bytes);
 
 typedef enum fg_file_mode {
@@ -63,8 +64,8 @@ fg_status fg_file_open(fg_file **out, const char *path, fg_file_mode mode, fg_er
 void fg_file_close(fg_file *file);
 uint64_t fg_file_size(const fg_file *file); // as of opening, grown by writes
 const char *fg_file_path(const fg_file *file);
-bool fg_file_is_direct(const fg_file *file);
-int fg_file_descriptor(const fg_file *file); // for locks and fsync
+bool fg_file_is_direct(const fg_file *file);          // may become false when the first request is refused
+int fg_file_descriptor(const fg_file *file);          // for locks and fsync
 fg_status fg_file_sync(fg_file *file, fg_error *err); // fdatasync
 
 // A read in flight. The caller owns it and the buffer and leaves both alone until the wait.
@@ -73,12 +74,14 @@ typedef struct fg_io_read {
   void *buffer;
   uint64_t offset;
   size_t bytes;
-  int layer;        // for the trace; -1 = none
+  int layer; // for the trace; -1 = none
   // private to the backend
   size_t done, submitted;
   uint32_t in_flight;
   int os_error;
-  uint64_t begin_ns, end_ns;
+  uint64_t begin_ns, end_ns; // first piece handed to the disk; last piece seen to be there
+  uint32_t lane;
+  bool write; // fg_io_write_now is the same thing the other way
   struct fg_io_read *next;
 } fg_io_read;
 
@@ -90,7 +93,8 @@ bool fg_io_read_poll(fg_io *io, fg_io_read *read);
 fg_status fg_io_read_wait(fg_io *io, fg_io_read *read, fg_error *err);
 
 // Reads any range to any address and waits (through an aligned bounce buffer where needed).
-fg_status fg_io_read_now(fg_io *io, fg_file *file, uint64_t offset, void *buffer, size_t bytes, fg_error *err);
+fg_status fg_io_read_now(fg_io *io, fg_file *file, uint64_t offset, void *buffer, size_t bytes,
+                         fg_error *err);
 // Writes and waits. With a direct file all three are multiples of FG_IO_ALIGN. FG_DISK_FULL on ENOSPC
 // and EDQUOT.
 fg_status fg_io_write_now(fg_io *io, fg_file *file, uint64_t offset, const void *buffer, size_t bytes,
