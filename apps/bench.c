@@ -1,0 +1,180 @@
+// flexgen bench: FlexGen's benchmark. N prompts of random tokens, each continued by a fixed number of tokens.
+//
+// prefill_s ends with the step that computes the last prompt token, decode_s is the rest. Prefill throughput
+// is prompt tokens over prefill_s, decode throughput the tokens after each prompt's first over decode_s, and
+// the total generated tokens over both. Steps are mixed, so that only the total compares with other engines.
+#include "base/clock.h"
+#include "engine/engine_internal.h"
+#include "engine/random.h"
+#include "run.h"
+
+#include <stdlib.h>
+
+typedef struct benchmark {
+  fg_run run;
+  const fg_options *options;
+  uint32_t prompts, submitted, started, finished; // started: have their first token
+  uint64_t prompt_tokens, generated_tokens;
+  int32_t *ids; // [longest prompt], scratch
+  uint64_t begin_ns, prefill_ns, end_ns;
+  fg_error error; // of the first request that failed
+} benchmark;
+
+typedef struct bench_figures {
+  double prefill_s, decode_s, total_s;
+  double prefill_per_s, decode_per_s, generated_per_s;
+} bench_figures;
+
+static uint32_t longest_prompt(const fg_options *o) {
+  return o->input_len_range.high ? o->input_len_range.high : o->prompt_len;
+}
+
+// The random numbers of a prompt are keyed by (seed, prompt); position 0 gives its length, the rest its ids.
+static uint32_t prompt_length(const fg_options *o, uint32_t prompt) {
+  uint32_t r[4];
+  if (!o->input_len_range.high) return o->prompt_len;
+  fg_random(o->seed, prompt, 0, 0, r);
+  return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
+}
+
+static void fill_prompt(const benchmark *b, uint32_t prompt, uint32_t length) {
+  uint32_t r[4];
+  for (uint32_t i = 0; i < length; i++) {
+    if (i % 4 == 0) fg_random(b->options->seed, prompt, 1, i / 4, r);
+    b->ids[i] = (int32_t)(r[i % 4] % b->run.info.vocab);
+  }
+}
+
+typedef struct bench_request {
+  benchmark *bench;
+  bool started;
+} bench_request;
+
+static bool on_token(void *user, const fg_token_info *info) {
+  (void)info;
+  bench_request *r = user;
+  r->bench->generated_tokens++;
+  if (!r->started) r->bench->started++;
+  r->started = true;
+  return true;
+}
+
+static void on_done(void *user, fg_finish finish, const fg_error *error) {
+  bench_request *r = user;
+  r->bench->finished++;
+  if (finish == FG_FINISH_ERROR && r->bench->error.status == FG_OK) r->bench->error = *error;
+  free(r);
+}
+
+static fg_status submit(void *user, bool *more, fg_error *err) {
+  benchmark *b = user;
+  *more = b->submitted < b->prompts;
+  if (!*more) return FG_OK;
+  bench_request *r = calloc(1, sizeof *r);
+  if (!r) return fg_fail(err, FG_NO_SPACE, "no memory for prompt %u", b->submitted);
+  r->bench = b;
+  uint32_t prompt = b->submitted++, length = prompt_length(b->options, prompt);
+  fill_prompt(b, prompt, length);
+  fg_request request = {
+      .prompt = b->ids,
+      .prompt_count = length,
+      .max_tokens = b->options->gen_len,
+      .sampling = fg_sampling_default(),
+      .logprobs = -1,
+      .prompt_logprobs = -1,
+      .user = r,
+      .on_token = on_token,
+      .on_done = on_done,
+  };
+  request.sampling.temperature = 0;
+  request.sampling.ignore_eos = true;
+  fg_request_id id;
+  fg_status status = fg_engine_submit(b->run.engine, &request, &id, err);
+  if (status == FG_OK)
+    b->prompt_tokens += length;
+  else
+    free(r);
+  return status;
+}
+
+static fg_status stepped(void *user, fg_error *err) {
+  benchmark *b = user;
+  if (b->error.status != FG_OK) return fg_fail(err, b->error.status, "%s", b->error.message);
+  if (!b->prefill_ns && b->started == b->prompts) b->prefill_ns = fg_now_ns();
+  fg_run_progress(&b->run, "prompts", b->finished, b->prompts);
+  return FG_OK;
+}
+
+static double rate(double amount, double seconds) {
+  return seconds > 0 ? amount / seconds : 0;
+}
+
+static bench_figures figures(const benchmark *b) {
+  bench_figures f = {
+      .prefill_s = (double)(b->prefill_ns - b->begin_ns) * 1e-9,
+      .decode_s = (double)(b->end_ns - b->prefill_ns) * 1e-9,
+      .total_s = (double)(b->end_ns - b->begin_ns) * 1e-9,
+  };
+  f.prefill_per_s = rate((double)b->prompt_tokens, f.prefill_s);
+  f.decode_per_s = rate((double)(b->generated_tokens - b->prompts), f.decode_s);
+  f.generated_per_s = rate((double)b->generated_tokens, f.total_s);
+  return f;
+}
+
+static fg_status print_figures(benchmark *b, fg_error *err) {
+  fg_engine_stats s;
+  fg_engine_get_stats(b->run.engine, &s);
+  bench_figures f = figures(b);
+  if (!b->options->json) {
+    printf("model %s: %.3f GiB of weights, %.3f GiB resident\n", b->run.info.name,
+           (double)b->run.info.weight_bytes / (1 << 30),
+           (double)b->run.info.resident_weight_bytes / (1 << 30));
+    printf("prefill: %.3f s, %.3f token/s (%llu tokens)\n", f.prefill_s, f.prefill_per_s,
+           (unsigned long long)b->prompt_tokens);
+    printf("decode: %.3f s, %.3f token/s\n", f.decode_s, f.decode_per_s);
+    printf("total: %.3f s, %.3f generated token/s (%llu tokens)\n", f.total_s, f.generated_per_s,
+           (unsigned long long)b->generated_tokens);
+    printf("peak memory: %.3f GiB; read from disk: %.3f GiB\n", (double)s.process_peak / (1 << 30),
+           (double)s.bytes_read / (1 << 30));
+    return FG_OK;
+  }
+  json_t *policy = fg_engine_policy_json(b->run.engine);
+  return fg_print_json(
+      json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:o,s:n}", "prompt_tokens",
+                (json_int_t)b->prompt_tokens, "generated_tokens", (json_int_t)b->generated_tokens,
+                "prefill_s", f.prefill_s, "decode_s", f.decode_s, "total_s", f.total_s,
+                "prefill_tokens_per_s", f.prefill_per_s, "decode_tokens_per_s", f.decode_per_s,
+                "generated_tokens_per_s", f.generated_per_s, "peak_memory_bytes", (json_int_t)s.process_peak,
+                "bytes_read", (json_int_t)s.bytes_read, "policy", policy ? policy : json_null(), "predicted"),
+      err);
+}
+
+static uint32_t prompt_count(const fg_options *o) {
+  if (o->num_prompts) return o->num_prompts;
+  if (o->gpu_batch_size) return o->gpu_batch_size * (o->num_gpu_batches ? o->num_gpu_batches : 1);
+  return 32;
+}
+
+int fg_command_bench(const fg_options *options, fg_console *console) {
+  benchmark b = {.options = options, .prompts = prompt_count(options)};
+  uint64_t tokens = (uint64_t)longest_prompt(options) + options->gen_len;
+  if (tokens > UINT32_MAX) {
+    fg_console_error(console, "the prompt and --gen-len are too long together");
+    return FG_EXIT_USAGE;
+  }
+  int code = fg_run_open(&b.run, "bench", options, console, (uint32_t)tokens);
+  if (code != FG_EXIT_DONE) return code;
+  fg_error err = {FG_OK, ""};
+  fg_status status = FG_OK;
+  b.ids = calloc(longest_prompt(options), sizeof *b.ids);
+  if (!b.ids)
+    status = fg_fail(&err, FG_NO_SPACE, "no memory for a prompt of %u tokens", longest_prompt(options));
+  b.begin_ns = fg_now_ns();
+  fg_feed feed = {submit, stepped, &b};
+  if (status == FG_OK) status = fg_run_drive(&b.run, &feed, &err);
+  b.end_ns = fg_now_ns();
+  fg_console_clear(console);
+  if (status == FG_OK) status = print_figures(&b, &err);
+  free(b.ids);
+  return fg_run_close(&b.run, status, &err);
+}

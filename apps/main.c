@@ -1,0 +1,122 @@
+// flexgen: the command line. One row a command; each has a file of its own.
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "interrupt.h"
+
+typedef struct command_row {
+  const char *name;
+  fg_command_bit bit;
+  fg_command_run *run;
+  const char *arguments;
+  const char *summary;
+} command_row;
+
+static const command_row commands[] = {
+    {"batch", FG_CMD_BATCH, fg_command_batch, "MODEL -i IN.jsonl -o OUT.jsonl",
+     "answer a file of OpenAI Batch requests"},
+    {"generate", FG_CMD_GENERATE, fg_command_generate, "MODEL -p TEXT | -f FILE",
+     "continue one or a few prompts"},
+    {"bench", FG_CMD_BENCH, fg_command_bench, "MODEL [--prompt-len N] [--gen-len N]",
+     "measure throughput on prompts of random tokens"},
+    {"eval", FG_CMD_EVAL, fg_command_eval, "MODEL --text FILE", "perplexity of a text"},
+    {"pack", FG_CMD_PACK, fg_command_pack, "MODEL [--store DIR]",
+     "make a packed store ahead; prints its path"},
+    {"inspect", FG_CMD_INSPECT, fg_command_inspect, "MODEL",
+     "what a model or store holds, and whether it can be run"},
+    {"store", FG_CMD_STORE, fg_command_store, "list|verify|clear [NAME...]", "look after packed stores"},
+    {"tokenize", FG_CMD_TOKENIZE, fg_command_tokenize, "MODEL < TEXT", "text to token ids and back"},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+  fputs("Usage: flexgen COMMAND ... [options]\n\n"
+        "Generates text with large language models, many prompts at once, on machines whose\n"
+        "memory is smaller than the model.\n\nCommands:\n",
+        out);
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+  fputs("\nMODEL is a Hugging Face folder, a .gguf file, a packed store, or with --synthetic the\n"
+        "name of a shape such as opt-6.7b. flexgen COMMAND --help lists the options of a command.\n",
+        out);
+}
+
+static void print_command_help(const command_row *command) {
+  printf("Usage: flexgen %s %s [options]\n\n%s\n", command->name, command->arguments, command->summary);
+  fg_options_help(stdout, command->bit);
+}
+
+// Small results go back to the system at once and threads share one heap: what malloc keeps for itself is
+// memory that --host-memory cannot give to the model.
+static void tame_malloc(void) {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+static int unknown_command(const char *name) {
+  const char *names[COMMAND_COUNT + 1] = {NULL};
+  for (size_t i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
+  const char *meant = fg_suggest(name, names);
+  fprintf(stderr, "flexgen: there is no command '%.60s'", name);
+  if (meant)
+    fprintf(stderr, "; did you mean %s?\n", meant);
+  else
+    fputs("; flexgen --help lists them\n", stderr);
+  return FG_EXIT_USAGE;
+}
+
+static int run_command(const command_row *command, int argc, char **argv) {
+  fg_options options;
+  fg_console console;
+  fg_error err = {FG_OK, ""};
+  int code = FG_EXIT_DONE;
+  if (fg_options_parse(&options, command->bit, argc, argv, &err) != FG_OK) {
+    fg_console_init(&console, command->name, NULL);
+    fg_console_error(&console, err.message);
+    code = FG_EXIT_USAGE;
+  } else if (options.help) {
+    print_command_help(command);
+  } else {
+    fg_console_init(&console, command->name, &options);
+    code = command->run(&options, &console);
+  }
+  fg_options_free(&options);
+  return code;
+}
+
+static int dispatch(int argc, char **argv) {
+  const char *name = argc > 1 ? argv[1] : "";
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+    print_help(stdout);
+    return FG_EXIT_DONE;
+  }
+  if (strcmp(name, "--version") == 0) {
+    puts("flexgen " FG_VERSION);
+    return FG_EXIT_DONE;
+  }
+  if (argc < 2) {
+    print_help(stderr);
+    return FG_EXIT_USAGE;
+  }
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    if (strcmp(commands[i].name, name) == 0) return run_command(&commands[i], argc - 2, argv + 2);
+  return unknown_command(name);
+}
+
+int main(int argc, char **argv) {
+  // No setlocale: numbers and JSON are the same everywhere, and text is UTF-8 whatever the terminal is.
+  signal(SIGPIPE, SIG_DFL);
+  tame_malloc();
+  int code = dispatch(argc, argv);
+  if (fflush(stdout) != 0 && code == FG_EXIT_DONE) {
+    perror("flexgen: standard output");
+    code = FG_EXIT_FAILED;
+  }
+  if (code != FG_EXIT_DONE) fg_interrupt_raise();
+  return code;
+}

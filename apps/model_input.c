@@ -1,0 +1,52 @@
+// Looking at a model without an engine.
+#include "model_input.h"
+
+#include <string.h>
+
+#include "device/device.h"
+#include "format/store_file.h"
+
+bool fg_one_model(const fg_options *options, fg_console *console) {
+  if (options->argument_count == 1) return true;
+  char line[160];
+  if (options->argument_count == 0)
+    snprintf(line, sizeof line, "MODEL is missing");
+  else
+    snprintf(line, sizeof line, "one MODEL is wanted, '%.80s' is one too many", options->arguments[1]);
+  fg_console_error(console, line);
+  return false;
+}
+
+void fg_model_input(fg_model_options *out, const fg_options *options) {
+  out->model = options->arguments[0];
+  out->synthetic = options->synthetic;
+  out->family = fg_device_family(options->device);
+  out->weight_dtype_set = fg_dtype_parse(options->weight_dtype, &out->weight_dtype); // "auto" is no type
+}
+
+fg_status fg_io_for(fg_io **out, const fg_options *options, fg_budget *budget, fg_error *err) {
+  static const struct {
+    const char *name;
+    fg_io_backend_id id;
+  } backends[] = {{"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}};
+  fg_io_options io = {.budget = budget};
+  for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+    if (strcmp(backends[i].name, options->io) == 0) io.backend = backends[i].id;
+  return fg_io_create(out, &io, err);
+}
+
+static bool is_store(const char *path) {
+  size_t n = strlen(path), m = strlen(FG_STORE_SUFFIX);
+  return n > m && strcmp(path + n - m, FG_STORE_SUFFIX) == 0;
+}
+
+fg_status fg_model_assets(fg_assets *out, const char *path, fg_error *err) {
+  if (!is_store(path)) return fg_assets_load(out, path, err);
+  fg_store *store;
+  fg_status status = fg_store_open(&store, path, err);
+  if (status != FG_OK) return status;
+  *out = store->assets;
+  store->assets = (fg_assets){NULL, 0};
+  fg_store_close(store);
+  return FG_OK;
+}

@@ -1,0 +1,354 @@
+// The table of options, and what reads it: the parser and the help text.
+#include "options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "option_values.h"
+
+enum {
+  RUNNING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_BENCH | FG_CMD_EVAL,
+  PACKING = RUNNING | FG_CMD_PACK,
+  SIZED = PACKING | FG_CMD_INSPECT, // those that look at weights
+  STORES = SIZED | FG_CMD_STORE,
+  ALL = STORES | FG_CMD_TOKENIZE,
+};
+
+#define FIELD(name) offsetof(fg_options, name)
+#define DTYPES      "auto|f32|bf16|f16"
+
+// In the order of --help: each command's own first, then what commands that run a model share.
+static const fg_option_row rows[] = {
+    // batch
+    {"input", 'i', FG_KIND_TEXT, "IN.jsonl", 0, 0, FIELD(input), FG_CMD_BATCH,
+     "requests, one OpenAI Batch line each; - is standard input"},
+    {"output", 'o', FG_KIND_TEXT, "OUT.jsonl", 0, 0, FIELD(output), FG_CMD_BATCH,
+     "results, in the order of the input; - is standard output"},
+    {"resume", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(resume), FG_CMD_BATCH,
+     "go on with OUT, fail if it belongs to another job; without it OUT is continued when it belongs to this "
+     "job "
+     "and refused otherwise"},
+    {"overwrite", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(overwrite), FG_CMD_BATCH,
+     "start again, whatever OUT holds"},
+    {"retry-errors", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(retry_errors), FG_CMD_BATCH,
+     "run rows again that ended with an error"},
+    {"shard", 0, FG_KIND_SHARD, "I/N", 0, 0, FIELD(shard), FG_CMD_BATCH,
+     "only every Nth row, starting with row I (0 to N-1), for several machines"},
+    {"deterministic-ids", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic_ids), FG_CMD_BATCH,
+     "ids and timestamps are a function of the row, so that equal jobs give equal bytes"},
+    {"fail-on-row-error", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(fail_on_row_error), FG_CMD_BATCH,
+     "exit with 3 when a row ended with an error"},
+    // generate
+    {"prompt", 'p', FG_KIND_PROMPT, "TEXT", 0, 0, FIELD(prompts), FG_CMD_GENERATE,
+     "a prompt; may be repeated"},
+    {"file", 'f', FG_KIND_FILE, "FILE", 0, 0, FIELD(prompts), FG_CMD_GENERATE,
+     "a file that holds one prompt (a last newline is dropped); may be repeated; - is standard input"},
+    {"max-tokens", 0, FG_KIND_U32, "N", 1, 0, FIELD(max_tokens), FG_CMD_GENERATE, "tokens to generate (256)"},
+    {"temperature", 0, FG_KIND_F64, "T", 0, 100, FIELD(temperature), FG_CMD_GENERATE,
+     "of sampling; 0, the default, takes the likeliest token"},
+    {"top-p", 0, FG_KIND_F64, "P", 0, 1, FIELD(top_p), FG_CMD_GENERATE,
+     "sample from this share of probability (1)"},
+    {"top-k", 0, FG_KIND_U32, "K", 0, 2147483647, FIELD(top_k), FG_CMD_GENERATE,
+     "sample from the K likeliest tokens; 0, the default, from all"},
+    {"chat", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(chat), FG_CMD_GENERATE,
+     "each prompt is a user's message in the model's chat template"},
+    // bench
+    {"prompt-len", 0, FG_KIND_U32, "N", 1, 0, FIELD(prompt_len), FG_CMD_BENCH, "tokens of each prompt (512)"},
+    {"gen-len", 0, FG_KIND_U32, "N", 1, 0, FIELD(gen_len), FG_CMD_BENCH,
+     "tokens to generate for each prompt (32)"},
+    {"num-prompts", 0, FG_KIND_U32, "N", 1, 0, FIELD(num_prompts), FG_CMD_BENCH,
+     "prompts of random tokens (the block, --gpu-batch-size times --num-gpu-batches; 32 without one)"},
+    {"input-len-range", 0, FG_KIND_RANGE, "A:B", 0, 0, FIELD(input_len_range), FG_CMD_BENCH,
+     "prompts of random lengths from A to B in place of --prompt-len"},
+    // eval
+    {"text", 0, FG_KIND_TEXT, "FILE", 0, 0, FIELD(text), FG_CMD_EVAL,
+     "the text to score; - is standard input"},
+    {"window", 0, FG_KIND_U32, "N", 2, 0, FIELD(window), FG_CMD_EVAL,
+     "tokens of a window (the context length); each window's first token is not scored"},
+    {"special", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(special), FG_CMD_EVAL,
+     "add the tokenizer's special tokens to the text once, as a prompt has them"},
+    // pack, store
+    {"store", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(store), FG_CMD_PACK,
+     "where the store goes (the offload dir)"},
+    {"cap", 0, FG_KIND_CAP, "SIZE", 0, 0, FIELD(cap), FG_CMD_STORE,
+     "clear: remove the oldest stores that are not in use until the rest is within SIZE"},
+    // tokenize
+    {"jsonl", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(jsonl), FG_CMD_TOKENIZE,
+     "read one JSON string a line in place of one text"},
+    {"no-special", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(no_special), FG_CMD_TOKENIZE, "add no special tokens"},
+    {"decode", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(decode), FG_CMD_TOKENIZE,
+     "ids to text: read one JSON array a line, print one JSON string a line"},
+    {"skip-special", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(skip_special), FG_CMD_TOKENIZE,
+     "leave special tokens out of decoded text"},
+    // the machine
+    {"host-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(host_memory), PACKING,
+     "a promise: memory charged to this process stays within it, packing included (85 % of what the machine "
+     "or "
+     "its cgroup leaves free)"},
+    {"device", 0, FG_KIND_CHOICE, "cpu|fake", 0, 0, FIELD(device), SIZED,
+     "what computes; fake is a test device with memory of its own"},
+    {"device-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(device_memory), RUNNING,
+     "of a device that has its own; the CPU's is host memory"},
+    {"offload-dir", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(offload_dir), STORES,
+     "where packed weights are kept ($XDG_CACHE_HOME/flexgen or ~/.cache/flexgen)"},
+    {"threads", 0, FG_KIND_U32, "N", 1, 4096, FIELD(threads), PACKING,
+     "compute threads (the cores this process may use)"},
+    {"io", 0, FG_KIND_CHOICE, "auto|uring|threads", 0, 0, FIELD(io), PACKING, "how the disk is read"},
+    // numbers
+    {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
+     "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},
+    {"dtype", 0, FG_KIND_CHOICE, "auto|f32|bf16", 0, 0, FIELD(dtype), RUNNING,
+     "arithmetic of the dense products; f32 is the reference"},
+    {"weight-dtype", 0, FG_KIND_CHOICE, DTYPES, 0, 0, FIELD(weight_dtype), SIZED,
+     "how weights are held; auto keeps the checkpoint's"},
+    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES, 0, 0, FIELD(cache_dtype), RUNNING,
+     "how keys and values are held"},
+    {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
+     "a row's result depends on the row alone in every type; in f32 it always does"},
+    {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), RUNNING,
+     "of sampling, for what brings no seed of its own (0)"},
+    // the step
+    {"percent", 0, FG_KIND_PERCENT, "W_DEV W_HOST C_DEV C_HOST A_DEV A_HOST", 0, 0, FIELD(percent), RUNNING,
+     "FlexGen's placement of weights, cache and activations on device and host, the rest on disk; on the CPU "
+     "device and host add up"},
+    {"gpu-batch-size", 0, FG_KIND_U32, "N", 1, 0, FIELD(gpu_batch_size), RUNNING,
+     "sequences of a micro-batch"},
+    {"num-gpu-batches", 0, FG_KIND_U32, "N", 1, 0, FIELD(num_gpu_batches), RUNNING,
+     "micro-batches of a block; the block, the product of both, is the default of --max-num-seqs"},
+    {"max-num-seqs", 0, FG_KIND_U32, "N", 1, 0, FIELD(max_num_seqs), RUNNING, "sequences that run at once"},
+    {"max-num-batched-tokens", 0, FG_KIND_U32, "N", 1, 0, FIELD(max_num_batched_tokens), RUNNING,
+     "tokens of a step"},
+    {"max-model-len", 0, FG_KIND_U32, "N", 1, 0, FIELD(max_model_len), RUNNING,
+     "tokens of the longest sequence, prompt and answer (the model's context)"},
+    {"overlap", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(overlap), RUNNING,
+     "FlexGen's; reads and compute always overlap here, so this changes nothing"},
+    {"sep-layer", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(sep_layer), RUNNING,
+     "FlexGen's; weights move in panels smaller than a layer, so this changes nothing"},
+    {"pin-weight", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(pin_weight), RUNNING,
+     "FlexGen's; without a GPU there is nothing to pin memory for, so this changes nothing"},
+    // what is told
+    {"trace", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(trace), RUNNING,
+     "write a timeline of the run in Trace Event Format (Perfetto opens it)"},
+    {"stats", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(stats), RUNNING,
+     "write policy, times, tokens, bytes and memory of the run, also after an interruption"},
+    {"json", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(json), ALL & ~FG_CMD_TOKENIZE, "print figures as JSON"},
+    {"quiet", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(quiet), ALL, "only warnings and errors on standard error"},
+    {"verbose", 'v', FG_KIND_COUNT, NULL, 0, 0, FIELD(verbose), ALL, "say more"},
+    {"no-progress", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(no_progress), ALL, "no progress on standard error"},
+    {"color", 0, FG_KIND_CHOICE, "auto|always|never", 0, 0, FIELD(color), ALL,
+     "colours on standard error; auto: on a terminal unless NO_COLOR is set"},
+    {"help", 'h', FG_KIND_FLAG, NULL, 0, 0, FIELD(help), ALL, "show this and exit"},
+};
+
+enum { ROW_COUNT = sizeof rows / sizeof *rows };
+
+// ---- parsing ---------------------------------------------------------------------------------------------
+
+static const fg_option_row *find_long(const char *name, size_t length, uint32_t command) {
+  for (size_t i = 0; i < ROW_COUNT; i++)
+    if ((rows[i].commands & command) && strlen(rows[i].name) == length &&
+        memcmp(rows[i].name, name, length) == 0)
+      return &rows[i];
+  return NULL;
+}
+
+static const fg_option_row *find_letter(char letter, uint32_t command) {
+  for (size_t i = 0; i < ROW_COUNT; i++)
+    if ((rows[i].commands & command) && letter && rows[i].letter == letter) return &rows[i];
+  return NULL;
+}
+
+static fg_status unknown_long(const char *name, size_t length, uint32_t command, fg_error *err) {
+  const char *names[ROW_COUNT + 1];
+  size_t count = 0;
+  for (size_t i = 0; i < ROW_COUNT; i++)
+    if (rows[i].commands & command) names[count++] = rows[i].name;
+  names[count] = NULL;
+  char word[64];
+  snprintf(word, sizeof word, "%.*s", (int)(length < 63 ? length : 63), name);
+  const char *meant = fg_suggest(word, names);
+  if (meant) return fg_fail(err, FG_INVALID, "there is no option --%s; did you mean --%s?", word, meant);
+  return fg_fail(err, FG_INVALID, "there is no option --%s", word);
+}
+
+// The arguments not yet read.
+typedef struct cursor {
+  char **argv;
+  int argc, at;
+} cursor;
+
+// Sets a row's field from the text stuck to the option (`attached`, may be NULL) or from the next arguments.
+static fg_status take(fg_options *options, const fg_option_row *row, char *attached, cursor *c,
+                      fg_error *err) {
+  const fg_option_reader *reader = &fg_option_readers[row->kind];
+  void *field = (char *)options + row->offset;
+  bool ignored;
+  if (row->kind == FG_KIND_BOOL) {
+    char *word = attached;
+    if (!word && c->at < c->argc && fg_option_is_bool(c->argv[c->at], &ignored)) word = c->argv[c->at++];
+    return reader->set(row, field, &word, err);
+  }
+  if (attached && reader->values != 1)
+    return fg_fail(err, FG_INVALID,
+                   reader->values ? "--%s takes its %u values as separate arguments" : "--%s takes no value",
+                   row->name, reader->values);
+  if (attached) return reader->set(row, field, &attached, err);
+  if ((uint32_t)(c->argc - c->at) < reader->values)
+    return reader->values == 1
+               ? fg_fail(err, FG_INVALID, "--%s needs a value: --%s %s", row->name, row->name, row->argument)
+               : fg_fail(err, FG_INVALID, "--%s needs six numbers: --%s %s", row->name, row->name,
+                         row->argument);
+  char **values = c->argv + c->at;
+  c->at += (int)reader->values;
+  return reader->set(row, field, values, err);
+}
+
+static fg_status take_long(fg_options *options, uint32_t command, char *word, cursor *c, fg_error *err) {
+  char *equals = strchr(word, '=');
+  size_t length = equals ? (size_t)(equals - word) : strlen(word);
+  const fg_option_row *row = find_long(word, length, command);
+  if (!row) return unknown_long(word, length, command, err);
+  return take(options, row, equals ? equals + 1 : NULL, c, err);
+}
+
+// "-vv", "-o FILE", "-oFILE".
+static fg_status take_letters(fg_options *options, uint32_t command, char *letters, cursor *c,
+                              fg_error *err) {
+  for (; *letters; letters++) {
+    const fg_option_row *row = find_letter(*letters, command);
+    if (!row) return fg_fail(err, FG_INVALID, "there is no option -%c", *letters);
+    bool valued = fg_option_readers[row->kind].values > 0;
+    fg_status status = take(options, row, valued && letters[1] ? letters + 1 : NULL, c, err);
+    if (status != FG_OK || valued) return status;
+  }
+  return FG_OK;
+}
+
+fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char **argv, fg_error *err) {
+  *options = (fg_options){
+      .device = "cpu",
+      .io = "auto",
+      .dtype = "auto",
+      .weight_dtype = "auto",
+      .cache_dtype = "auto",
+      .color = "auto",
+      .overlap = true,
+      .sep_layer = true,
+      .pin_weight = true,
+      .max_tokens = 256,
+      .top_p = 1,
+      .prompt_len = 512,
+      .gen_len = 32,
+  };
+  options->arguments = calloc((size_t)argc + 1, sizeof *options->arguments);
+  if (!options->arguments) return fg_fail(err, FG_NO_SPACE, "no memory for the command line");
+  cursor c = {argv, argc, 0};
+  bool ended = false;
+  while (c.at < argc) {
+    char *word = argv[c.at++];
+    fg_status status = FG_OK;
+    if (ended || word[0] != '-' || !word[1])
+      options->arguments[options->argument_count++] = word;
+    else if (strcmp(word, "--") == 0)
+      ended = true;
+    else if (word[1] == '-')
+      status = take_long(options, command, word + 2, &c, err);
+    else
+      status = take_letters(options, command, word + 1, &c, err);
+    if (options->help) return FG_OK;
+    if (status != FG_OK) return status;
+  }
+  return FG_OK;
+}
+
+void fg_options_free(fg_options *options) {
+  free(options->arguments);
+  free(options->prompts.items);
+  options->arguments = NULL;
+  options->prompts.items = NULL;
+}
+
+// ---- help ------------------------------------------------------------------------------------------------
+
+enum { HELP_COLUMN = 28, HELP_WIDTH = 80 };
+
+static void print_wrapped(FILE *out, const char *text, int column) {
+  while (*text) {
+    size_t take = strcspn(text, " ");
+    if (column > HELP_COLUMN && column + 1 + (int)take > HELP_WIDTH) {
+      fprintf(out, "\n%*s", HELP_COLUMN, "");
+      column = HELP_COLUMN;
+    }
+    column += fprintf(out, "%s%.*s", column > HELP_COLUMN ? " " : "", (int)take, text);
+    text += take;
+    text += *text == ' ';
+  }
+  fputc('\n', out);
+}
+
+static void print_row(FILE *out, const fg_option_row *row) {
+  int column = row->letter ? fprintf(out, "  -%c, --%s", row->letter, row->name)
+                           : fprintf(out, "      --%s", row->name);
+  if (row->argument) column += fprintf(out, " %s", row->argument);
+  if (column >= HELP_COLUMN) {
+    fputc('\n', out);
+    column = 0;
+  }
+  fprintf(out, "%*s", HELP_COLUMN - column, "");
+  print_wrapped(out, row->help, HELP_COLUMN);
+}
+
+static bool single(uint32_t commands) {
+  return (commands & (commands - 1)) == 0;
+}
+
+static void print_group(FILE *out, const char *title, uint32_t command, bool own) {
+  for (size_t i = 0; i < ROW_COUNT; i++) {
+    if (!(rows[i].commands & command) || single(rows[i].commands) != own) continue;
+    if (title) fprintf(out, "\n%s\n", title);
+    title = NULL;
+    print_row(out, &rows[i]);
+  }
+}
+
+void fg_options_help(FILE *out, uint32_t command) {
+  print_group(out, "Options of this command:", command, true);
+  print_group(out, "Options that it shares with others:", command, false);
+  fputs("\nSizes: K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB are powers of 1000.\n", out);
+}
+
+// ---- suggestions -----------------------------------------------------------------------------------------
+
+// Edit distance (Levenshtein) of short words; long ones are far from everything.
+static unsigned distance(const char *a, const char *b) {
+  enum { LONGEST = 40 };
+  size_t m = strlen(a), n = strlen(b);
+  if (m > LONGEST || n > LONGEST) return LONGEST;
+  unsigned row[LONGEST + 1];
+  for (size_t j = 0; j <= n; j++) row[j] = (unsigned)j;
+  for (size_t i = 1; i <= m; i++) {
+    unsigned diagonal = row[0];
+    row[0] = (unsigned)i;
+    for (size_t j = 1; j <= n; j++) {
+      unsigned best = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      if (row[j] + 1 < best) best = row[j] + 1;
+      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+      row[j] = best;
+    }
+  }
+  return row[n];
+}
+
+const char *fg_suggest(const char *word, const char *const *names) {
+  const char *best = NULL;
+  unsigned limit = strlen(word) < 6 ? 2 : 3, least = limit + 1;
+  for (; *names; names++) {
+    unsigned d = distance(word, *names);
+    if (d < least) {
+      least = d;
+      best = *names;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,116 @@
+// options.h: what a user typed, as one struct filled from one table.
+//
+// Every option of every command is a row in options.c: its name, what it takes, its range, the field it sets,
+// the commands that take it and its line of help. Parsing, --help and the check against the manual all read
+// that table. Names are exact (`--name value` or `--name=value`); `--` ends options. Nothing here touches a
+// file or the machine.
+#ifndef FG_APPS_OPTIONS_H
+#define FG_APPS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "flexgen/error.h"
+
+// Commands as bits, for the table's column of who takes an option.
+typedef enum fg_command_bit {
+  FG_CMD_BATCH = 1 << 0,
+  FG_CMD_GENERATE = 1 << 1,
+  FG_CMD_BENCH = 1 << 2,
+  FG_CMD_EVAL = 1 << 3,
+  FG_CMD_PACK = 1 << 4,
+  FG_CMD_INSPECT = 1 << 5,
+  FG_CMD_STORE = 1 << 6,
+  FG_CMD_TOKENIZE = 1 << 7,
+} fg_command_bit;
+
+// A prompt on the command line: the text itself or the file that holds it.
+typedef struct fg_prompt_source {
+  const char *text;
+  bool is_file;
+} fg_prompt_source;
+
+typedef struct fg_prompt_list {
+  fg_prompt_source *items;
+  uint32_t count;
+} fg_prompt_list;
+
+typedef struct fg_length_range {
+  uint32_t low, high; // 0, 0 = not given
+} fg_length_range;
+
+typedef struct fg_shard {
+  uint32_t index, count; // count 0 = not given
+} fg_shard;
+
+typedef struct fg_size_limit {
+  uint64_t bytes;
+  bool set;
+} fg_size_limit;
+
+typedef struct fg_percent {
+  bool set;
+  int values[6];
+} fg_percent;
+
+typedef struct fg_options {
+  // the machine and its memory
+  uint64_t host_memory, device_memory; // 0 = not given
+  const char *device, *offload_dir;
+  uint32_t threads;
+  const char *io;
+  // numbers and placement
+  const char *dtype, *weight_dtype, *cache_dtype;
+  bool synthetic, deterministic;
+  fg_percent percent;
+  uint32_t gpu_batch_size, num_gpu_batches;
+  uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
+  bool overlap, sep_layer, pin_weight;
+  uint64_t seed;
+  // what is written beside the results
+  const char *trace, *stats;
+  bool quiet, no_progress, json;
+  uint32_t verbose;
+  const char *color;
+  // batch
+  const char *input, *output;
+  bool resume, overwrite, retry_errors, deterministic_ids, fail_on_row_error;
+  fg_shard shard;
+  // generate
+  fg_prompt_list prompts;
+  uint32_t max_tokens, top_k;
+  double temperature, top_p;
+  bool chat;
+  // bench
+  uint32_t prompt_len, gen_len, num_prompts;
+  fg_length_range input_len_range;
+  // eval
+  const char *text;
+  uint32_t window;
+  bool special;
+  // pack, store
+  const char *store;
+  fg_size_limit cap;
+  // tokenize
+  bool jsonl, no_special, decode, skip_special;
+
+  bool help;
+  char **arguments; // what is no option, in order; points into argv
+  uint32_t argument_count;
+} fg_options;
+
+// Fills *options from argv[0 .. argc) (the command's name not among them), defaults included. FG_INVALID:
+// one line that says what is wrong with which option. With --help the rest is not checked. The result owns
+// memory in any case: fg_options_free.
+fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char **argv, fg_error *err);
+void fg_options_free(fg_options *options);
+
+// The options that `command` takes, wrapped for a terminal: first its own, then those that all commands
+// which run a model share.
+void fg_options_help(FILE *out, uint32_t command);
+
+// The entry of `names` (ends with NULL) that a mistyped `word` most likely meant, or NULL.
+const char *fg_suggest(const char *word, const char *const *names);
+
+#endif

@@ -1,0 +1,212 @@
+// Opening, feeding and closing an engine for a command.
+#include "run.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/size.h"
+#include "format/store.h"
+#include "interrupt.h"
+#include "model_input.h"
+
+// ---- where things are
+// --------------------------------------------------------------------------------------
+
+static fg_status make_directories(char *path, fg_error *err) {
+  for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+    if (slash) *slash = 0;
+    int made = mkdir(path, 0777);
+    int reason = errno;
+    if (made != 0 && reason != EEXIST)
+      return fg_fail(err, FG_IO, "cannot make the offload dir %s: %s; choose another with --offload-dir",
+                     path, strerror(reason));
+    if (!slash) return FG_OK;
+    *slash = '/';
+  }
+}
+
+static bool default_offload_dir(char *out, size_t bytes) {
+  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  int length = -1;
+  if (cache && cache[0] == '/')
+    length = snprintf(out, bytes, "%s/flexgen", cache); // relative paths are invalid (XDG)
+  else if (home && home[0])
+    length = snprintf(out, bytes, "%s/.cache/flexgen", home);
+  return length > 0 && (size_t)length < bytes;
+}
+
+static void say_size(const char *dir, fg_console *console) {
+  fg_store_entry *entries = NULL;
+  size_t count = 0;
+  if (fg_store_list(dir, &entries, &count, NULL) != FG_OK) return;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < count; i++) bytes += entries[i].bytes;
+  fg_store_list_free(entries, count);
+  char size[16];
+  fg_console_say(console, 1, "offload dir %s: %s in %zu store%s", dir, fg_size_format(bytes, size), count,
+                 count == 1 ? "" : "s");
+}
+
+fg_status fg_offload_dir(char *out, size_t bytes, const fg_options *options, fg_console *console,
+                         fg_error *err) {
+  if (options->offload_dir) {
+    if ((size_t)snprintf(out, bytes, "%s", options->offload_dir) >= bytes)
+      return fg_fail(err, FG_INVALID, "--offload-dir is longer than %zu bytes", bytes - 1);
+  } else if (!default_offload_dir(out, bytes)) {
+    return fg_fail(err, FG_INVALID,
+                   "neither XDG_CACHE_HOME nor HOME says where to keep weights; give --offload-dir");
+  }
+  fg_status status = make_directories(out, err);
+  if (status == FG_OK) say_size(out, console);
+  return status;
+}
+
+bool fg_packing_progress(void *user, uint64_t done, uint64_t total) {
+  fg_console *console = user;
+  if (fg_console_progress_due(console)) {
+    char a[16], b[16];
+    fg_console_progress(console, "packing: %s of %s, %.0f %%", fg_size_format(done, a),
+                        fg_size_format(total, b), total ? 100.0 * (double)done / (double)total : 0.0);
+  }
+  if (done == total) fg_console_clear(console);
+  return *fg_interrupt_flag() == 0;
+}
+
+// ---- open, drive, close
+// ------------------------------------------------------------------------------------
+
+static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *err) {
+  const fg_options *o = run->options;
+  char dir[PATH_MAX];
+  fg_status status = fg_offload_dir(dir, sizeof dir, o, run->console, err);
+  if (status != FG_OK) return status;
+  fg_engine_options options = {
+      .model = o->arguments[0],
+      .synthetic = o->synthetic,
+      .device = o->device,
+      .host_memory = o->host_memory,
+      .device_memory = o->device_memory,
+      .offload_dir = dir,
+      .dtype = o->dtype,
+      .weight_dtype = o->weight_dtype,
+      .cache_dtype = o->cache_dtype,
+      .percent = o->percent.set ? o->percent.values : NULL,
+      .gpu_batch_size = o->gpu_batch_size,
+      .num_gpu_batches = o->num_gpu_batches,
+      .max_num_seqs = o->max_num_seqs,
+      .max_num_batched_tokens = o->max_num_batched_tokens,
+      .max_model_len = o->max_model_len,
+      .expected_tokens = expected_tokens,
+      .threads = o->threads,
+      .deterministic = o->deterministic,
+      .trace_path = o->trace,
+      .io = o->io,
+      .log = fg_console_log,
+      .log_level = run->console->level,
+      .packing = fg_packing_progress,
+      .user = run->console,
+  };
+  return fg_engine_open(&run->engine, &options, err);
+}
+
+int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                uint32_t expected_tokens) {
+  *run = (fg_run){.command = command, .options = options, .console = console, .start_ns = fg_now_ns()};
+  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
+  fg_interrupt_install();
+  fg_error err = {FG_OK, ""};
+  fg_status status = open_engine(run, expected_tokens, &err);
+  fg_console_clear(console);
+  if (status != FG_OK) {
+    fg_console_error(console, err.message);
+    return status == FG_INVALID ? FG_EXIT_USAGE : FG_EXIT_FAILED;
+  }
+  fg_engine_describe(run->engine, &run->info);
+  run->opened_ns = fg_now_ns();
+  return FG_EXIT_DONE;
+}
+
+fg_status fg_run_drive(fg_run *run, const fg_feed *feed, fg_error *err) {
+  bool more = true;
+  while (more || fg_engine_pending(run->engine) > 0) {
+    if (*fg_interrupt_flag()) return fg_fail(err, FG_CANCELLED, "interrupted");
+    fg_status status = FG_OK;
+    // At least one: an engine that runs nothing must be able to go on.
+    while (status == FG_OK && more &&
+           (fg_engine_wants(run->engine) > 0 || fg_engine_pending(run->engine) == 0))
+      status = feed->submit(feed->user, &more, err);
+    if (status == FG_OK && fg_engine_pending(run->engine) > 0) status = fg_engine_step(run->engine, err);
+    if (status == FG_OK && feed->stepped) status = feed->stepped(feed->user, err);
+    if (status != FG_OK) return status;
+  }
+  return FG_OK;
+}
+
+void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t total) {
+  if (!fg_console_progress_due(run->console)) return;
+  fg_engine_stats stats;
+  fg_engine_get_stats(run->engine, &stats);
+  double seconds = (double)(fg_now_ns() - run->opened_ns) * 1e-9;
+  char used[16], budget[16];
+  fg_console_progress(run->console,
+                      "%s %llu of %llu; tokens: %llu in (%.1f/s), %llu out (%.1f/s); memory %s of %s", what,
+                      (unsigned long long)done, (unsigned long long)total,
+                      (unsigned long long)stats.prompt_tokens, (double)stats.prompt_tokens / seconds,
+                      (unsigned long long)stats.generated_tokens, (double)stats.generated_tokens / seconds,
+                      fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
+}
+
+static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *err) {
+  if (!run->options->stats) return FG_OK;
+  json_t *stats = fg_run_stats(run, outcome, (double)(fg_now_ns() - run->opened_ns) * 1e-9);
+  if (!stats) return fg_fail(err, FG_NO_SPACE, "no memory for %s", run->options->stats);
+  int failed = json_dump_file(stats, run->options->stats, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  json_decref(stats);
+  return failed ? fg_fail(err, FG_IO, "cannot write %s: %s", run->options->stats, strerror(errno)) : FG_OK;
+}
+
+int fg_run_close(fg_run *run, fg_status status, const fg_error *err) {
+  fg_console_clear(run->console);
+  fg_error stats_err = {FG_OK, ""};
+  const char *outcome = status == FG_OK ? "done" : status == FG_CANCELLED ? "interrupted" : "failed";
+  fg_status stats_status = write_stats(run, outcome, &stats_err);
+  fg_engine_close(run->engine);
+  json_decref(run->rows);
+  if (status == FG_CANCELLED)
+    fg_console_error(run->console, "interrupted");
+  else if (status != FG_OK)
+    fg_console_error(run->console, err->message);
+  if (stats_status != FG_OK) fg_console_error(run->console, stats_err.message);
+  return status == FG_OK && stats_status == FG_OK ? FG_EXIT_DONE : FG_EXIT_FAILED;
+}
+
+// ---- input and output
+// --------------------------------------------------------------------------------------
+
+fg_status fg_read_text(const char *path, fg_text *text, fg_error *err) {
+  bool standard = strcmp(path, "-") == 0;
+  FILE *file = standard ? stdin : fopen(path, "rbe");
+  if (!file)
+    return fg_fail(err, errno == ENOENT ? FG_NOT_FOUND : FG_IO, "cannot open %s: %s", path, strerror(errno));
+  char block[1 << 14];
+  size_t count;
+  while ((count = fread(block, 1, sizeof block, file)) > 0) fg_text_append(text, block, count);
+  int reason = ferror(file) ? errno : 0;
+  if (!standard) fclose(file);
+  if (reason)
+    return fg_fail(err, FG_IO, "cannot read %s: %s", standard ? "standard input" : path, strerror(reason));
+  if (fg_text_failed(text)) return fg_fail(err, FG_NO_SPACE, "no memory for the text of %s", path);
+  return FG_OK;
+}
+
+fg_status fg_print_json(json_t *object, fg_error *err) {
+  if (!object) return fg_fail(err, FG_NO_SPACE, "no memory for the JSON output");
+  int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);
+  json_decref(object);
+  putchar('\n');
+  return failed ? fg_fail(err, FG_IO, "cannot print JSON: %s", strerror(errno)) : FG_OK;
+}

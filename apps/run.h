@@ -1,0 +1,61 @@
+// run.h: what commands that run a model share: an open engine, the loop that feeds it, and the end.
+//
+// fg_run_open turns options into an engine and says where stores are kept; fg_run_drive hands it requests as
+// it wants them and steps until all is done; fg_run_close writes --stats, closes, and gives the exit status.
+#ifndef FG_APPS_RUN_H
+#define FG_APPS_RUN_H
+
+#include <jansson.h>
+
+#include "base/text_buffer.h"
+#include "command.h"
+#include "flexgen/engine.h"
+
+typedef struct fg_run {
+  const char *command; // for --stats
+  const fg_options *options;
+  fg_console *console;
+  fg_engine *engine;
+  fg_engine_info info;
+  uint64_t start_ns, opened_ns;
+  json_t *rows; // what the command adds to --stats, or NULL; owned
+} fg_run;
+
+// The directory for packed stores: the option or the user's cache, made if it is not there. Says on `console`
+// which it is and how much it holds.
+fg_status fg_offload_dir(char *out, size_t bytes, const fg_options *options, fg_console *console,
+                         fg_error *err);
+// "packing 43 %" for whoever packs; `console` is the user. False once interrupted.
+bool fg_packing_progress(void *console, uint64_t done, uint64_t total);
+
+// expected_tokens: length of a typical request, 0 = unknown. An exit status other than 0 has been explained
+// on the console and leaves nothing to close.
+int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                uint32_t expected_tokens);
+
+// What fg_run_drive asks of a command.
+typedef struct fg_feed {
+  // Submits one request; *more = false, and nothing submitted, when there is none left.
+  fg_status (*submit)(void *user, bool *more, fg_error *err);
+  // After each step; FG_OK goes on. May be NULL.
+  fg_status (*stepped)(void *user, fg_error *err);
+  void *user;
+} fg_feed;
+
+// FG_CANCELLED when a signal came.
+fg_status fg_run_drive(fg_run *run, const fg_feed *feed, fg_error *err);
+// Shows how many tokens went through so far.
+void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t total);
+
+// `status` is how the command ended. The exit status for main.
+int fg_run_close(fg_run *run, fg_status status, const fg_error *err);
+
+// Figures of the run as an object for --stats; new reference, NULL without memory.
+json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds);
+
+// Reads a whole file ("-": standard input).
+fg_status fg_read_text(const char *path, fg_text *text, fg_error *err);
+// Prints `object` with a newline to standard output and releases it; a NULL object is FG_NO_SPACE.
+fg_status fg_print_json(json_t *object, fg_error *err);
+
+#endif

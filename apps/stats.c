@@ -1,0 +1,66 @@
+// The object that --stats writes (docs/command-line.md names its keys).
+#include <stdio.h>
+
+#include "engine/engine_internal.h"
+#include "run.h"
+
+// Bytes that this process had fetched from the disk, as the kernel counts them; -1 = unknown.
+static json_int_t process_read_bytes(void) {
+  FILE *file = fopen("/proc/self/io", "re");
+  if (!file) return -1;
+  char line[128];
+  long long bytes = -1;
+  while (fgets(line, sizeof line, file))
+    if (sscanf(line, "read_bytes: %lld", &bytes) == 1) break;
+  fclose(file);
+  return bytes;
+}
+
+static json_int_t n(uint64_t value) {
+  return (json_int_t)value;
+}
+
+static json_t *model_json(const fg_engine_info *info) {
+  return json_pack("{s:s?,s:s?,s:s?,s:I,s:I,s:I,s:s?,s:s?,s:s?,s:s?,s:s?,s:I}", "name", info->name,
+                   "architecture", info->architecture, "fingerprint", info->fingerprint, "parameters",
+                   n(info->parameters), "weight_bytes", n(info->weight_bytes), "resident_weight_bytes",
+                   n(info->resident_weight_bytes), "device", info->device, "dtype", info->dtype,
+                   "weight_dtype", info->weight_dtype, "cache_dtype", info->cache_dtype, "io", info->io,
+                   "max_model_len", n(info->max_model_len));
+}
+
+static json_t *phases_json(const fg_run *run, const fg_engine_stats *s, double seconds) {
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "open_s",
+                   (double)(run->opened_ns - run->start_ns) * 1e-9, "run_s", seconds, "steps_s",
+                   s->seconds_steps, "compute_s", s->seconds_compute, "wait_read_s", s->seconds_wait_read,
+                   "read_s", s->seconds_read, "read_overlapped_s", s->seconds_read_overlapped, "sample_s",
+                   s->seconds_sample);
+}
+
+static json_t *tokens_json(const fg_engine_stats *s, double seconds) {
+  double per_second = seconds > 0 ? 1 / seconds : 0;
+  return json_pack("{s:I,s:I,s:f,s:f,s:I,s:I}", "prompt", n(s->prompt_tokens), "generated",
+                   n(s->generated_tokens), "prompt_per_s", (double)s->prompt_tokens * per_second,
+                   "generated_per_s", (double)s->generated_tokens * per_second, "steps", n(s->steps),
+                   "preemptions", n(s->preemptions));
+}
+
+static json_t *tiers_json(const fg_engine_info *info, const fg_engine_stats *s) {
+  return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I},s:{s:I,s:I,s:I,s:I}}", "host", "budget_bytes",
+                   n(info->host_budget), "used_bytes", n(s->host_used), "peak_bytes", n(s->host_peak),
+                   "process_peak_bytes", n(s->process_peak), "device", "budget_bytes", n(info->device_budget),
+                   "peak_bytes", n(s->device_peak), "disk", "read_bytes", n(s->bytes_read), "written_bytes",
+                   n(s->bytes_written), "weight_bytes_streamed", n(s->weight_bytes_streamed),
+                   "process_read_bytes", process_read_bytes());
+}
+
+json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
+  fg_engine_stats s;
+  fg_engine_get_stats(run->engine, &s);
+  json_t *policy = fg_engine_policy_json(run->engine);
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:n,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
+                   run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
+                   policy ? policy : json_null(), "predicted", "phases", phases_json(run, &s, seconds),
+                   "tokens", tokens_json(&s, seconds), "tiers", tiers_json(&run->info, &s), "rows",
+                   run->rows);
+}
