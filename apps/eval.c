@@ -122,7 +122,6 @@ static fg_status print_result(const evaluation *e, fg_error *err) {
 int fg_command_eval(const fg_options *options, fg_console *console) {
   evaluation e = {0};
   fg_error err = {FG_OK, ""};
-  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
   if (!options->text) {
     fg_console_error(console, "--text FILE is missing");
     return FG_EXIT_USAGE;

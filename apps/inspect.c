@@ -201,7 +201,6 @@ static void print_findings(const findings *f) {
 int fg_command_inspect(const fg_options *options, fg_console *console) {
   findings f = {.options = options};
   fg_error err = {FG_OK, ""};
-  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
   fg_status status = look(&f, &err);
   if (status == FG_OK && options->json)
     status = fg_print_json(findings_json(&f), &err);

@@ -11,24 +11,26 @@ typedef struct command_row {
   const char *name;
   fg_command_bit bit;
   fg_command_run *run;
+  bool takes_model; // exactly one MODEL
   const char *arguments;
   const char *summary;
 } command_row;
 
 static const command_row commands[] = {
-    {"batch", FG_CMD_BATCH, fg_command_batch, "MODEL -i IN.jsonl -o OUT.jsonl",
+    {"batch", FG_CMD_BATCH, fg_command_batch, true, "MODEL -i IN.jsonl -o OUT.jsonl",
      "answer a file of OpenAI Batch requests"},
-    {"generate", FG_CMD_GENERATE, fg_command_generate, "MODEL -p TEXT | -f FILE",
+    {"generate", FG_CMD_GENERATE, fg_command_generate, true, "MODEL -p TEXT | -f FILE",
      "continue one or a few prompts"},
-    {"bench", FG_CMD_BENCH, fg_command_bench, "MODEL [--prompt-len N] [--gen-len N]",
+    {"bench", FG_CMD_BENCH, fg_command_bench, true, "MODEL [--prompt-len N] [--gen-len N]",
      "measure throughput on prompts of random tokens"},
-    {"eval", FG_CMD_EVAL, fg_command_eval, "MODEL --text FILE", "perplexity of a text"},
-    {"pack", FG_CMD_PACK, fg_command_pack, "MODEL [--store DIR]",
+    {"eval", FG_CMD_EVAL, fg_command_eval, true, "MODEL --text FILE", "perplexity of a text"},
+    {"pack", FG_CMD_PACK, fg_command_pack, true, "MODEL [--store DIR]",
      "make a packed store ahead; prints its path"},
-    {"inspect", FG_CMD_INSPECT, fg_command_inspect, "MODEL",
+    {"inspect", FG_CMD_INSPECT, fg_command_inspect, true, "MODEL",
      "what a model or store holds, and whether it can be run"},
-    {"store", FG_CMD_STORE, fg_command_store, "list|verify|clear [NAME...]", "look after packed stores"},
-    {"tokenize", FG_CMD_TOKENIZE, fg_command_tokenize, "MODEL < TEXT", "text to token ids and back"},
+    {"store", FG_CMD_STORE, fg_command_store, false, "list|verify|clear [NAME...]",
+     "look after packed stores"},
+    {"tokenize", FG_CMD_TOKENIZE, fg_command_tokenize, true, "MODEL < TEXT", "text to token ids and back"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
@@ -70,6 +72,17 @@ static int unknown_command(const char *name) {
   return FG_EXIT_USAGE;
 }
 
+static bool has_model(const fg_options *options, fg_console *console) {
+  if (options->argument_count == 1) return true;
+  char line[160];
+  if (options->argument_count == 0)
+    snprintf(line, sizeof line, "MODEL is missing");
+  else
+    snprintf(line, sizeof line, "one MODEL is wanted, '%.80s' is one too many", options->arguments[1]);
+  fg_console_error(console, line);
+  return false;
+}
+
 static int run_command(const command_row *command, int argc, char **argv) {
   fg_options options;
   fg_console console;
@@ -83,7 +96,8 @@ static int run_command(const command_row *command, int argc, char **argv) {
     print_command_help(command);
   } else {
     fg_console_init(&console, command->name, &options);
-    code = command->run(&options, &console);
+    bool ready = !command->takes_model || has_model(&options, &console);
+    code = ready ? command->run(&options, &console) : FG_EXIT_USAGE;
   }
   fg_options_free(&options);
   return code;

@@ -6,17 +6,6 @@
 #include "device/device.h"
 #include "format/store_file.h"
 
-bool fg_one_model(const fg_options *options, fg_console *console) {
-  if (options->argument_count == 1) return true;
-  char line[160];
-  if (options->argument_count == 0)
-    snprintf(line, sizeof line, "MODEL is missing");
-  else
-    snprintf(line, sizeof line, "one MODEL is wanted, '%.80s' is one too many", options->arguments[1]);
-  fg_console_error(console, line);
-  return false;
-}
-
 void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];
   out->synthetic = options->synthetic;

@@ -6,8 +6,6 @@
 #include "io/io.h"
 #include "model/model.h"
 
-// Whether exactly one MODEL was given; says so otherwise.
-bool fg_one_model(const fg_options *options, fg_console *console);
 // Fills what the command line says: model, synthetic, weight type, and the device's family of layouts.
 void fg_model_input(fg_model_options *out, const fg_options *options);
 // A queue of disk requests as --io wants it.

@@ -123,8 +123,13 @@ static fg_status set_choice(const fg_option_row *row, void *field, char **values
     *(const char **)field = values[0];
     return FG_OK;
   }
-  char what[64];
-  snprintf(what, sizeof what, "one of %s", row->argument);
+  char what[64] = "one of ";
+  size_t at = strlen(what);
+  for (const char *c = row->argument; *c && at + 2 < sizeof what; c++) {
+    what[at++] = *c == '|' ? ',' : *c;
+    if (*c == '|') what[at++] = ' ';
+  }
+  what[at] = 0;
   return wants(row, what, values[0], err);
 }
 

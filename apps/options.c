@@ -106,7 +106,7 @@ static const fg_option_row rows[] = {
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), RUNNING,
-     "of sampling, for what brings no seed of its own (0)"},
+     "seed of sampling for rows that bring none (0)"},
     // the step
     {"percent", 0, FG_KIND_PERCENT, "W_DEV W_HOST C_DEV C_HOST A_DEV A_HOST", 0, 0, FIELD(percent), RUNNING,
      "FlexGen's placement of weights, cache and activations on device and host, the rest on disk; on the CPU "

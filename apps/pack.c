@@ -72,7 +72,6 @@ static fg_status print_result(const fg_model *model, bool json, fg_error *err) {
 int fg_command_pack(const fg_options *options, fg_console *console) {
   packing p = {0};
   fg_error err = {FG_OK, ""};
-  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
   fg_interrupt_install();
   fg_status status = pack(&p, options, console, &err);
   fg_console_clear(console);

@@ -116,7 +116,6 @@ static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *er
 int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
                 uint32_t expected_tokens) {
   *run = (fg_run){.command = command, .options = options, .console = console, .start_ns = fg_now_ns()};
-  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
   fg_interrupt_install();
   fg_error err = {FG_OK, ""};
   fg_status status = open_engine(run, expected_tokens, &err);

@@ -105,7 +105,6 @@ static fg_status tokenize(const fg_options *o, fg_error *err) {
 
 int fg_command_tokenize(const fg_options *options, fg_console *console) {
   fg_error err = {FG_OK, ""};
-  if (!fg_one_model(options, console)) return FG_EXIT_USAGE;
   if (tokenize(options, &err) == FG_OK) return FG_EXIT_DONE;
   fg_console_error(console, err.message);
   return FG_EXIT_FAILED;
