@@ -14,6 +14,8 @@
 #ifndef FG_FORMAT_STORE_H
 #define FG_FORMAT_STORE_H
 
+#include <stdbool.h>
+
 #include "flexgen/error.h"
 #include "format/assets.h"
 #include "io/io.h"
@@ -30,7 +32,7 @@ typedef enum fg_weight_kind {
 typedef struct fg_panel {
   uint64_t offset; // in the file, multiple of 4096
   uint64_t bytes;  // without padding; the next panel starts at the next multiple of 4096
-  uint64_t hash;   // fg_hash of the bytes; tables: of the whole table
+  uint64_t hash;   // fg_hash of the bytes; tables: chained over blocks of 4096 bytes
   uint32_t row, rows; // output rows [row, row + rows)
 } fg_panel;
 
@@ -57,9 +59,11 @@ typedef struct fg_store {
 } fg_store;
 
 // Opens a finished store and takes a shared lock. FG_CORRUPT when it is damaged, FG_UNSUPPORTED
-// when its version is not ours.
+// when its version is not ours, FG_BUSY when another process keeps it locked for longer than a second.
 fg_status fg_store_open(fg_store **out, const char *path, fg_error *err);
 void fg_store_close(fg_store *store);
+// Whether the file says of itself that it is a packed store, of whatever version.
+bool fg_store_is(const char *path);
 // Index of the weight with this name, or UINT32_MAX.
 uint32_t fg_store_find(const fg_store *store, const char *name);
 // Reads panel by panel and compares hashes; FG_CORRUPT names the weight and the panel. `buffer` holds
@@ -84,7 +88,8 @@ fg_status fg_store_writer_panel(fg_store_writer *writer, uint32_t row, uint32_t 
 // A table's one panel may come in pieces; all but the last are multiples of 4096 bytes.
 fg_status fg_store_writer_table_piece(fg_store_writer *writer, void *data, uint64_t bytes, fg_error *err);
 uint64_t fg_store_writer_bytes(const fg_store_writer *writer);
-// Writes assets and manifest, syncs, renames to PATH.
+// Writes assets and manifest, syncs, renames to PATH. The writer is gone in any case; after a failure
+// so is the temporary file.
 fg_status fg_store_writer_finish(fg_store_writer *writer, const fg_assets *assets, fg_error *err);
 void fg_store_writer_abandon(fg_store_writer *writer); // removes the temporary file
 

@@ -1,0 +1,53 @@
+// build.h: the pieces from which a family's graph is put together.
+//
+// A piece adds the slots it needs to the program under construction and the nodes that use them, in the
+// order in which they run. Pieces know nothing of each other: they meet in registers. A table of the
+// graph that is full is remembered and reported once, at the end (fg_build_end).
+#ifndef FG_MODEL_BUILD_H
+#define FG_MODEL_BUILD_H
+
+#include "model/arch.h"
+
+typedef struct fg_build {
+  fg_graph *graph;
+  fg_program *program; // under construction
+  const fg_config *config;
+  const fg_names *names;
+  const char *full; // which table of the graph is
+  fg_node spill;    // written, and thrown away, when the program is full
+} fg_build;
+
+// A matrix product with what belongs to it: out[t, n] = x[t, k] w[n, k] + bias, w stacked from parts.
+typedef struct fg_part {
+  const char *tensor; // without suffix
+  uint32_t rows;
+  fg_transform transform;
+} fg_part;
+
+typedef struct fg_linear {
+  const char *slot;
+  fg_part parts[FG_MAX_SOURCES]; // those with rows > 0
+  uint32_t k;
+  bool bias, accumulate;
+  uint32_t in, out; // registers
+} fg_linear;
+
+// The next register; 0 is the residual stream.
+uint32_t fg_build_register(fg_build *b, uint32_t width);
+void fg_build_constant(fg_build *b, float *values, uint32_t count); // takes the malloc'd values
+
+void fg_build_table(fg_build *b, const char *slot, const char *tensor, uint32_t rows, uint32_t width,
+                    const fg_input *input);
+void fg_build_norm(fg_build *b, const char *slot, const char *tensor, uint32_t in, uint32_t out);
+void fg_build_linear(fg_build *b, const fg_linear *linear);
+void fg_build_add(fg_build *b, uint32_t in, uint32_t out);
+// Rotary embedding (by constant 0) if the family has one, cache and attention over q | k | v in `qkv`.
+void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out);
+void fg_build_act(fg_build *b, uint32_t reg);
+void fg_build_glu(fg_build *b, uint32_t in, uint32_t out);
+// The head's matrix, which the engine runs itself.
+void fg_build_head(fg_build *b, const char *tensor, uint32_t in, uint32_t k);
+
+fg_status fg_build_end(fg_build *b, fg_error *err);
+
+#endif

@@ -1,0 +1,365 @@
+#include "model/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "format/gguf.h"
+#include "model/arch.h"
+
+// Bounds on what a configuration may ask for: beyond any model, and small enough that products of two
+// fit into 64 bits and sums of a few into 32.
+enum { MAX_LAYERS = 65535, MAX_WIDTH = 1 << 24, MAX_VOCAB = 1 << 28 };
+
+static const struct {
+  const char *name;
+  fg_activation activation;
+} activations[] = {
+    {"relu", FG_ACT_RELU},          {"gelu", FG_ACT_GELU_ERF},       {"gelu_python", FG_ACT_GELU_ERF},
+    {"gelu_new", FG_ACT_GELU_TANH}, {"gelu_fast", FG_ACT_GELU_TANH}, {"gelu_pytorch_tanh", FG_ACT_GELU_TANH},
+    {"silu", FG_ACT_SILU},          {"swish", FG_ACT_SILU},
+};
+
+// Keys that would change results in every family and that nothing here reads yet.
+static const fg_neutral neutral_json[] = {
+    {"quantization_config", NAN},
+    {"sliding_window", NAN},
+    {"layer_types", NAN}, // a list of "full_attention" is neutral
+    {"partial_rotary_factor", 1},
+    {"no_rope_layers", NAN},
+    {"attn_logit_softcapping", NAN},
+    {"final_logit_softcapping", NAN},
+    {"logit_scale", 1},
+    {"logits_scaling", 1},
+    {"embedding_multiplier", 1},
+    {"residual_multiplier", 1},
+    {"attention_multiplier", NAN},
+    {"num_local_experts", 0},
+    {"num_experts", 0},
+    {"clip_qkv", NAN},
+    {NULL, 0},
+};
+static const fg_neutral neutral_gguf[] = {
+    {"expert_count", 0},
+    {"attention.sliding_window", 0},
+    {"attention.clamp_kqv", 0},
+    {"attention.max_alibi_bias", 0},
+    {"attention.scale", 0},
+    {"attn_logit_softcapping", 0},
+    {"final_logit_softcapping", 0},
+    {"logit_scale", 1},
+    {"embedding_scale", 1},
+    {"residual_scale", 1},
+    {NULL, 0},
+};
+
+static bool activation_find(const char *name, fg_activation *out) {
+  for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+    if (strcmp(activations[i].name, name) == 0) {
+      *out = activations[i].activation;
+      return true;
+    }
+  }
+  return false;
+}
+
+static void store_number(fg_config *config, const fg_config_key *key, double value) {
+  char *member = (char *)config + key->member;
+  switch (key->kind) {
+  case FG_KEY_U32: *(uint32_t *)member = (uint32_t)value; break;
+  case FG_KEY_F64: *(double *)member = value; break;
+  case FG_KEY_BOOL: *(bool *)member = value != 0; break;
+  case FG_KEY_ACTIVATION: *(fg_activation *)member = (fg_activation)value; break;
+  }
+}
+
+// ---- config.json ---------------------------------------------------------------------------------------
+
+static fg_status key_from_json(fg_config *config, const fg_config_key *key, const json_t *root,
+                               fg_error *err) {
+  char *member = (char *)config + key->member;
+  const json_t *value = key->json ? json_object_get(root, key->json) : NULL;
+  if (!value || json_is_null(value)) {
+    if (key->fallback == FG_REQUIRED) return fg_fail(err, FG_INVALID, "\"%s\" is missing", key->json);
+    store_number(config, key, key->fallback);
+    return FG_OK;
+  }
+  switch (key->kind) {
+  case FG_KEY_U32: return fg_json_u32(root, key->json, 0, (uint32_t *)member, err);
+  case FG_KEY_F64: return fg_json_f64(root, key->json, 0, (double *)member, err);
+  case FG_KEY_BOOL: return fg_json_bool(root, key->json, false, (bool *)member, err);
+  case FG_KEY_ACTIVATION: break;
+  }
+  const char *name = json_string_value(value);
+  if (name && activation_find(name, (fg_activation *)member)) return FG_OK;
+  return fg_fail(err, FG_UNSUPPORTED, "\"%s\": activation %s is not supported", key->json,
+                 name ? name : "(no string)");
+}
+
+static bool is_neutral(const json_t *value, double neutral) {
+  if (!value || json_is_null(value) || json_is_false(value)) return true;
+  if (json_is_number(value)) return json_number_value(value) == neutral;
+  if (!json_is_array(value)) return false;
+  for (size_t i = 0; i < json_array_size(value); i++) {
+    const char *item = json_string_value(json_array_get(value, i));
+    if (!item || strcmp(item, "full_attention") != 0) return false;
+  }
+  return true;
+}
+
+static fg_status check_neutral_json(const fg_neutral *list, const json_t *root, fg_error *err) {
+  for (; list && list->key; list++) {
+    const json_t *value = json_object_get(root, list->key);
+    if (is_neutral(value, list->value)) continue;
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", list->key, text ? text : "this value");
+    free(text);
+    return FG_UNSUPPORTED;
+  }
+  return FG_OK;
+}
+
+static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *err) {
+  json_t *root = fg_json_parse(asset->data, asset->bytes, "config.json", err);
+  if (!root) return FG_CORRUPT;
+  const char *type;
+  fg_status status = fg_json_string(root, "model_type", NULL, &type, err);
+  if (!status) config->arch = type ? fg_arch_find(type) : NULL;
+  if (!status && !config->arch) {
+    char list[256];
+    status = fg_fail(err, FG_UNSUPPORTED, "\"model_type\": architecture %s is not supported (supported: %s)",
+                     type ? type : "(missing)", fg_arch_list(list, sizeof list));
+  }
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = key_from_json(config, &config->arch->keys[i], root, err);
+  }
+  if (!status) status = check_neutral_json(neutral_json, root, err);
+  if (!status) status = check_neutral_json(config->arch->neutral, root, err);
+  if (!status && config->arch->position == FG_POSITION_ROPE) {
+    status = fg_rope_from_json(&config->rope, root, config->max_positions, err);
+  }
+  json_decref(root);
+  return status ? fg_fail_prefix(err, "config.json: ") : FG_OK;
+}
+
+// ---- GGUF ----------------------------------------------------------------------------------------------
+
+static fg_status key_from_gguf(fg_config *config, const fg_config_key *key, const fg_gguf *gguf,
+                               fg_error *err) {
+  char *member = (char *)config + key->member, name[128];
+  snprintf(name, sizeof name, "%s.%s", config->arch->gguf, key->gguf ? key->gguf : "");
+  if (!key->gguf || !fg_gguf_has(gguf, name)) {
+    if (key->fallback == FG_REQUIRED) return fg_fail(err, FG_INVALID, "%s is missing", name);
+    store_number(config, key, key->fallback);
+    return FG_OK;
+  }
+  float value = 0;
+  fg_status status = FG_OK;
+  switch (key->kind) {
+  case FG_KEY_U32: return fg_gguf_u32(gguf, name, 0, (uint32_t *)member, err);
+  case FG_KEY_BOOL: return fg_gguf_bool(gguf, name, false, (bool *)member, err);
+  case FG_KEY_ACTIVATION: break; // no GGUF key names one
+  case FG_KEY_F64: status = fg_gguf_f32(gguf, name, 0, &value, err); *(double *)member = value;
+  }
+  return status;
+}
+
+static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  for (const fg_neutral *n = neutral_gguf; n->key; n++) {
+    char name[128];
+    uint32_t integer;
+    float real;
+    snprintf(name, sizeof name, "%s.%s", config->arch->gguf, n->key);
+    if (!fg_gguf_has(gguf, name)) continue;
+    if (!fg_gguf_u32(gguf, name, 0, &integer, NULL) && integer == n->value) continue;
+    if (!fg_gguf_f32(gguf, name, 0, &real, NULL) && (real == n->value || real == 0)) continue;
+    return fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name);
+  }
+  return FG_OK;
+}
+
+// Sizes that must agree with the dimension of a head, where they are given.
+static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  static const char *const keys[] = {"attention.value_length", "rope.dimension_count"};
+  uint32_t dim = config->head_dim ? config->head_dim : config->heads ? config->hidden / config->heads : 0;
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    char name[128];
+    uint32_t value;
+    snprintf(name, sizeof name, "%s.%s", config->arch->gguf, keys[i]);
+    fg_status status = fg_gguf_u32(gguf, name, dim, &value, err);
+    if (status) return status;
+    if (value != dim) {
+      return fg_fail(err, FG_UNSUPPORTED, "%s is %u, heads have %u values; only equal ones are supported",
+                     name, value, dim);
+    }
+  }
+  return FG_OK;
+}
+
+static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *err) {
+  fg_gguf *gguf;
+  fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
+  if (status) return status;
+  config->gguf = true;
+  fg_gguf_string name;
+  status = fg_gguf_text(gguf, "general.architecture", &name, err);
+  if (!status) config->arch = name.data ? fg_arch_find_gguf(name.data, name.length) : NULL;
+  if (!status && !config->arch) {
+    int length = name.length < 64 ? (int)name.length : 64;
+    status = fg_fail(err, FG_UNSUPPORTED, "GGUF: general.architecture %.*s is not supported",
+                     name.data ? length : 9, name.data ? name.data : "(missing)");
+  }
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = key_from_gguf(config, &config->arch->keys[i], gguf, err);
+  }
+  // The list of tokens is the vocabulary; a vocab_size beside it is for files without a tokenizer.
+  uint64_t tokens = 0;
+  if (!status) status = fg_gguf_array_count(gguf, "tokenizer.ggml.tokens", &tokens, err);
+  if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
+  if (!status) status = check_neutral_gguf(config, gguf, err);
+  if (!status) status = check_gguf_heads(config, gguf, err);
+  if (!status && config->arch->position == FG_POSITION_ROPE) {
+    status = fg_rope_from_gguf(&config->rope, gguf, config->arch->gguf, err);
+  }
+  fg_gguf_destroy(gguf);
+  return status;
+}
+
+// ---- facts ---------------------------------------------------------------------------------------------
+
+static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error *err) {
+  json_t *root = fg_json_parse(asset->data, asset->bytes, FG_ASSET_FACTS, err);
+  if (!root) return FG_CORRUPT;
+  fg_status status = fg_json_bool(root, "embed", config->embed_stored, &config->embed_stored, err);
+  if (!status) status = fg_json_bool(root, "head", config->head_stored, &config->head_stored, err);
+  if (!status) status = fg_json_bool(root, "qkv_bias", config->qkv_bias, &config->qkv_bias, err);
+  if (!status) status = fg_json_bool(root, "out_bias", config->out_bias, &config->out_bias, err);
+  if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
+  const json_t *divisor = json_object_get(root, "rope_divisor");
+  fg_rope *rope = &config->rope;
+  if (json_array_size(divisor) > FG_MAX_HEAD_DIM / 2) {
+    status = fg_fail(err, FG_CORRUPT, "%s: too many rotary factors", FG_ASSET_FACTS);
+  }
+  for (size_t i = 0; !status && i < json_array_size(divisor); i++) {
+    rope->divisor[i] = (float)json_number_value(json_array_get(divisor, i));
+    rope->divisor_count = (uint32_t)i + 1;
+    if (!(rope->divisor[i] > 0))
+      status = fg_fail(err, FG_CORRUPT, "%s: rotary factor %zu", FG_ASSET_FACTS, i);
+  }
+  json_decref(root);
+  return status;
+}
+
+static bool has_tensor(const fg_checkpoint *checkpoint, const fg_names *names, const char *base,
+                       const char *suffix) {
+  char name[192];
+  if (!base || fg_tensor_name(name, sizeof name - 8, base, 0, NULL)) return false;
+  strcat(name, suffix);
+  return fg_tensor_find(checkpoint, names, name) != NULL;
+}
+
+// Llama 3's scaling stands in a GGUF as a vector of divisors.
+static fg_status gather_divisor(json_t *facts, fg_checkpoint *checkpoint, fg_error *err) {
+  const fg_checkpoint_tensor *tensor = fg_checkpoint_find(checkpoint, "rope_freqs.weight");
+  if (!tensor) return FG_OK;
+  float values[FG_MAX_HEAD_DIM / 2];
+  if (tensor->dtype != FG_F32 || tensor->rows != 1 || tensor->columns > FG_MAX_HEAD_DIM / 2) {
+    return fg_fail(err, FG_UNSUPPORTED, "rope_freqs.weight: expected at most %d values of f32",
+                   FG_MAX_HEAD_DIM / 2);
+  }
+  fg_status status = fg_checkpoint_read_rows(checkpoint, tensor, 0, 1, values, err);
+  json_t *list = json_array();
+  for (uint64_t i = 0; !status && i < tensor->columns; i++) {
+    if (json_array_append_new(list, json_real(values[i])) != 0) {
+      status = fg_fail(err, FG_CORRUPT, "rope_freqs.weight: value %llu is no number", (unsigned long long)i);
+    }
+  }
+  if (json_object_set_new(facts, "rope_divisor", list) != 0 && !status) {
+    status = fg_fail(err, FG_NO_SPACE, "no memory for rotary factors");
+  }
+  return status;
+}
+
+fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg_log *log, fg_error *err) {
+  fg_config config;
+  fg_status status = fg_config_load(&config, assets, err);
+  if (status) return status;
+  const fg_names *names = fg_config_names(&config);
+  bool embed = has_tensor(checkpoint, names, names->embed, ".weight");
+  bool head = has_tensor(checkpoint, names, names->head, ".weight");
+  json_t *facts = json_object();
+  json_object_set_new(facts, "embed", json_boolean(embed));
+  json_object_set_new(facts, "head", json_boolean(head));
+  if (!head && !config.tied && !config.gguf) {
+    fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
+                names->head);
+  }
+  if (config.gguf) {
+    json_object_set_new(facts, "qkv_bias", json_boolean(has_tensor(checkpoint, names, names->q, ".bias")));
+    json_object_set_new(facts, "out_bias",
+                        json_boolean(has_tensor(checkpoint, names, names->attn_out, ".bias")));
+    json_object_set_new(facts, "mlp_bias", json_boolean(has_tensor(checkpoint, names, names->down, ".bias")));
+    status = gather_divisor(facts, checkpoint, err);
+  }
+  char *text = status ? NULL : json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS);
+  json_decref(facts);
+  if (status) return status;
+  if (!text) return fg_fail(err, FG_NO_SPACE, "no memory for %s", FG_ASSET_FACTS);
+  status = fg_assets_add(assets, FG_ASSET_FACTS, text, strlen(text), err);
+  free(text);
+  return status;
+}
+
+// ---- all of it -----------------------------------------------------------------------------------------
+
+static bool width_ok(uint64_t a, uint64_t b) {
+  return a * b <= MAX_WIDTH;
+}
+
+static fg_status derive(fg_config *c, fg_error *err) {
+  if (!c->kv_heads) c->kv_heads = c->heads;
+  if (!c->embed) c->embed = c->hidden;
+  if (!c->heads || !c->hidden || !c->layers || !c->vocab || !c->ffn || c->layers > MAX_LAYERS ||
+      c->hidden > MAX_WIDTH || c->ffn > MAX_WIDTH / 2 || c->embed > MAX_WIDTH || c->vocab > MAX_VOCAB ||
+      c->max_positions > INT32_MAX - 64) {
+    return fg_fail(err, FG_INVALID,
+                   "sizes that no model has: hidden %u, layers %u, heads %u, feed-forward %u, vocabulary %u",
+                   c->hidden, c->layers, c->heads, c->ffn, c->vocab);
+  }
+  if (!c->head_dim) {
+    if (c->hidden % c->heads) {
+      return fg_fail(err, FG_INVALID, "hidden size %u is no multiple of %u heads", c->hidden, c->heads);
+    }
+    c->head_dim = c->hidden / c->heads;
+  }
+  if (c->heads % c->kv_heads) {
+    return fg_fail(err, FG_INVALID, "%u heads are no multiple of %u key-value heads", c->heads, c->kv_heads);
+  }
+  if (c->head_dim > FG_MAX_HEAD_DIM ||
+      !width_ok((uint64_t)c->heads + 2 * (uint64_t)c->kv_heads, c->head_dim)) {
+    return fg_fail(err, FG_INVALID, "%u heads of %u values are more than any model has", c->heads,
+                   c->head_dim);
+  }
+  if (!(c->norm_eps > 0) || c->norm_eps > 1) return fg_fail(err, FG_INVALID, "norm epsilon %g", c->norm_eps);
+  bool rope = c->arch->position == FG_POSITION_ROPE;
+  if (rope && (c->head_dim % 2 || (c->rope.divisor_count && c->rope.divisor_count != c->head_dim / 2))) {
+    return fg_fail(err, FG_INVALID, "heads of %u values do not fit the rotary embedding (%u factors)",
+                   c->head_dim, c->rope.divisor_count);
+  }
+  return FG_OK;
+}
+
+fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err) {
+  *out = (fg_config){.norm_affine = true, .pre_norm = true, .embed_stored = true};
+  const fg_asset *gguf = fg_assets_find(assets, FG_ASSET_GGUF_HEADER),
+                 *json = fg_assets_find(assets, "config.json");
+  if (!gguf && !json) return fg_fail(err, FG_NOT_FOUND, "no config.json");
+  fg_status status = gguf ? load_gguf(out, gguf, err) : load_json(out, json, err);
+  if (status) return status;
+  out->head_stored = !out->tied;
+  const fg_asset *facts = fg_assets_find(assets, FG_ASSET_FACTS);
+  if (facts) status = apply_facts(out, facts, err);
+  return status ? status : derive(out, err);
+}

@@ -1,0 +1,195 @@
+#include "model/graph.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void fg_graph_destroy(fg_graph *graph) {
+  if (!graph) return;
+  for (uint32_t i = 0; i < graph->constant_count; i++) free(graph->constants[i]);
+  free(graph->programs);
+  free(graph->program_of_layer);
+  free(graph);
+}
+
+void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]) {
+  if (layer < 0) {
+    snprintf(out, 64, "prologue.%s", slot->name);
+  } else if ((uint32_t)layer >= graph->layers) {
+    snprintf(out, 64, "epilogue.%s", slot->name);
+  } else {
+    snprintf(out, 64, "layers.%d.%s", layer, slot->name);
+  }
+}
+
+// ---- checks --------------------------------------------------------------------------------------------
+
+typedef struct checker {
+  const fg_graph *graph;
+  const fg_program *program;
+  bool used[FG_MAX_SLOTS];
+} checker;
+
+static bool absent(const fg_operand *o) {
+  return o->kind == FG_OPERAND_NONE;
+}
+
+// A register with room for `width` values behind the operand's column.
+static bool reg(const checker *c, const fg_operand *o, uint64_t width) {
+  return o->kind == FG_OPERAND_REGISTER && o->index < c->graph->register_count &&
+         o->column + width <= c->graph->register_width[o->index];
+}
+
+static bool slot(checker *c, const fg_operand *o, fg_weight_kind kind, uint32_t n, uint32_t k) {
+  if (o->kind != FG_OPERAND_SLOT || o->index >= c->program->slot_count) return false;
+  const fg_slot *s = &c->program->slots[o->index];
+  c->used[o->index] = true;
+  return s->kind == kind && s->n == n && s->k == k;
+}
+
+static bool vector_or_absent(checker *c, const fg_operand *o, uint32_t n) {
+  return absent(o) || slot(c, o, FG_WEIGHT_VECTOR, n, 1);
+}
+
+static bool apart(const fg_operand *a, const fg_operand *b) {
+  return a->index != b->index;
+}
+
+static bool check_norm(checker *c, const fg_node *n) {
+  uint32_t width = n->params.norm.width;
+  return reg(c, &n->a, width) && reg(c, &n->out, width) && vector_or_absent(c, &n->b, width) &&
+         vector_or_absent(c, &n->c, width);
+}
+
+static bool check_matmul(checker *c, const fg_node *n) {
+  uint32_t rows = n->params.matmul.n, k = n->params.matmul.k;
+  return reg(c, &n->a, k) && slot(c, &n->b, FG_WEIGHT_MATRIX, rows, k) && vector_or_absent(c, &n->c, rows) &&
+         reg(c, &n->out, rows) && apart(&n->a, &n->out);
+}
+
+static bool check_rope(checker *c, const fg_node *n) {
+  uint32_t rotary = n->params.rope.rotary, dim = n->params.rope.head_dim;
+  return n->a.kind == FG_OPERAND_CONSTANT && n->a.index < c->graph->constant_count &&
+         c->graph->constant_count_of[n->a.index] == rotary / 2 && rotary % 2 == 0 && rotary <= dim &&
+         reg(c, &n->out, (uint64_t)n->params.rope.heads * dim);
+}
+
+static bool check_kv_store(checker *c, const fg_node *n) {
+  const fg_kv_geometry *kv = &n->params.kv_store.kv;
+  return reg(c, &n->a, (uint64_t)kv->kv_heads * kv->k_dim) &&
+         reg(c, &n->b, (uint64_t)kv->kv_heads * kv->v_dim);
+}
+
+static bool check_attention(checker *c, const fg_node *n) {
+  const fg_kv_geometry *kv = &n->params.attention.kv;
+  uint64_t heads = n->params.attention.heads;
+  return kv->kv_heads && heads % kv->kv_heads == 0 && reg(c, &n->a, heads * kv->k_dim) &&
+         reg(c, &n->out, heads * kv->v_dim) && apart(&n->a, &n->out);
+}
+
+static bool check_act(checker *c, const fg_node *n) {
+  return reg(c, &n->out, n->params.act.width);
+}
+
+static bool check_glu(checker *c, const fg_node *n) {
+  return reg(c, &n->a, 2 * (uint64_t)n->params.act.width) && reg(c, &n->out, n->params.act.width) &&
+         apart(&n->a, &n->out);
+}
+
+static bool check_copy(checker *c, const fg_node *n) {
+  return reg(c, &n->a, n->params.copy.width) && reg(c, &n->out, n->params.copy.width) &&
+         apart(&n->a, &n->out);
+}
+
+static bool (*const checks[FG_OP_COUNT])(checker *c, const fg_node *n) = {
+    [FG_OP_NORM] = check_norm,
+    [FG_OP_MATMUL] = check_matmul,
+    [FG_OP_ROPE] = check_rope,
+    [FG_OP_KV_STORE] = check_kv_store,
+    [FG_OP_ATTENTION] = check_attention,
+    [FG_OP_ACT] = check_act,
+    [FG_OP_GLU] = check_glu,
+    [FG_OP_ADD] = check_copy,
+    [FG_OP_SELECT] = NULL, // the engine's own
+};
+
+static fg_status check_slots(const checker *c, const char *name, fg_error *err) {
+  for (uint32_t i = 0; i < c->program->slot_count; i++) {
+    const fg_slot *s = &c->program->slots[i];
+    uint64_t rows = 0;
+    for (uint32_t j = 0; j < s->source_count && j < FG_MAX_SOURCES; j++) rows += s->sources[j].rows;
+    if (!c->used[i]) return fg_fail(err, FG_INTERNAL, "graph: %s: slot %s is never used", name, s->name);
+    if (!s->n || !s->k || rows != s->n || memchr(s->name, 0, sizeof s->name) == NULL) {
+      return fg_fail(err, FG_INTERNAL, "graph: %s: slot %s has %u rows, its sources %llu", name, s->name,
+                     s->n, (unsigned long long)rows);
+    }
+  }
+  return FG_OK;
+}
+
+static fg_status check_program(checker *c, const char *name, fg_error *err) {
+  const fg_program *p = c->program;
+  if (p->node_count > FG_MAX_NODES || p->slot_count > FG_MAX_SLOTS) {
+    return fg_fail(err, FG_INTERNAL, "graph: %s has %u nodes and %u slots", name, p->node_count,
+                   p->slot_count);
+  }
+  for (uint32_t i = 0; i < p->node_count; i++) {
+    const fg_node *n = &p->nodes[i];
+    if ((unsigned)n->op >= FG_OP_COUNT || !checks[n->op] || !checks[n->op](c, n)) {
+      return fg_fail(err, FG_INTERNAL, "graph: %s: node %u (operation %d) has operands that do not fit", name,
+                     i, (int)n->op);
+    }
+  }
+  return check_slots(c, name, err);
+}
+
+static fg_status check_prologue(const fg_graph *g, fg_error *err) {
+  checker c = {.graph = g, .program = &g->prologue};
+  for (uint32_t i = 0; i < g->input_count; i++) {
+    const fg_input *in = &g->inputs[i];
+    const fg_slot *s = &g->prologue.slots[in->slot < FG_MAX_SLOTS ? in->slot : 0];
+    if (in->slot >= g->prologue.slot_count || s->kind != FG_WEIGHT_TABLE || in->reg >= g->register_count ||
+        s->k > g->register_width[in->reg]) {
+      return fg_fail(err, FG_INTERNAL, "graph: input %u does not fit its register", i);
+    }
+    c.used[in->slot] = true;
+  }
+  return check_program(&c, "prologue", err);
+}
+
+static fg_status check_epilogue(const fg_graph *g, fg_error *err) {
+  checker c = {.graph = g, .program = &g->epilogue};
+  fg_operand head = {.kind = FG_OPERAND_SLOT, .index = g->head_slot};
+  if (g->head_slot >= g->epilogue.slot_count || g->head_reg >= g->register_count ||
+      !slot(&c, &head, FG_WEIGHT_MATRIX, g->vocab, g->epilogue.slots[g->head_slot].k) ||
+      g->epilogue.slots[g->head_slot].k > g->register_width[g->head_reg]) {
+    return fg_fail(err, FG_INTERNAL, "graph: the head does not fit its register");
+  }
+  if (g->selected_reg == 0 || g->selected_reg >= g->register_count ||
+      g->register_width[g->selected_reg] < g->hidden) {
+    return fg_fail(err, FG_INTERNAL, "graph: selected rows do not fit register %u", g->selected_reg);
+  }
+  return check_program(&c, "epilogue", err);
+}
+
+fg_status fg_graph_check(const fg_graph *g, fg_error *err) {
+  if (!g->hidden || !g->vocab || !g->layers || g->register_count == 0 ||
+      g->register_count > FG_MAX_REGISTERS || g->input_count == 0 || g->register_width[0] != g->hidden ||
+      !g->programs || !g->program_of_layer) {
+    return fg_fail(err, FG_INTERNAL, "graph: hidden %u, vocabulary %u, layers %u, registers %u, inputs %u",
+                   g->hidden, g->vocab, g->layers, g->register_count, g->input_count);
+  }
+  for (uint32_t i = 0; i < g->layers; i++) {
+    if (g->program_of_layer[i] >= g->program_count) {
+      return fg_fail(err, FG_INTERNAL, "graph: layer %u has no program", i);
+    }
+  }
+  fg_status status = check_prologue(g, err);
+  for (uint32_t i = 0; !status && i < g->program_count; i++) {
+    checker c = {.graph = g, .program = &g->programs[i]};
+    char name[32];
+    snprintf(name, sizeof name, "layer program %u", i);
+    status = check_program(&c, name, err);
+  }
+  return status ? status : check_epilogue(g, err);
+}

@@ -1,0 +1,69 @@
+// llama.c: Llama 1 to 3 and what shares their form and name (TinyLlama, SmolLM2, Yi, DeepSeek-llama).
+#include "model/arch.h"
+#include "model/decoder.h"
+
+static const fg_names names = {
+    .prefixes = {"model."},
+    .embed = "embed_tokens",
+    .final_norm = "norm",
+    .head = "lm_head",
+    .attn_norm = "layers.%u.input_layernorm",
+    .q = "layers.%u.self_attn.q_proj",
+    .k = "layers.%u.self_attn.k_proj",
+    .v = "layers.%u.self_attn.v_proj",
+    .attn_out = "layers.%u.self_attn.o_proj",
+    .mlp_norm = "layers.%u.post_attention_layernorm",
+    .gate = "layers.%u.mlp.gate_proj",
+    .up = "layers.%u.mlp.up_proj",
+    .down = "layers.%u.mlp.down_proj",
+};
+
+static const fg_names gguf_names = {
+    .embed = "token_embd",
+    .final_norm = "output_norm",
+    .head = "output",
+    .attn_norm = "blk.%u.attn_norm",
+    .q = "blk.%u.attn_q",
+    .k = "blk.%u.attn_k",
+    .v = "blk.%u.attn_v",
+    .attn_out = "blk.%u.attn_output",
+    .mlp_norm = "blk.%u.ffn_norm",
+    .gate = "blk.%u.ffn_gate",
+    .up = "blk.%u.ffn_up",
+    .down = "blk.%u.ffn_down",
+};
+
+#define MEMBER(m) offsetof(fg_config, m)
+static const fg_config_key keys[] = {
+    {MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
+    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
+    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
+    {MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 0},
+    {MEMBER(head_dim), FG_KEY_U32, "head_dim", "attention.key_length", 0},
+    {MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
+    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
+    {MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 2048},
+    {MEMBER(norm_eps), FG_KEY_F64, "rms_norm_eps", "attention.layer_norm_rms_epsilon", 1e-6},
+    {MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_SILU},
+    {MEMBER(qkv_bias), FG_KEY_BOOL, "attention_bias", NULL, false},
+    {MEMBER(out_bias), FG_KEY_BOOL, "attention_bias", NULL, false},
+    {MEMBER(mlp_bias), FG_KEY_BOOL, "mlp_bias", NULL, false},
+    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
+};
+
+const fg_arch fg_arch_llama = {
+    .name = "llama",
+    .gguf = "llama",
+    .sizes = "Llama 1 to 3, TinyLlama, SmolLM2",
+    .names = &names,
+    .gguf_names = &gguf_names,
+    .keys = keys,
+    .key_count = sizeof keys / sizeof *keys,
+    .norm = FG_NORM_RMS,
+    .position = FG_POSITION_ROPE,
+    .mlp = FG_MLP_GATED,
+    .gguf_qk = FG_TRANSFORM_UNPERMUTE_ROPE,
+    .bos = 1,
+    .eos = 2,
+    .build = fg_decoder_build,
+};
