@@ -178,7 +178,7 @@ static void test_a_refused_direct_read_goes_on_buffered(void **state) {
   assert_int_equal(status, FG_IO); // refused buffered as well: an error, not a loop
   fg_io_destroy(b->io);
   fg_file_close(b->file);
-  open_io(b, 4, &(fg_io_fault){.after = 2, .every = 1000, .os_error = EINVAL});
+  open_io(b, 4, &(fg_io_fault){.after = 2, .every = 30, .os_error = EINVAL});
   assert_all_read(b);
   assert_false(fg_file_is_direct(b->file));
   assert_int_equal(fg_io_read_now(b->io, b->file, 4099, b->buffer, 200001, &b->err), FG_OK);
