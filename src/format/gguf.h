@@ -24,7 +24,8 @@ typedef struct fg_gguf_string {
 fg_status fg_gguf_parse(fg_gguf **out, const void *header, size_t bytes, fg_error *err);
 void fg_gguf_destroy(fg_gguf *gguf);
 
-// Reads the header of a file into a malloc'd block (at most max_bytes).
+// Reads the header of a file, up to where its tensor data begins, into a malloc'd block (at most
+// max_bytes).
 fg_status fg_gguf_read_header(const char *path, size_t max_bytes, void **header, size_t *bytes, fg_error *err);
 
 bool fg_gguf_has(const fg_gguf *gguf, const char *key);
@@ -40,5 +41,22 @@ fg_status fg_gguf_array_count(const fg_gguf *gguf, const char *key, uint64_t *co
 fg_status fg_gguf_array_strings(const fg_gguf *gguf, const char *key, fg_gguf_string *out, uint64_t count, fg_error *err);
 fg_status fg_gguf_array_i32(const fg_gguf *gguf, const char *key, int32_t *out, uint64_t count, fg_error *err);
 fg_status fg_gguf_array_f32(const fg_gguf *gguf, const char *key, float *out, uint64_t count, fg_error *err);
+
+// ---- tensors -----------------------------------------------------------------------------------------
+
+enum { FG_GGUF_MAX_DIMS = 4 };
+
+// As the file has it; not yet checked against the size of the file. shape[0] is the fastest dimension.
+typedef struct fg_gguf_tensor {
+  fg_gguf_string name;
+  uint64_t shape[FG_GGUF_MAX_DIMS];
+  uint64_t offset; // from the start of the data
+  uint32_t dims;
+  uint32_t type; // ggml's number
+} fg_gguf_tensor;
+
+const fg_gguf_tensor *fg_gguf_tensors(const fg_gguf *gguf, size_t *count); // in file order
+uint64_t fg_gguf_data_start(const fg_gguf *gguf);                          // offset in the file
+uint32_t fg_gguf_alignment(const fg_gguf *gguf);                           // of every tensor
 
 #endif
