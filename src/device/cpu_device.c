@@ -1,0 +1,110 @@
+#include "device/cpu_device.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "device/execute.h"
+#include "kernels/cpu.h"
+
+typedef struct cpu_device {
+  fg_device base;
+  fg_executor *executor;
+  uint32_t track;
+} cpu_device;
+
+static fg_status memory_create(fg_device *d, uint64_t bytes, const char *what, fg_memory **out,
+                               fg_error *err) {
+  fg_memory *m = calloc(1, sizeof *m);
+  if (!m) return fg_fail(err, FG_NO_SPACE, "no memory to note %s", what);
+  void *base;
+  fg_status status = fg_budget_alloc(d->options.memory, bytes, what, &base, err);
+  if (status) {
+    free(m);
+    return status;
+  }
+  m->base = base;
+  m->bytes = bytes;
+  *out = m;
+  return FG_OK;
+}
+
+static void memory_destroy(fg_device *d, fg_memory *m) {
+  if (!m) return;
+  fg_budget_free(d->options.memory, m->base);
+  free(m);
+}
+
+static void *host_pointer(fg_device *d, fg_memory *m) {
+  (void)d;
+  return m->base;
+}
+
+static fg_status upload(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host,
+                        uint64_t bytes, fg_error *err) {
+  (void)d, (void)q;
+  return fg_executor_copy_in(m, offset, host, bytes, err);
+}
+
+static fg_status download(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes,
+                          fg_error *err) {
+  (void)d, (void)q;
+  return fg_executor_copy_out(m, offset, host, bytes, err);
+}
+
+static fg_status run(fg_device *d, fg_queue q, const fg_call *call, fg_error *err) {
+  cpu_device *c = (cpu_device *)d;
+  (void)q;
+  uint64_t begin = fg_now_ns();
+  fg_status status = fg_executor_run(c->executor, call, err);
+  fg_trace_span(d->options.trace, c->track, FG_SPAN_COMPUTE, fg_op_name(call->op), call->layer, 0, begin,
+                fg_now_ns());
+  return status;
+}
+
+static fg_event record(fg_device *d, fg_queue q) {
+  (void)d;
+  return (fg_event){.queue = q, .value = 0};
+}
+
+static fg_status queue_wait(fg_device *d, fg_queue q, fg_event event, fg_error *err) {
+  (void)d, (void)q, (void)event, (void)err;
+  return FG_OK;
+}
+
+static fg_status host_wait(fg_device *d, fg_event event, fg_error *err) {
+  (void)d, (void)event, (void)err;
+  return FG_OK;
+}
+
+static bool reached(fg_device *d, fg_event event) {
+  (void)d, (void)event;
+  return true;
+}
+
+static void destroy(fg_device *d) {
+  fg_executor_destroy(((cpu_device *)d)->executor);
+  free(d);
+}
+
+static const struct fg_device_ops cpu_ops = {
+    "cpu", memory_create, memory_destroy, host_pointer, upload,  download,
+    run,   record,        queue_wait,     host_wait,    reached, destroy,
+};
+
+fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options, fg_error *err) {
+  cpu_device *c = calloc(1, sizeof *c);
+  if (!c) return fg_fail(err, FG_NO_SPACE, "no memory for a device");
+  c->base = (fg_device){.ops = &cpu_ops, .family = fg_layout_family_cpu(), .options = *options};
+  fg_status status = fg_executor_create(&c->executor, options, fg_cpu_features(), err);
+  if (status) {
+    free(c);
+    return status;
+  }
+  c->track = fg_trace_track(options->trace, "compute");
+  *out = &c->base;
+  return FG_OK;
+}
+
+uint64_t fg_cpu_device_scratch_bytes(const fg_device_options *options) {
+  return fg_executor_scratch_bytes(options, fg_cpu_features());
+}

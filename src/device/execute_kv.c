@@ -1,0 +1,210 @@
+// The operations on the KV cache.
+#include "device/execute_internal.h"
+
+// ---- store ---------------------------------------------------------------------------------------------
+
+enum { ITEM_TOKENS = 8 };
+
+typedef struct store_job {
+  fg_executor *e;
+  const fg_call *call;
+  const float *k, *v;
+  const int32_t *slots;
+  uint8_t *cache;
+  uint64_t page_bytes;
+} store_job;
+
+static void store_token(const store_job *j, uint32_t row) {
+  const fg_kv_geometry *kv = &j->call->params.kv_store.kv;
+  uint64_t size = fg_dtype_get(kv->dtype)->bytes, slot = (uint64_t)j->slots[row],
+           token = slot % kv->page_tokens;
+  uint8_t *keys = j->cache + slot / kv->page_tokens * j->page_bytes;
+  uint8_t *values = keys + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim * size;
+  const float *k = j->k + (uint64_t)row * j->call->a.stride, *v = j->v + (uint64_t)row * j->call->b.stride;
+  for (uint32_t h = 0; h < kv->kv_heads; h++) {
+    uint64_t place = (uint64_t)h * kv->page_tokens + token;
+    j->e->kernels.to_cache[kv->dtype](k + (uint64_t)h * kv->k_dim, keys + place * kv->k_dim * size,
+                                      kv->k_dim);
+    j->e->kernels.to_cache[kv->dtype](v + (uint64_t)h * kv->v_dim, values + place * kv->v_dim * size,
+                                      kv->v_dim);
+  }
+}
+
+static void store_item(void *arg, uint32_t item, uint32_t thread) {
+  const store_job *j = arg;
+  uint32_t begin = item * ITEM_TOKENS, left = j->call->rows - begin;
+  (void)thread;
+  for (uint32_t r = begin; r < begin + (left < ITEM_TOKENS ? left : ITEM_TOKENS); r++) store_token(j, r);
+}
+
+static fg_status check_geometry(const fg_executor *e, const fg_kv_geometry *kv, fg_error *err) {
+  if ((unsigned)kv->dtype < FG_DTYPE_COUNT && e->kernels.to_cache[kv->dtype] && kv->kv_heads &&
+      kv->page_tokens && kv->k_dim && kv->v_dim && kv->k_dim <= e->head_dim && kv->v_dim <= e->head_dim)
+    return FG_OK;
+  return fg_fail(err, FG_INTERNAL,
+                 "a cache of %u heads, keys of %u, values of %u (at most %u), pages of %u tokens",
+                 kv->kv_heads, kv->k_dim, kv->v_dim, e->head_dim, kv->page_tokens);
+}
+
+// The cache reaches from the view's offset to the end of its memory.
+static fg_status resolve_cache(const fg_view *view, const fg_kv_geometry *kv, uint8_t **cache,
+                               uint64_t *pages, fg_error *err) {
+  void *p;
+  fg_status status = fg_view_resolve(view, "cache", 0, 0, 1, &p, err);
+  if (status) return status;
+  *cache = p;
+  *pages = (view->memory->bytes - view->offset) / fg_kv_page_bytes(kv);
+  return FG_OK;
+}
+
+fg_status fg_execute_kv_store(fg_executor *e, const fg_call *call, fg_error *err) {
+  const fg_kv_geometry *kv = &call->params.kv_store.kv;
+  store_job j = {.e = e, .call = call};
+  void *k, *v, *slots;
+  uint64_t pages, k_width = (uint64_t)kv->kv_heads * kv->k_dim, v_width = (uint64_t)kv->kv_heads * kv->v_dim;
+  fg_status status = check_geometry(e, kv, err);
+  if (!status) status = resolve_cache(&call->out, kv, &j.cache, &pages, err);
+  if (!status) status = fg_view_resolve(&call->a, "a", call->rows, k_width, sizeof(float), &k, err);
+  if (!status) status = fg_view_resolve(&call->b, "b", call->rows, v_width, sizeof(float), &v, err);
+  if (!status)
+    status = fg_view_resolve(&call->batch.slots, "slots", 1, call->rows, sizeof(int32_t), &slots, err);
+  if (status) return status;
+  j.k = k;
+  j.v = v;
+  j.slots = slots;
+  j.page_bytes = fg_kv_page_bytes(kv);
+  for (uint32_t r = 0; r < call->rows; r++)
+    if (j.slots[r] < 0 || (uint64_t)j.slots[r] / kv->page_tokens >= pages)
+      return fg_fail(err, FG_INTERNAL, "slot %d of a cache of %llu pages of %u tokens", (int)j.slots[r],
+                     (unsigned long long)pages, kv->page_tokens);
+  fg_execute_items(e, (call->rows - 1) / ITEM_TOKENS + 1, call->rows * (k_width + v_width), store_item, &j);
+  return FG_OK;
+}
+
+// ---- attention -----------------------------------------------------------------------------------------
+
+// A row of batch.chunk_list.
+typedef struct chunk {
+  int32_t row, rows, position, table;
+} chunk;
+
+typedef struct attention_job {
+  fg_executor *e;
+  const fg_call *call;
+  fg_attention attention;
+  const chunk *chunks;
+  const int32_t *tables;
+  uint32_t block_count;
+  uint32_t group, heads, parts; // query heads of a KV head; of them in one block; blocks that makes
+} attention_job;
+
+static void attend_item(void *arg, uint32_t item, uint32_t thread) {
+  const attention_job *j = arg;
+  fg_executor *e = j->e;
+  // Late blocks of a prompt see more keys: they go first, so that threads end together.
+  const fg_row_block *b = &e->blocks[j->block_count - 1 - item % j->block_count];
+  uint32_t kv_head = item / j->block_count / j->parts, part = item / j->block_count % j->parts;
+  uint32_t before = part * j->heads, left = j->group - before;
+  const chunk *c = &j->chunks[b->chunk];
+  fg_query_block block = {
+      .pages = j->tables + (uint64_t)c->table * j->call->batch.page_tables.stride,
+      .row = (uint32_t)c->row + b->first,
+      .rows = b->rows,
+      .position = (uint32_t)c->position + b->first,
+      .head = kv_head * j->group + before,
+      .heads = left < j->heads ? left : j->heads,
+  };
+  e->kernels.attend[j->attention.kv.dtype](&j->attention, &block, e->scratch + thread * e->thread_bytes);
+}
+
+static fg_status check_chunk(const attention_job *j, const chunk *c, uint64_t pages, fg_error *err) {
+  const fg_attention *a = &j->attention;
+  if (c->row < 0 || c->rows < 0 || c->position < 0 || (uint64_t)c->row + (uint64_t)c->rows > j->call->rows)
+    return fg_fail(err, FG_INTERNAL, "a chunk of rows [%d, +%d) of %u", (int)c->row, (int)c->rows,
+                   j->call->rows);
+  uint32_t first = (uint32_t)c->position + 1, end = (uint32_t)c->position + (uint32_t)c->rows;
+  uint32_t begin = a->window && first > a->window ? first - a->window : 0;
+  const int32_t *table = j->tables + (uint64_t)c->table * j->call->batch.page_tables.stride;
+  for (uint32_t p = begin / a->kv.page_tokens; c->rows && p <= (end - 1) / a->kv.page_tokens; p++)
+    if (table[p] < 0 || (uint64_t)table[p] >= pages)
+      return fg_fail(err, FG_INTERNAL, "page %d of a cache of %llu", (int)table[p],
+                     (unsigned long long)pages);
+  return FG_OK;
+}
+
+// The page tables must reach as far as the chunks point.
+static fg_status resolve_batch(attention_job *j, fg_error *err) {
+  const fg_batch_view *batch = &j->call->batch;
+  void *list, *tables;
+  fg_status status = fg_view_resolve(&batch->chunk_list, "chunk_list", 1, (uint64_t)batch->chunks * 4,
+                                     sizeof(int32_t), &list, err);
+  if (status) return status;
+  j->chunks = list;
+  int64_t last = -1, context = 0;
+  for (uint32_t i = 0; i < batch->chunks; i++) {
+    const chunk *c = &j->chunks[i];
+    if (c->table < 0) return fg_fail(err, FG_INTERNAL, "chunk %u has page table %d", i, (int)c->table);
+    if (c->table > last) last = c->table;
+    if ((int64_t)c->position + c->rows > context) context = (int64_t)c->position + c->rows;
+  }
+  uint64_t pages = ((uint64_t)context + j->attention.kv.page_tokens - 1) / j->attention.kv.page_tokens;
+  if (pages > batch->page_tables.stride && last > 0)
+    return fg_fail(err, FG_INTERNAL, "page tables of %u pages for %lld tokens", batch->page_tables.stride,
+                   (long long)context);
+  status = fg_view_resolve(&batch->page_tables, "page_tables", (uint64_t)(last + 1), pages, sizeof(int32_t),
+                           &tables, err);
+  j->tables = tables;
+  return status;
+}
+
+static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
+  uint32_t block_rows = FG_QUERY_BLOCK / j->heads, covered = 0;
+  for (uint32_t i = 0; i < j->call->batch.chunks; i++) {
+    const chunk *c = &j->chunks[i];
+    fg_status status = check_chunk(j, c, pages, err);
+    if (status) return status;
+    uint32_t rows = (uint32_t)c->rows;
+    covered += rows;
+    if (covered > j->call->rows) return fg_fail(err, FG_INTERNAL, "chunks overlap in %u rows", j->call->rows);
+    for (uint32_t first = 0; first < rows; first += block_rows)
+      j->e->blocks[j->block_count++] =
+          (fg_row_block){i, first, rows - first < block_rows ? rows - first : block_rows};
+  }
+  return FG_OK;
+}
+
+fg_status fg_execute_attention(fg_executor *e, const fg_call *call, fg_error *err) {
+  const fg_kv_geometry *kv = &call->params.attention.kv;
+  uint32_t heads = call->params.attention.heads;
+  fg_status status = check_geometry(e, kv, err);
+  if (!status && (heads == 0 || heads % kv->kv_heads))
+    status = fg_fail(err, FG_INTERNAL, "%u query heads for %u KV heads", heads, kv->kv_heads);
+  if (status) return status;
+  attention_job j = {.e = e, .call = call, .group = heads / kv->kv_heads};
+  j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
+  j.parts = (j.group - 1) / j.heads + 1;
+  j.attention = (fg_attention){
+      .kv = *kv,
+      .heads = heads,
+      .window = call->params.attention.window,
+      .scale = call->params.attention.scale,
+      .q_stride = call->a.stride,
+      .out_stride = call->out.stride,
+  };
+  void *q, *out;
+  uint8_t *cache;
+  uint64_t pages;
+  status = fg_view_resolve(&call->a, "a", call->rows, (uint64_t)heads * kv->k_dim, sizeof(float), &q, err);
+  if (!status)
+    status = fg_view_resolve(&call->out, "out", call->rows, (uint64_t)heads * kv->v_dim, 4, &out, err);
+  if (!status) status = resolve_cache(&call->b, kv, &cache, &pages, err);
+  if (!status) status = resolve_batch(&j, err);
+  if (!status) status = list_blocks(&j, pages, err);
+  if (status) return status;
+  j.attention.q = q;
+  j.attention.out = out;
+  j.attention.cache = cache;
+  uint64_t elements = (uint64_t)call->rows * heads * call->batch.max_context;
+  fg_execute_items(e, j.block_count * kv->kv_heads * j.parts, elements, attend_item, &j);
+  return FG_OK;
+}

@@ -1,0 +1,165 @@
+// The operations that take each row by itself.
+#include <math.h>
+#include <string.h>
+
+#include "device/execute_internal.h"
+
+enum { ITEM_ROWS = 8 };
+
+typedef struct row_job {
+  fg_executor *e;
+  const fg_call *call;
+  const float *a, *b, *c;
+  float *out;
+  const int32_t *numbers; // [rows]: SELECT's rows, ROPE's positions
+  void (*row)(const struct row_job *j, uint32_t row, uint32_t thread);
+} row_job;
+
+static const float *row_a(const row_job *j, uint32_t row) {
+  return j->a + (uint64_t)row * j->call->a.stride;
+}
+static float *row_out(const row_job *j, uint32_t row) {
+  return j->out + (uint64_t)row * j->call->out.stride;
+}
+
+static void run_item(void *arg, uint32_t item, uint32_t thread) {
+  const row_job *j = arg;
+  uint32_t begin = item * ITEM_ROWS, left = j->call->rows - begin, rows = left < ITEM_ROWS ? left : ITEM_ROWS;
+  for (uint32_t r = begin; r < begin + rows; r++) j->row(j, r, thread);
+}
+
+static void run_rows(row_job *j, uint64_t width) {
+  fg_execute_items(j->e, (j->call->rows - 1) / ITEM_ROWS + 1, width * j->call->rows, run_item, j);
+}
+
+// Float32 operands; one without memory stays NULL if `optional`.
+static fg_status floats(const fg_view *view, const char *name, uint64_t rows, uint64_t width,
+                        const float **out, fg_error *err) {
+  void *p;
+  fg_status status = fg_view_resolve(view, name, rows, width, sizeof(float), &p, err);
+  *out = p;
+  return status;
+}
+
+static fg_status output(row_job *j, uint64_t width, fg_error *err) {
+  void *p;
+  fg_status status = fg_view_resolve(&j->call->out, "out", j->call->rows, width, sizeof(float), &p, err);
+  j->out = p;
+  return status;
+}
+
+static void norm_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.norm[j->call->params.norm.kind](row_a(j, row), j->b, j->c, row_out(j, row),
+                                                j->call->params.norm.width, j->call->params.norm.eps);
+}
+
+fg_status fg_execute_norm(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = norm_row};
+  uint32_t width = call->params.norm.width;
+  fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
+  if (!status && call->b.memory) status = floats(&call->b, "b", 1, width, &j.b, err);
+  if (!status && call->c.memory) status = floats(&call->c, "c", 1, width, &j.c, err);
+  if (!status) status = output(&j, width, err);
+  if (!status) run_rows(&j, width);
+  return status;
+}
+
+static void act_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.act(j->call->params.act.kind, row_out(j, row), j->call->params.act.width);
+}
+
+fg_status fg_execute_act(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = act_row};
+  fg_status status = output(&j, call->params.act.width, err);
+  if (!status) run_rows(&j, call->params.act.width);
+  return status;
+}
+
+static void glu_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.glu(j->call->params.act.kind, row_a(j, row), row_out(j, row), j->call->params.act.width);
+}
+
+fg_status fg_execute_glu(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = glu_row};
+  uint32_t width = call->params.act.width;
+  fg_status status = floats(&call->a, "a", call->rows, 2 * (uint64_t)width, &j.a, err);
+  if (!status) status = output(&j, width, err);
+  if (!status) run_rows(&j, width);
+  return status;
+}
+
+static void add_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.add(row_a(j, row), row_out(j, row), j->call->params.copy.width);
+}
+
+fg_status fg_execute_add(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = add_row};
+  uint32_t width = call->params.copy.width;
+  fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
+  if (!status) status = output(&j, width, err);
+  if (!status) run_rows(&j, width);
+  return status;
+}
+
+static void select_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  memcpy(row_out(j, row), row_a(j, (uint32_t)j->numbers[row]),
+         (uint64_t)j->call->params.copy.width * sizeof(float));
+}
+
+fg_status fg_execute_select(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = select_row};
+  uint32_t width = call->params.copy.width;
+  void *p;
+  fg_status status = fg_view_resolve(&call->b, "b", 1, call->rows, sizeof(int32_t), &p, err);
+  if (status) return status;
+  j.numbers = p;
+  int32_t last = 0;
+  for (uint32_t i = 0; i < call->rows; i++) {
+    if (j.numbers[i] < 0) return fg_fail(err, FG_INTERNAL, "row %d is selected", (int)j.numbers[i]);
+    if (j.numbers[i] > last) last = j.numbers[i];
+  }
+  status = floats(&call->a, "a", (uint64_t)last + 1, width, &j.a, err);
+  if (!status) status = output(&j, width, err);
+  if (!status) run_rows(&j, width);
+  return status;
+}
+
+// Angles as transformers computes them: position times frequency in float32.
+static void rope_row(const row_job *j, uint32_t row, uint32_t thread) {
+  fg_executor *e = j->e;
+  uint32_t rotary = j->call->params.rope.rotary, half = rotary / 2;
+  float scale = j->call->params.rope.scale, position = (float)j->numbers[row];
+  float *cosines = (float *)(e->scratch + thread * e->thread_bytes), *sines = cosines + half;
+  for (uint32_t i = 0; i < half; i++) {
+    float angle = position * j->a[i];
+    cosines[i] = cosf(angle) * scale;
+    sines[i] = sinf(angle) * scale;
+  }
+  fg_rope_kind kind = j->call->params.rope.interleaved ? FG_ROPE_INTERLEAVED : FG_ROPE_HALF;
+  for (uint32_t h = 0; h < j->call->params.rope.heads; h++)
+    e->kernels.rope[kind](row_out(j, row) + (uint64_t)h * j->call->params.rope.head_dim, cosines, sines,
+                          rotary);
+}
+
+fg_status fg_execute_rope(fg_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = rope_row};
+  uint32_t rotary = call->params.rope.rotary, dim = call->params.rope.head_dim;
+  if (rotary % 2 || rotary > dim || dim > e->head_dim)
+    return fg_fail(err, FG_INTERNAL, "%u of %u dimensions of a head cannot be turned (at most %u)", rotary,
+                   dim, e->head_dim);
+  uint64_t width = (uint64_t)call->params.rope.heads * dim;
+  void *p;
+  fg_status status = floats(&call->a, "a", 1, rotary / 2, &j.a, err);
+  if (!status)
+    status = fg_view_resolve(&call->batch.positions, "positions", 1, call->rows, sizeof(int32_t), &p, err);
+  if (!status) status = output(&j, width, err);
+  if (status) return status;
+  j.numbers = p;
+  run_rows(&j, width);
+  return FG_OK;
+}

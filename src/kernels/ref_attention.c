@@ -1,0 +1,100 @@
+// Attention in plain C: one query at a time, keys in blocks as attention.h says.
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels_internal.h"
+
+uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry) {
+  const fg_kv_geometry *g = geometry;
+  return (uint64_t)g->kv_heads * g->page_tokens * (g->k_dim + g->v_dim) * fg_dtype_get(g->dtype)->bytes;
+}
+
+// Padded to whole vectors of any instruction set; the rest holds a running maximum and sum a query.
+uint64_t fg_attend_scratch_bytes(uint32_t head_dim) {
+  uint64_t dim = ((uint64_t)head_dim + 15) / 16 * 16;
+  uint64_t keys = 2 * FG_KEY_BLOCK * dim, queries = FG_QUERY_BLOCK * (2 * dim + FG_KEY_BLOCK);
+  return (keys + queries + 2 * FG_QUERY_BLOCK) * sizeof(float);
+}
+
+typedef struct query {
+  const fg_attention *a;
+  const int32_t *pages;
+  const float *q;
+  float *out;
+  uint32_t kv_head;
+  uint32_t begin, end; // keys that it sees
+  float *row;          // a key or a value in float32
+} query;
+
+static const uint8_t *key_of(const query *q, uint32_t position) {
+  const fg_kv_geometry *kv = &q->a->kv;
+  uint64_t page = (uint64_t)q->pages[position / kv->page_tokens];
+  uint64_t token = (uint64_t)q->kv_head * kv->page_tokens + position % kv->page_tokens;
+  return q->a->cache + page * fg_kv_page_bytes(kv) + token * kv->k_dim * fg_dtype_get(kv->dtype)->bytes;
+}
+
+static const uint8_t *value_of(const query *q, uint32_t position) {
+  const fg_kv_geometry *kv = &q->a->kv;
+  uint64_t page = (uint64_t)q->pages[position / kv->page_tokens];
+  uint64_t token = (uint64_t)q->kv_head * kv->page_tokens + position % kv->page_tokens;
+  uint64_t before = (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim + token * kv->v_dim;
+  return q->a->cache + page * fg_kv_page_bytes(kv) + before * fg_dtype_get(kv->dtype)->bytes;
+}
+
+static float score(const query *q, uint32_t position) {
+  const fg_kv_geometry *kv = &q->a->kv;
+  float sum = 0;
+  fg_dtype_get(kv->dtype)->to_f32(key_of(q, position), q->row, kv->k_dim);
+  for (uint32_t i = 0; i < kv->k_dim; i++) sum += q->q[i] * q->row[i];
+  return sum * q->a->scale;
+}
+
+static void attend_one(const query *q) {
+  const fg_kv_geometry *kv = &q->a->kv;
+  float max = -FLT_MAX, sum = 0, scores[FG_KEY_BLOCK];
+  memset(q->out, 0, kv->v_dim * sizeof *q->out);
+  for (uint32_t first = q->begin / FG_KEY_BLOCK * FG_KEY_BLOCK; first < q->end; first += FG_KEY_BLOCK) {
+    uint32_t lo = q->begin > first ? q->begin : first;
+    uint32_t hi = q->end < first + FG_KEY_BLOCK ? q->end : first + FG_KEY_BLOCK;
+    float before = max;
+    for (uint32_t p = lo; p < hi; p++) {
+      scores[p - first] = score(q, p);
+      max = fmaxf(max, scores[p - first]);
+    }
+    float factor = expf(before - max);
+    sum *= factor;
+    for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] *= factor;
+    for (uint32_t p = lo; p < hi; p++) {
+      float weight = expf(scores[p - first] - max);
+      sum += weight;
+      fg_dtype_get(kv->dtype)->to_f32(value_of(q, p), q->row, kv->v_dim);
+      for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] += weight * q->row[i];
+    }
+  }
+  for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] /= sum;
+}
+
+static void attend(const fg_attention *a, const fg_query_block *block, void *scratch) {
+  uint32_t group = a->heads / a->kv.kv_heads;
+  for (uint32_t r = 0; r < block->rows; r++)
+    for (uint32_t h = block->head; h < block->head + block->heads; h++) {
+      uint32_t end = block->position + r + 1;
+      attend_one(&(query){
+          .a = a,
+          .pages = block->pages,
+          .q = a->q + (uint64_t)(block->row + r) * a->q_stride + (uint64_t)h * a->kv.k_dim,
+          .out = a->out + (uint64_t)(block->row + r) * a->out_stride + (uint64_t)h * a->kv.v_dim,
+          .kv_head = h / group,
+          .begin = a->window && end > a->window ? end - a->window : 0,
+          .end = end,
+          .row = scratch,
+      });
+    }
+}
+
+void fg_attention_ref(fg_kernels *k) {
+  k->attend[FG_F32] = attend;
+  k->attend[FG_F16] = attend;
+  k->attend[FG_BF16] = attend;
+}
