@@ -26,7 +26,7 @@ static bool group_path(const char *text, const char *controller, char *path, siz
     const char *end = strchrnul(line, '\n');
     const char *list = memchr(line, ':', (size_t)(end - line));
     const char *tail = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
-    if (tail) {
+    if (tail && tail[1] == '/') {
       size_t list_length = (size_t)(tail - list - 1), length = (size_t)(end - tail - 1);
       bool v2 = list_length == 0;
       if ((v2 ? !found : list_has(list + 1, list_length, controller)) && length > 0 && length < size) {

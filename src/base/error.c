@@ -39,10 +39,10 @@ fg_status fg_fail_prefix(fg_error *err, const char *format, ...) {
   char text[SCRATCH];
   va_list args;
   va_start(args, format);
-  int length = vsnprintf(text, sizeof err->message, format, args);
+  int length = vsnprintf(text, sizeof text, format, args);
   va_end(args);
   if (length < 0) length = 0;
-  if ((size_t)length >= sizeof err->message) length = sizeof err->message - 1;
+  if (length >= SCRATCH) length = SCRATCH - 1; // longer than the message may be anyway
   snprintf(text + length, sizeof text - (size_t)length, ": %s", err->message);
   set_message(err, text);
   return err->status;

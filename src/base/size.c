@@ -1,6 +1,5 @@
 #include "base/size.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -72,7 +71,9 @@ const char *fg_size_format(uint64_t bytes, char buffer[static 16]) {
     value /= 1024;
     i++;
   }
-  bool whole = value == (double)(uint64_t)value;
-  snprintf(buffer, 16, whole || value >= 99.95 ? "%.0f %s" : "%.1f %s", value, names[i]);
+  int length = snprintf(buffer, 16, value < 99.95 ? "%.1f" : "%.0f", value);
+  if (length > 2 && buffer[length - 2] == '.' && buffer[length - 1] == '0')
+    length -= 2; // "64 KiB", not "64.0"
+  snprintf(buffer + length, 16 - (size_t)length, " %s", names[i]);
   return buffer;
 }
