@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "device/cpu_device.h"
+#include "device/fake_device.h"
 
 typedef struct device_kind {
   const char *name;
@@ -13,6 +14,7 @@ typedef struct device_kind {
 
 static const device_kind kinds[] = {
     {"cpu", fg_cpu_device_create, fg_cpu_device_scratch_bytes, fg_layout_family_cpu},
+    {"fake", fg_fake_device_create, fg_fake_device_scratch_bytes, fg_layout_family_plain},
 };
 
 static const device_kind *find(const char *name) {
