@@ -10,14 +10,14 @@
 static bool make_room(fg_text *text, size_t count) {
   if (text->failed) return false;
   size_t need;
-  if (__builtin_add_overflow(text->length, count, &need) || __builtin_add_overflow(need, 1, &need)) {
+  if (__builtin_add_overflow(text->length, count, &need) || __builtin_add_overflow(need, 1, &need) ||
+      need > PTRDIFF_MAX) {
     text->failed = true;
     return false;
   }
   if (need <= text->capacity) return true;
   size_t capacity = text->capacity < 64 ? 64 : text->capacity;
-  while (capacity < need && capacity <= SIZE_MAX / 2) capacity *= 2;
-  if (capacity < need) capacity = need;
+  while (capacity < need) capacity *= 2;
   char *data = realloc(text->data, capacity);
   if (!data) {
     text->failed = true;
