@@ -18,17 +18,17 @@
 #include "model/graph.h"
 
 typedef struct fg_model_options {
-  const char *model;                // path or shape name
+  const char *model; // path or shape name
   bool synthetic;
   const char *offload_dir;
-  const fg_layout_family *family;   // of the device that will read the store
-  bool weight_dtype_set;            // else as in the checkpoint
+  const fg_layout_family *family; // of the device that will read the store; inspect: NULL = plain
+  bool weight_dtype_set;          // else as in the checkpoint
   fg_dtype weight_dtype;
-  uint64_t store_cap;               // bytes, 0 = none
-  uint64_t panel_bytes;             // largest panel; 0 = 8 MiB
-  fg_io *io;
+  uint64_t store_cap;   // bytes, 0 = none
+  uint64_t panel_bytes; // largest panel; 0 = 8 MiB
+  fg_io *io;            // inspect: NULL = read no weights' headers
   fg_budget *host;
-  fg_threads *threads;              // may be NULL
+  fg_threads *threads; // may be NULL
   const fg_log *log;
   // Called while packing; returning false interrupts (FG_CANCELLED). May be NULL.
   bool (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total);
@@ -40,24 +40,26 @@ enum { FG_MAX_EOS = 16 };
 typedef struct fg_model {
   fg_assets assets;
   fg_graph *graph;
-  fg_store *store;              // NULL after fg_model_inspect
-  char *name;                   // for people and for `model` in responses
-  const char *architecture;     // the table row's name
-  uint32_t max_positions;       // context of the model, 0 = unlimited
-  int32_t eos[FG_MAX_EOS];      // generation_config over config over tokenizer; first is the primary
+  fg_store *store;          // NULL after fg_model_inspect
+  char *name;               // for people and for `model` in responses
+  const char *architecture; // the table row's name
+  uint32_t max_positions;   // context of the model, 0 = unlimited
+  int32_t eos[FG_MAX_EOS];  // generation_config over config over tokenizer; first is the primary
   uint32_t eos_count;
-  int32_t bos;                  // -1 = none
-  uint64_t parameters;
-  char *fingerprint;            // of the weights and configuration, for journals
+  int32_t bos;         // -1 = none
+  uint64_t parameters; // values in matrices and vectors; a tied head counts once
+  char *fingerprint;   // of weights, configuration and tokenizer, for journals; NULL after inspect
+  fg_weight *weights;  // as packed, or as they would be
+  uint32_t weight_count;
 } fg_model;
 
-// Opens and packs if no fitting store is there.
+// Opens and packs if no fitting store is there. While another process packs the same model, waits for it.
 fg_status fg_model_open(fg_model **out, const fg_model_options *options, fg_error *err);
 // Configuration, graph and assets only; nothing is packed or written. For `inspect` and planning.
 fg_status fg_model_inspect(fg_model **out, const fg_model_options *options, fg_error *err);
 void fg_model_close(fg_model *model);
 
-// Bytes of matrices by dtype as they would be packed, and in all (for `inspect` and the planner).
+// Bytes on disk of all weights as packed, or as they would be for options' family and panels.
 uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options);
 
 #endif

@@ -1,0 +1,56 @@
+// pack.h: the rows of a checkpoint become the panels of a store.
+//
+// First a plan: for every weight of the graph, in the order of use, its tensors are found and checked, and
+// its type, layout and panels are chosen. Then the plan is written, a panel at a time, through a few
+// buffers that the budget pays for: a panel of plain rows, the same packed, and pieces of about a MiB where
+// rows change their type or order on the way. The size of the model does not matter.
+#ifndef FG_MODEL_PACK_H
+#define FG_MODEL_PACK_H
+
+#include "model/arch.h"
+#include "model/model.h"
+
+enum { FG_PACK_PANEL_BYTES = 8 << 20 }; // default; two in flight keep a disk busy, a few fit any budget
+
+// One weight as it will be packed.
+typedef struct fg_pack_item {
+  fg_weight weight; // panels: how many there will be
+  const fg_slot *slot;
+  const fg_layout *layout; // matrices
+  uint32_t panel_rows;
+  uint64_t bytes;                                      // on disk, padded
+  const fg_checkpoint_tensor *tensors[FG_MAX_SOURCES]; // NULL: an optional one that is absent
+} fg_pack_item;
+
+typedef struct fg_pack_plan {
+  fg_pack_item *items;
+  uint32_t count;
+  uint64_t bytes;
+} fg_pack_plan;
+
+typedef struct fg_pack_source {
+  const fg_graph *graph;
+  const fg_names *names;
+  fg_checkpoint *checkpoint; // NULL: only a configuration is known; every weight is of type `assumed`
+  fg_dtype assumed;
+} fg_pack_source;
+
+// FG_NOT_FOUND and FG_INVALID name a tensor that is missing or has another shape.
+fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
+                              const fg_model_options *options, fg_error *err);
+void fg_pack_plan_free(fg_pack_plan *plan);
+
+// Rows of a panel of this matrix: panels of nearly equal size, none above panel_bytes if a single block of
+// rows is not.
+uint32_t fg_pack_panel_rows(const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
+                            uint64_t panel_bytes);
+
+// Bytes on disk of one weight with such panels, padded.
+uint64_t fg_pack_weight_bytes(const fg_weight *weight, const fg_layout *layout, uint32_t panel_rows);
+
+// Writes all weights. *content is a hash of their names, types and rows, whatever the layout.
+fg_status fg_pack_write(const fg_pack_plan *plan, const fg_pack_source *source,
+                        const fg_model_options *options, fg_store_writer *writer, uint64_t *content,
+                        fg_error *err);
+
+#endif

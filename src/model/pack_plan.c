@@ -1,0 +1,215 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "model/pack.h"
+
+typedef struct planner {
+  fg_pack_plan *plan;
+  const fg_pack_source *source;
+  const fg_model_options *options;
+  uint64_t panel_bytes;
+  fg_error *err;
+} planner;
+
+uint32_t fg_pack_panel_rows(const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
+                            uint64_t panel_bytes) {
+  const uint32_t step = layout->row_multiple;
+  uint64_t blocks = n / step + (n % step != 0);
+  uint64_t per_panel = panel_bytes / layout->bytes(dtype, step, k);
+  if (per_panel == 0) per_panel = 1;
+  uint64_t panels = (blocks + per_panel - 1) / per_panel;
+  return (uint32_t)((blocks + panels - 1) / panels * step);
+}
+
+// ---- tensors -------------------------------------------------------------------------------------------
+
+static fg_status wrong_shape(const planner *p, const fg_checkpoint_tensor *t, uint64_t rows,
+                             uint64_t columns) {
+  char found[128];
+  size_t used = 0;
+  for (uint32_t i = 0; i < t->dims && used < sizeof found; i++) {
+    int n = snprintf(found + used, sizeof found - used, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
+    used += n > 0 ? (size_t)n : 0;
+  }
+  char expected[64];
+  if (columns) {
+    snprintf(expected, sizeof expected, "%" PRIu64 ", %" PRIu64, rows, columns);
+  } else {
+    snprintf(expected, sizeof expected, "%" PRIu64, rows);
+  }
+  return fg_fail(p->err, FG_INVALID, "tensor %s has the shape [%s], the configuration asks for [%s]", t->name,
+                 t->dims ? found : "", expected);
+}
+
+static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t index, uint32_t layer,
+                             const fg_checkpoint_tensor **out) {
+  const fg_source *s = &slot->sources[index];
+  char name[128];
+  fg_status status = fg_tensor_name(name, sizeof name, s->tensor, layer, p->err);
+  if (status) return status;
+  const bool vector = slot->kind == FG_WEIGHT_VECTOR;
+  const bool turned = s->transform == FG_TRANSFORM_TRANSPOSE && !vector;
+  uint64_t rows = turned ? slot->k : s->rows, columns = vector ? 0 : turned ? s->rows : slot->k;
+  const fg_checkpoint_tensor *t = fg_tensor_find(p->source->checkpoint, p->source->names, name);
+  *out = t;
+  if (!t && s->optional && vector) return FG_OK;
+  if (!t) {
+    return fg_fail(p->err, FG_NOT_FOUND,
+                   vector ? "tensor %s is missing (%" PRIu64 " values)"
+                          : "tensor %s is missing (%" PRIu64 " by %" PRIu64 ")",
+                   name, rows, columns);
+  }
+  uint64_t elements;
+  bool fits = vector ? fg_mul_u64(t->rows, t->columns, &elements) && elements == rows
+                     : t->rows == rows && t->columns == columns;
+  if (!fits) return wrong_shape(p, t, rows, columns);
+  const fg_dtype_info *type = fg_dtype_get(t->dtype);
+  if (!type->to_f32 || (turned && type->block > 1)) {
+    return fg_fail(p->err, FG_UNSUPPORTED, "tensor %s: values of type %s cannot be used", t->name,
+                   type->name);
+  }
+  return FG_OK;
+}
+
+// ---- one weight ----------------------------------------------------------------------------------------
+
+// The type all tensors have, or float32 where they differ.
+static fg_dtype common_type(planner *p, const fg_pack_item *item) {
+  if (!p->source->checkpoint) return p->source->assumed;
+  const fg_checkpoint_tensor *first = NULL;
+  for (uint32_t i = 0; i < item->slot->source_count; i++) {
+    const fg_checkpoint_tensor *t = item->tensors[i];
+    if (!t) continue;
+    if (first && t->dtype != first->dtype) {
+      fg_log_line(p->options->log, FG_LOG_DEBUG, "%s: %s is %s, %s is %s: kept as f32", item->weight.name,
+                  first->name, fg_dtype_get(first->dtype)->name, t->name, fg_dtype_get(t->dtype)->name);
+      return FG_F32;
+    }
+    if (!first) first = t;
+  }
+  return first ? first->dtype : FG_F32;
+}
+
+static fg_status choose_type(planner *p, fg_pack_item *item) {
+  fg_weight *w = &item->weight;
+  const fg_layout_family *family = p->options->family;
+  w->dtype = p->options->weight_dtype_set ? p->options->weight_dtype : common_type(p, item);
+  bool usable =
+      w->kind == FG_WEIGHT_TABLE ? w->dtype != FG_F64 : family->choose(w->dtype, w->n, w->k) != NULL;
+  uint64_t row_bytes;
+  if (!usable || !fg_dtype_bytes(w->dtype, w->k, &row_bytes)) {
+    fg_log_line(p->options->log, FG_LOG_DEBUG, "%s: no layout of %s for %s, kept as f32", w->name,
+                family->name, fg_dtype_get(w->dtype)->name);
+    w->dtype = FG_F32;
+  }
+  if (w->kind == FG_WEIGHT_TABLE) return FG_OK;
+  item->layout = family->choose(w->dtype, w->n, w->k);
+  if (!item->layout) {
+    return fg_fail(p->err, FG_UNSUPPORTED, "%s: %s has no layout for %s", w->name, family->name,
+                   fg_dtype_get(w->dtype)->name);
+  }
+  return FG_OK;
+}
+
+uint64_t fg_pack_weight_bytes(const fg_weight *w, const fg_layout *layout, uint32_t panel_rows) {
+  if (!layout) {
+    uint64_t row_bytes = 0;
+    fg_dtype_bytes(w->dtype, w->k, &row_bytes);
+    return fg_align_up(w->n * row_bytes, FG_IO_ALIGN);
+  }
+  uint64_t bytes = 0;
+  for (uint32_t row = 0; row < w->n; row += panel_rows) {
+    uint32_t rows = w->n - row < panel_rows ? w->n - row : panel_rows;
+    bytes += fg_align_up(layout->bytes(w->dtype, rows, w->k), FG_IO_ALIGN);
+  }
+  return bytes;
+}
+
+static void choose_panels(planner *p, fg_pack_item *item) {
+  fg_weight *w = &item->weight;
+  item->panel_rows = w->n;
+  if (item->layout) item->panel_rows = fg_pack_panel_rows(item->layout, w->dtype, w->n, w->k, p->panel_bytes);
+  w->panels = w->n / item->panel_rows + (w->n % item->panel_rows != 0);
+  snprintf(w->layout, sizeof w->layout, "%s", item->layout ? item->layout->name : "rows");
+  item->bytes = fg_pack_weight_bytes(w, item->layout, item->panel_rows);
+}
+
+static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer) {
+  fg_pack_item *item = &p->plan->items[p->plan->count++];
+  *item = (fg_pack_item){.slot = slot,
+                         .weight = {.kind = slot->kind, .n = slot->n, .k = slot->k, .layer = layer}};
+  fg_graph_weight_name(p->source->graph, layer, slot, item->weight.name);
+  for (uint32_t i = 0; p->source->checkpoint && i < slot->source_count; i++) {
+    fg_status status = find_tensor(p, slot, i, layer < 0 ? 0 : (uint32_t)layer, &item->tensors[i]);
+    if (status) return status;
+  }
+  fg_status status = FG_OK;
+  item->weight.dtype = FG_F32;
+  if (slot->kind != FG_WEIGHT_VECTOR) status = choose_type(p, item);
+  if (!status) choose_panels(p, item);
+  p->plan->bytes += item->bytes;
+  return status;
+}
+
+// ---- all weights ---------------------------------------------------------------------------------------
+
+// Slots in the order in which the program's nodes use them; tables come first, the head last.
+static uint32_t order_of_use(const fg_program *program, uint32_t order[FG_MAX_SLOTS]) {
+  bool seen[FG_MAX_SLOTS] = {false};
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < program->slot_count; i++) {
+    if (program->slots[i].kind == FG_WEIGHT_TABLE) seen[order[count++] = i] = true;
+  }
+  for (uint32_t i = 0; i < program->node_count; i++) {
+    const fg_operand *operands[] = {&program->nodes[i].a, &program->nodes[i].b, &program->nodes[i].c};
+    for (int j = 0; j < 3; j++) {
+      if (operands[j]->kind != FG_OPERAND_SLOT || seen[operands[j]->index]) continue;
+      seen[order[count++] = operands[j]->index] = true;
+    }
+  }
+  for (uint32_t i = 0; i < program->slot_count; i++) {
+    if (!seen[i]) order[count++] = i;
+  }
+  return count;
+}
+
+static fg_status plan_program(planner *p, const fg_program *program, int32_t layer) {
+  uint32_t order[FG_MAX_SLOTS];
+  uint32_t count = order_of_use(program, order);
+  for (uint32_t i = 0; i < count; i++) {
+    fg_status status = plan_weight(p, &program->slots[order[i]], layer);
+    if (status) return status;
+  }
+  return FG_OK;
+}
+
+fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
+                              const fg_model_options *options, fg_error *err) {
+  const fg_graph *g = source->graph;
+  *out = (fg_pack_plan){0};
+  if (options->weight_dtype_set && !fg_dtype_get(options->weight_dtype)->from_f32) {
+    return fg_fail(err, FG_UNSUPPORTED, "--weight-dtype %s: weights cannot be converted to this type",
+                   fg_dtype_get(options->weight_dtype)->name);
+  }
+  size_t room = g->prologue.slot_count + g->epilogue.slot_count;
+  for (uint32_t i = 0; i < g->layers; i++) room += g->programs[g->program_of_layer[i]].slot_count;
+  out->items = calloc(room, sizeof *out->items);
+  if (!out->items) return fg_fail(err, FG_NO_SPACE, "no memory for a plan of %zu weights", room);
+  planner p = {.plan = out, .source = source, .options = options, .err = err};
+  p.panel_bytes = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
+  fg_status status = plan_program(&p, &g->prologue, -1);
+  for (uint32_t i = 0; !status && i < g->layers; i++) {
+    status = plan_program(&p, &g->programs[g->program_of_layer[i]], (int32_t)i);
+  }
+  if (!status) status = plan_program(&p, &g->epilogue, (int32_t)g->layers);
+  if (status) fg_pack_plan_free(out);
+  return status;
+}
+
+void fg_pack_plan_free(fg_pack_plan *plan) {
+  free(plan->items);
+  *plan = (fg_pack_plan){0};
+}

@@ -1,0 +1,95 @@
+#include "model/source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "model/pack.h"
+
+static bool ends_with(const char *text, const char *suffix) {
+  size_t n = strlen(text), m = strlen(suffix);
+  return n > m && strcmp(text + n - m, suffix) == 0;
+}
+
+char *fg_source_name(const char *model) {
+  size_t end = strlen(model);
+  while (end > 1 && model[end - 1] == '/') end--;
+  size_t begin = end;
+  while (begin > 0 && model[begin - 1] != '/') begin--;
+  char *name = strndup(model + begin, end - begin);
+  static const char *const suffixes[] = {".gguf", ".fgstore"};
+  for (size_t i = 0; name && i < sizeof suffixes / sizeof *suffixes; i++) {
+    if (ends_with(name, suffixes[i])) name[strlen(name) - strlen(suffixes[i])] = 0;
+  }
+  return name;
+}
+
+// A file's part of the key: not its contents, which may be hundreds of GB, but what changes with them.
+static fg_status file_identity(uint64_t *sum, const char *path, fg_error *err) {
+  struct stat st;
+  if (stat(path, &st) != 0) return fg_fail(err, FG_IO, "%s: %s", path, strerror(errno));
+  int64_t numbers[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+  // Files are added up, so that their order in the directory does not matter.
+  *sum += fg_hash_more(fg_hash(path, strlen(path)), numbers, sizeof numbers);
+  return FG_OK;
+}
+
+static bool holds_weights(const char *name) {
+  return ends_with(name, ".safetensors") || ends_with(name, ".bin") || ends_with(name, ".index.json");
+}
+
+static fg_status folder_identity(uint64_t *sum, const char *folder, fg_error *err) {
+  DIR *dir = opendir(folder);
+  if (!dir) return fg_fail(err, FG_IO, "%s: cannot read the directory: %s", folder, strerror(errno));
+  fg_status status = FG_OK;
+  for (struct dirent *d; !status && (d = readdir(dir));) {
+    if (!holds_weights(d->d_name)) continue;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
+    status = n > 0 && (size_t)n < sizeof path ? file_identity(sum, path, err)
+                                              : fg_fail(err, FG_INVALID, "%s: the path is too long", folder);
+  }
+  closedir(dir);
+  return status;
+}
+
+static fg_status identity(uint64_t *sum, const char *model, fg_error *err) {
+  char *path = realpath(model, NULL);
+  if (!path) {
+    return fg_fail(err, errno == ENOENT ? FG_NOT_FOUND : FG_IO, "%s: %s", model, strerror(errno));
+  }
+  struct stat st;
+  fg_status status;
+  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+    status = folder_identity(sum, path, err);
+  } else {
+    status = file_identity(sum, path, err);
+  }
+  free(path);
+  return status;
+}
+
+fg_status fg_source_key(char **out, const fg_model_options *options, const fg_assets *assets, fg_error *err) {
+  uint64_t sum = 0;
+  fg_status status = FG_OK;
+  if (!options->synthetic) status = identity(&sum, options->model, err);
+  if (status) return status;
+  // What decides about tensors and rows besides the weights' files.
+  static const char *const names[] = {"config.json", FG_ASSET_FACTS};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const fg_asset *asset = fg_assets_find(assets, names[i]);
+    if (asset) sum = fg_hash_more(sum, asset->data, asset->bytes);
+  }
+  uint64_t panel = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
+  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
+                   options->weight_dtype_set ? fg_dtype_get(options->weight_dtype)->name : "auto", panel, sum,
+                   options->synthetic ? " synthetic " : "", options->synthetic ? options->model : "");
+  if (n < 0) *out = NULL;
+  return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;
+}

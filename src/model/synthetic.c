@@ -1,0 +1,141 @@
+#include "model/synthetic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "model/arch.h"
+#include "tensor/half.h"
+
+// What values a tensor has: center + spread * u, u uniform in [-1, 1).
+typedef struct values {
+  float center, spread;
+} values;
+
+// A matrix of deviation 0.02, as models are initialised; norms near 1; small biases.
+enum { VALUES_MATRIX, VALUES_NORM, VALUES_BIAS };
+static const values kinds[] = {
+    [VALUES_MATRIX] = {0, 0.035f},
+    [VALUES_NORM] = {1, 0.1f},
+    [VALUES_BIAS] = {0, 0.02f},
+};
+
+// SplitMix64's output function: four values of 16 bits from one counter.
+static uint64_t mix(uint64_t z) {
+  z *= 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+static uint16_t value(values v, uint64_t word) {
+  return fg_bf16_from_f32(v.center + v.spread * ((float)(int16_t)(word & 0xffff) * 0x1p-15f));
+}
+
+static fg_status read_rows(fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row,
+                           uint64_t count, void *out, fg_error *err) {
+  (void)self;
+  (void)err;
+  const values v = kinds[tensor->file];
+  const uint64_t seed = tensor->offset;
+  uint16_t *to = out;
+  uint64_t i = row * tensor->columns, end = i + count * tensor->columns;
+  while (i < end) {
+    uint64_t word = mix(seed + i / 4) >> (16 * (i % 4));
+    if (i % 4 == 0 && end - i >= 4) {
+      for (int j = 0; j < 4; j++) to[j] = value(v, word >> (16 * j));
+      to += 4, i += 4;
+    } else {
+      *to++ = value(v, word);
+      i++;
+    }
+  }
+  return FG_OK;
+}
+
+static void destroy(fg_checkpoint *self) {
+  for (size_t i = 0; i < self->count; i++) free((char *)self->tensors[i].name);
+  free(self->tensors);
+  free(self);
+}
+
+static const fg_checkpoint_ops ops = {.format = "synthetic", .read_rows = read_rows, .destroy = destroy};
+
+static uint32_t kind_of(const fg_slot *slot, const char *tensor) {
+  if (slot->kind != FG_WEIGHT_VECTOR) return VALUES_MATRIX;
+  size_t length = strlen(tensor);
+  return length > 5 && strcmp(tensor + length - 5, ".bias") == 0 ? VALUES_BIAS : VALUES_NORM;
+}
+
+static fg_status add_tensor(fg_checkpoint *c, const fg_slot *slot, const fg_source *source, uint32_t layer,
+                            const char *shape, fg_error *err) {
+  char name[128];
+  fg_status status = fg_tensor_name(name, sizeof name, source->tensor, layer, err);
+  if (status) return status;
+  char *kept = strdup(name);
+  if (!kept) return fg_fail(err, FG_NO_SPACE, "no memory for the tensors of %s", shape);
+  fg_checkpoint_tensor *t = &c->tensors[c->count++];
+  const bool vector = slot->kind == FG_WEIGHT_VECTOR, turned = source->transform == FG_TRANSFORM_TRANSPOSE;
+  *t = (fg_checkpoint_tensor){
+      .name = kept, .dtype = FG_BF16, .dims = vector ? 1 : 2, .file = kind_of(slot, name)};
+  t->rows = vector ? 1 : turned ? slot->k : source->rows;
+  t->columns = vector || turned ? source->rows : slot->k;
+  t->shape[0] = vector ? t->columns : t->rows;
+  t->shape[1] = vector ? 0 : t->columns;
+  t->offset = fg_hash_more(fg_hash(shape, strlen(shape)), name, strlen(name));
+  return FG_OK;
+}
+
+static fg_status add_program(fg_checkpoint *c, const fg_program *program, uint32_t layer, const char *shape,
+                             fg_error *err) {
+  for (uint32_t i = 0; i < program->slot_count; i++) {
+    const fg_slot *slot = &program->slots[i];
+    for (uint32_t j = 0; j < slot->source_count; j++) {
+      fg_status status = add_tensor(c, slot, &slot->sources[j], layer, shape, err);
+      if (status) return status;
+    }
+  }
+  return FG_OK;
+}
+
+static int compare_tensors(const void *a, const void *b) {
+  return strcmp(((const fg_checkpoint_tensor *)a)->name, ((const fg_checkpoint_tensor *)b)->name);
+}
+
+// A tied head names the embedding's tensor a second time.
+static void sort_unique(fg_checkpoint *c) {
+  qsort(c->tensors, c->count, sizeof *c->tensors, compare_tensors);
+  size_t kept = 0;
+  for (size_t i = 0; i < c->count; i++) {
+    if (kept && strcmp(c->tensors[kept - 1].name, c->tensors[i].name) == 0) {
+      free((char *)c->tensors[i].name);
+    } else {
+      c->tensors[kept++] = c->tensors[i];
+    }
+  }
+  c->count = kept;
+}
+
+fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const char *shape, fg_error *err) {
+  *out = NULL;
+  fg_checkpoint *c = calloc(1, sizeof *c);
+  size_t room = ((size_t)graph->layers + 2) * FG_MAX_SLOTS * FG_MAX_SOURCES;
+  if (c) c->tensors = calloc(room, sizeof *c->tensors);
+  if (!c || !c->tensors) {
+    free(c);
+    return fg_fail(err, FG_NO_SPACE, "no memory for the tensors of %s", shape);
+  }
+  c->ops = &ops;
+  fg_status status = add_program(c, &graph->prologue, 0, shape, err);
+  for (uint32_t i = 0; !status && i < graph->layers; i++) {
+    status = add_program(c, &graph->programs[graph->program_of_layer[i]], i, shape, err);
+  }
+  if (!status) status = add_program(c, &graph->epilogue, 0, shape, err);
+  if (status) {
+    destroy(c);
+    return status;
+  }
+  sort_unique(c);
+  *out = c;
+  return FG_OK;
+}
