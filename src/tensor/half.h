@@ -19,6 +19,13 @@ static inline uint32_t fg_f32_bits(float f) {
   return u;
 }
 
+// a where the condition holds, else b, by masks: a compiler does not turn a floating-point operation
+// under a condition into vector code, because it might trap.
+static inline uint32_t fg_select_bits(int condition, uint32_t a, uint32_t b) {
+  uint32_t mask = 0u - (uint32_t)condition;
+  return (a & mask) | (b & ~mask);
+}
+
 static inline float fg_bf16_to_f32(uint16_t h) {
   return fg_f32_from_bits((uint32_t)h << 16);
 }
@@ -37,7 +44,8 @@ static inline float fg_f16_to_f32(uint16_t h) {
   uint32_t special = normal + (112u << 23); // infinity, NaN: the exponent becomes 255
   // Subnormal: the fraction behind an implied one of 2^-14, minus that one; exact.
   uint32_t tiny = fg_f32_bits(fg_f32_from_bits(normal + (1u << 23)) - fg_f32_from_bits(113u << 23));
-  uint32_t bits = magnitude >= 0x7c00u ? special : magnitude < 0x0400u ? tiny : normal;
+  uint32_t bits = fg_select_bits(magnitude < 0x0400u, tiny, normal);
+  bits = fg_select_bits(magnitude >= 0x7c00u, special, bits);
   return fg_f32_from_bits(sign | bits);
 }
 
@@ -49,10 +57,9 @@ static inline uint16_t fg_f16_from_f32(float f) {
   // addition rounds.
   uint32_t tiny = fg_f32_bits(fg_f32_from_bits(magnitude) + 0.5f) - fg_f32_bits(0.5f);
   uint32_t nan = 0x7e00u | (magnitude >> 13 & 0x1ffu);
-  uint32_t bits = magnitude > 0x7f800000u    ? nan
-                  : magnitude >= 0x477ff000u ? 0x7c00u // from 65520 on everything rounds to infinity
-                  : magnitude < 0x38800000u  ? tiny
-                                             : normal;
+  uint32_t bits = fg_select_bits(magnitude < 0x38800000u, tiny, normal);
+  bits = fg_select_bits(magnitude >= 0x477ff000u, 0x7c00u, bits); // from 65520 on it is infinity
+  bits = fg_select_bits(magnitude > 0x7f800000u, nan, bits);
   return (uint16_t)(sign | bits);
 }
 
