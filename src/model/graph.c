@@ -12,6 +12,12 @@ void fg_graph_destroy(fg_graph *graph) {
   free(graph);
 }
 
+const fg_program *fg_graph_program(const fg_graph *graph, int32_t layer) {
+  if (layer < 0) return &graph->prologue;
+  if ((uint32_t)layer >= graph->layers) return &graph->epilogue;
+  return &graph->programs[graph->program_of_layer[layer]];
+}
+
 void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]) {
   if (layer < 0) {
     snprintf(out, 64, "prologue.%s", slot->name);

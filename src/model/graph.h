@@ -91,6 +91,9 @@ typedef struct fg_graph {
 
 void fg_graph_destroy(fg_graph *graph);
 
+// layer < 0 the prologue, layer >= graph->layers the epilogue.
+const fg_program *fg_graph_program(const fg_graph *graph, int32_t layer);
+
 // The weight that a slot names: layer < 0 prologue, layer >= graph->layers epilogue.
 void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]);
 

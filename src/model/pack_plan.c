@@ -194,17 +194,16 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
     return fg_fail(err, FG_UNSUPPORTED, "--weight-dtype %s: weights cannot be converted to this type",
                    fg_dtype_get(options->weight_dtype)->name);
   }
-  size_t room = g->prologue.slot_count + g->epilogue.slot_count;
-  for (uint32_t i = 0; i < g->layers; i++) room += g->programs[g->program_of_layer[i]].slot_count;
+  size_t room = 0;
+  for (int64_t i = -1; i <= (int64_t)g->layers; i++) room += fg_graph_program(g, (int32_t)i)->slot_count;
   out->items = calloc(room, sizeof *out->items);
   if (!out->items) return fg_fail(err, FG_NO_SPACE, "no memory for a plan of %zu weights", room);
   planner p = {.plan = out, .source = source, .options = options, .err = err};
   p.panel_bytes = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
-  fg_status status = plan_program(&p, &g->prologue, -1);
-  for (uint32_t i = 0; !status && i < g->layers; i++) {
-    status = plan_program(&p, &g->programs[g->program_of_layer[i]], (int32_t)i);
+  fg_status status = FG_OK;
+  for (int64_t i = -1; !status && i <= (int64_t)g->layers; i++) {
+    status = plan_program(&p, fg_graph_program(g, (int32_t)i), (int32_t)i);
   }
-  if (!status) status = plan_program(&p, &g->epilogue, (int32_t)g->layers);
   if (status) fg_pack_plan_free(out);
   return status;
 }

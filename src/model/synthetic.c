@@ -126,11 +126,11 @@ fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const 
     return fg_fail(err, FG_NO_SPACE, "no memory for the tensors of %s", shape);
   }
   c->ops = &ops;
-  fg_status status = add_program(c, &graph->prologue, 0, shape, err);
-  for (uint32_t i = 0; !status && i < graph->layers; i++) {
-    status = add_program(c, &graph->programs[graph->program_of_layer[i]], i, shape, err);
+  fg_status status = FG_OK;
+  for (int64_t layer = -1; !status && layer <= (int64_t)graph->layers; layer++) {
+    const fg_program *program = fg_graph_program(graph, (int32_t)layer);
+    status = add_program(c, program, layer < 0 ? 0 : (uint32_t)layer, shape, err);
   }
-  if (!status) status = add_program(c, &graph->epilogue, 0, shape, err);
   if (status) {
     destroy(c);
     return status;

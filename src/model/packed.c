@@ -1,0 +1,204 @@
+#include "model/packed.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/size.h"
+#include "model/source.h"
+
+// ---- a store that is there -----------------------------------------------------------------------------
+
+static fg_status check_weight(const fg_store *store, const char *name, const fg_slot *slot,
+                              const fg_layout_family *family, fg_error *err) {
+  uint32_t index = fg_store_find(store, name);
+  const fg_weight *w = index == UINT32_MAX ? NULL : &store->weights[index];
+  if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k) {
+    return fg_fail(err, FG_CORRUPT, "%s: damaged store: weight %s is missing or has another shape",
+                   fg_file_path(store->file), name);
+  }
+  if (w->kind != FG_WEIGHT_MATRIX) return FG_OK;
+  const fg_layout *layout = family->choose(w->dtype, w->n, w->k);
+  if (layout && strcmp(layout->name, w->layout) == 0) return FG_OK;
+  return fg_fail(err, FG_CORRUPT, "%s: damaged store: weight %s has the layout %s", fg_file_path(store->file),
+                 name, w->layout);
+}
+
+fg_status fg_packed_check(const fg_store *store, const fg_graph *g, const fg_layout_family *family,
+                          fg_error *err) {
+  for (int64_t layer = -1; layer <= (int64_t)g->layers; layer++) {
+    const fg_program *p = fg_graph_program(g, (int32_t)layer);
+    for (uint32_t i = 0; i < p->slot_count; i++) {
+      char name[64];
+      fg_graph_weight_name(g, (int32_t)layer, &p->slots[i], name);
+      fg_status status = check_weight(store, name, &p->slots[i], family, err);
+      if (status) return status;
+    }
+  }
+  if (fg_assets_find(&store->assets, FG_ASSET_CONTENT)) return FG_OK;
+  return fg_fail(err, FG_CORRUPT, "%s: damaged store: its %s is missing", fg_file_path(store->file),
+                 FG_ASSET_CONTENT);
+}
+
+// A store made earlier. FG_NOT_FOUND: none that can be used; what is damaged will be replaced.
+static fg_status open_existing(fg_store **out, const fg_packed_job *job, const char *path, const char *key,
+                               fg_error *err) {
+  *out = NULL;
+  if (access(path, F_OK) != 0) return FG_NOT_FOUND;
+  fg_error reason = {FG_OK, ""};
+  fg_store *store;
+  fg_status status = fg_store_open(&store, path, &reason);
+  if (!status) {
+    status = strcmp(store->source, key) == 0
+                 ? fg_packed_check(store, job->source->graph, job->options->family, &reason)
+                 : fg_fail(&reason, FG_CORRUPT, "%s: made from something else", path);
+    if (!status) {
+      *out = store;
+      return FG_OK;
+    }
+    fg_store_close(store);
+  }
+  if (status == FG_CORRUPT || status == FG_UNSUPPORTED) {
+    fg_log_line(job->options->log, FG_LOG_WARN, "%s; packing again", reason.message);
+    return FG_NOT_FOUND;
+  }
+  return status == FG_NOT_FOUND ? status : fg_fail(err, status, "%s", reason.message);
+}
+
+// ---- room ----------------------------------------------------------------------------------------------
+
+static fg_status make_directory(const char *dir, fg_error *err) {
+  char path[PATH_MAX];
+  size_t length = dir ? strlen(dir) : 0;
+  if (length == 0 || length >= sizeof path) {
+    return fg_fail(err, FG_INVALID, "packing a model needs a directory (--offload-dir)");
+  }
+  memcpy(path, dir, length + 1);
+  for (size_t i = 1; i <= length; i++) {
+    if (path[i] != '/' && path[i] != 0) continue;
+    char kept = path[i];
+    path[i] = 0;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+      return fg_fail(err, FG_IO, "%s: cannot create the directory: %s", path, strerror(errno));
+    }
+    path[i] = kept;
+  }
+  return FG_OK;
+}
+
+static fg_status check_room(const fg_packed_job *job, fg_error *err) {
+  const fg_model_options *options = job->options;
+  uint64_t needed = job->plan->bytes;
+  for (size_t i = 0; i < job->assets->count; i++) needed += job->assets->items[i].bytes;
+  char need[16], have[16];
+  if (options->store_cap && needed > options->store_cap) {
+    return fg_fail(err, FG_DISK_FULL, "%s: the packed store needs %s, its cap is %s", options->model,
+                   fg_size_format(needed, need), fg_size_format(options->store_cap, have));
+  }
+  struct statvfs fs;
+  if (statvfs(options->offload_dir, &fs) != 0) {
+    return fg_fail(err, FG_IO, "%s: %s", options->offload_dir, strerror(errno));
+  }
+  uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+  if (needed <= left) return FG_OK;
+  return fg_fail(err, FG_DISK_FULL,
+                 "%s: the packed store needs %s, %s are left in %s; name another place with --offload-dir",
+                 options->model, fg_size_format(needed, need), fg_size_format(left, have),
+                 options->offload_dir);
+}
+
+// ---- packing -------------------------------------------------------------------------------------------
+
+static fg_status write_all(const fg_packed_job *job, fg_store_writer *writer, fg_error *err) {
+  uint64_t content;
+  fg_status status = check_room(job, err);
+  if (!status) status = fg_pack_write(job->plan, job->source, job->options, writer, &content, err);
+  if (status) return status;
+  char text[17];
+  snprintf(text, sizeof text, "%016" PRIx64, content);
+  return fg_assets_add(job->assets, FG_ASSET_CONTENT, text, 16, err);
+}
+
+static fg_status pack(const fg_packed_job *job, fg_store_writer *writer, const char *path, fg_error *err) {
+  char size[16];
+  const fg_log *log = job->options->log;
+  const uint64_t begin = fg_now_ns();
+  fg_log_line(log, FG_LOG_INFO, "packing %s: %s into %s", job->options->model,
+              fg_size_format(job->plan->bytes, size), path);
+  fg_status status = write_all(job, writer, err);
+  if (status) {
+    fg_store_writer_abandon(writer);
+    return status;
+  }
+  status = fg_store_writer_finish(writer, job->assets, err);
+  if (status) return status;
+  double seconds = (double)(fg_now_ns() - begin) * 1e-9;
+  fg_log_line(log, FG_LOG_INFO, "packed %s in %.1f s (%.0f MB/s)", size, seconds,
+              (double)job->plan->bytes * 1e-6 / seconds);
+  return FG_OK;
+}
+
+// Somebody else packs this model: its store will be ours too.
+static fg_status wait_for_packer(const fg_packed_job *job, bool first, const char *path, fg_error *err) {
+  const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+  const fg_model_options *options = job->options;
+  if (first) fg_log_line(options->log, FG_LOG_INFO, "waiting for another process that is packing %s", path);
+  nanosleep(&pause, NULL);
+  if (!options->progress || options->progress(options->user, 0, job->plan->bytes)) return FG_OK;
+  return fg_fail(err, FG_CANCELLED, "interrupted while another process was packing %s", path);
+}
+
+// The lock on the store's temporary file. FG_OK with *writer NULL: somebody else has made the store.
+static fg_status take_turn(fg_store_writer **writer, fg_store **store, const fg_packed_job *job,
+                           const char *path, const char *key, fg_error *err) {
+  const fg_model_options *options = job->options;
+  for (bool first = true;; first = false) {
+    fg_status status = fg_store_writer_create(writer, path, key, options->family->name, options->model,
+                                              options->store_cap, options->io, err);
+    if (status == FG_BUSY) {
+      status = wait_for_packer(job, first, path, err);
+      if (status) return status;
+      continue;
+    }
+    if (status) return status;
+    // The lock's owner before us may have finished since we looked.
+    status = open_existing(store, job, path, key, err);
+    if (status == FG_NOT_FOUND) return FG_OK;
+    fg_store_writer_abandon(*writer);
+    *writer = NULL;
+    return status;
+  }
+}
+
+static fg_status find_or_pack(fg_store **out, const fg_packed_job *job, const char *path, const char *key,
+                              fg_error *err) {
+  fg_store_writer *writer;
+  fg_status status = open_existing(out, job, path, key, err);
+  if (status != FG_NOT_FOUND) return status;
+  status = take_turn(&writer, out, job, path, key, err);
+  if (status || !writer) return status;
+  status = pack(job, writer, path, err);
+  if (status) return status;
+  status = open_existing(out, job, path, key, err);
+  return status == FG_NOT_FOUND ? fg_fail(err, FG_IO, "%s: cannot be read back", path) : status;
+}
+
+fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err) {
+  char path[PATH_MAX], *key = NULL;
+  const fg_model_options *options = job->options;
+  *out = NULL;
+  fg_status status = make_directory(options->offload_dir, err);
+  if (!status) status = fg_source_key(&key, options, job->assets, err);
+  if (!status) status = fg_store_path(path, sizeof path, options->offload_dir, options->model, key, err);
+  if (!status) status = find_or_pack(out, job, path, key, err);
+  free(key);
+  return status;
+}
