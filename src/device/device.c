@@ -10,11 +10,12 @@ typedef struct device_kind {
   fg_status (*create)(fg_device **out, const fg_device_options *options, fg_error *err);
   uint64_t (*scratch_bytes)(const fg_device_options *options);
   const fg_layout_family *(*family)(void);
+  bool in_host_memory;
 } device_kind;
 
 static const device_kind kinds[] = {
-    {"cpu", fg_cpu_device_create, fg_cpu_device_scratch_bytes, fg_layout_family_cpu},
-    {"fake", fg_fake_device_create, fg_fake_device_scratch_bytes, fg_layout_family_plain},
+    {"cpu", fg_cpu_device_create, fg_cpu_device_scratch_bytes, fg_layout_family_cpu, true},
+    {"fake", fg_fake_device_create, fg_fake_device_scratch_bytes, fg_layout_family_plain, false},
 };
 
 static const device_kind *find(const char *name) {
@@ -42,4 +43,9 @@ uint64_t fg_device_scratch_bytes(const char *name, const fg_device_options *opti
 const fg_layout_family *fg_device_family(const char *name) {
   const device_kind *kind = find(name);
   return kind ? kind->family() : NULL;
+}
+
+bool fg_device_in_host_memory(const char *name) {
+  const device_kind *kind = find(name);
+  return kind && kind->in_host_memory;
 }
