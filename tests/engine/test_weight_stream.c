@@ -1,0 +1,222 @@
+// The weight stream over a small store, on devices that the host can and cannot reach into: every step gets
+// every panel's own bytes, whatever the ring, the tiers and the order of events.
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/weight_stream.h"
+
+enum { MATRICES = 6, PANELS = 5, K = 64, LARGEST_ROWS = 96, TAIL = 4 };
+
+typedef struct bench {
+  char path[64];
+  fg_budget *host, *memory;
+  fg_threads *threads;
+  fg_io *io;
+  fg_store *store;
+  fg_device *device;
+  fg_weight_stream *stream;
+  uint8_t tier[MATRICES * PANELS];
+  fg_error err;
+} bench;
+
+#define must(call)                                                                                           \
+  do {                                                                                                       \
+    if ((call) != FG_OK) fail_msg("%s", b->err.message);                                                     \
+  } while (0)
+
+// Panels of different sizes, each filled with its own number.
+static uint32_t rows_of(uint32_t panel) {
+  return LARGEST_ROWS - 16 * (panel % PANELS);
+}
+
+static void write_store(bench *b) {
+  fg_store_writer *writer;
+  must(fg_store_writer_create(&writer, b->path, "key", "plain-1", "test", 0, b->io, &b->err));
+  void *data;
+  must(fg_budget_alloc(b->host, LARGEST_ROWS * K * 4, "test data", &data, &b->err));
+  for (uint32_t m = 0; m < MATRICES; m++) {
+    fg_weight w = {.kind = FG_WEIGHT_MATRIX, .dtype = FG_F32, .k = K, .layer = (int32_t)m};
+    snprintf(w.name, sizeof w.name, "layers.%u.w", m);
+    snprintf(w.layout, sizeof w.layout, "plain");
+    for (uint32_t p = 0; p < PANELS; p++) w.n += rows_of(p);
+    must(fg_store_writer_weight(writer, &w, &b->err));
+    for (uint32_t p = 0, row = 0; p < PANELS; row += rows_of(p++)) {
+      float *values = data;
+      for (uint32_t i = 0; i < rows_of(p) * K; i++) values[i] = (float)(m * PANELS + p) + (float)i / 65536;
+      must(fg_store_writer_panel(writer, row, rows_of(p), data, rows_of(p) * K * 4, &b->err));
+    }
+  }
+  fg_budget_free(b->host, data);
+  fg_assets none = {0};
+  must(fg_store_writer_finish(writer, &none, &b->err));
+}
+
+static void open_bench(bench *b, const char *device) {
+  snprintf(b->path, sizeof b->path, "/tmp/fg-stream-%d.fgstore", (int)getpid());
+  must(fg_budget_create(&b->host, "host memory", "--host-memory", 0, &b->err));
+  must(fg_budget_create(&b->memory, "device memory", "--device-memory", 0, &b->err));
+  must(fg_threads_create(&b->threads, 2, &b->err));
+  fg_io_options io = {.budget = b->host};
+  must(fg_io_create(&b->io, &io, &b->err));
+  write_store(b);
+  must(fg_store_open(&b->store, b->path, &b->err));
+  fg_device_options options = {
+      .max_rows = 16, .max_width = K, .host = b->host, .memory = b->memory, .threads = b->threads};
+  must(fg_device_create(&b->device, device, &options, &b->err));
+}
+
+static fg_status create_stream(bench *b, uint64_t ring) {
+  fg_weight_stream_options options = {.store = b->store,
+                                      .device = b->device,
+                                      .io = b->io,
+                                      .host = b->host,
+                                      .tier = b->tier,
+                                      .ring_bytes = ring,
+                                      .tail_weight = TAIL};
+  return fg_weight_stream_create(&b->stream, &options, &b->err);
+}
+
+static void close_bench(bench *b) {
+  fg_weight_stream_destroy(b->stream);
+  fg_device_destroy(b->device);
+  fg_store_close(b->store);
+  fg_io_destroy(b->io);
+  fg_threads_destroy(b->threads);
+  assert_int_equal(fg_budget_used(b->host), 0);
+  assert_int_equal(fg_budget_used(b->memory), 0);
+  fg_budget_destroy(b->host);
+  fg_budget_destroy(b->memory);
+  unlink(b->path);
+}
+
+// Uses a panel as a kernel would: brings its bytes out in the compute queue's order. `out` is looked at after
+// the step, so a ring that is reused too early shows.
+static fg_status use_panel(bench *b, uint32_t panel, float *out) {
+  fg_view view;
+  fg_status status = fg_weight_stream_acquire(b->stream, panel, &view, &b->err);
+  if (status == FG_OK)
+    status = b->device->ops->download(b->device, FG_QUEUE_COMPUTE, view.memory, view.offset, out,
+                                      rows_of(panel) * K * 4, &b->err);
+  if (status == FG_OK) status = fg_weight_stream_release(b->stream, panel, &b->err);
+  return status;
+}
+
+static fg_status run_step(bench *b, bool tail) {
+  uint32_t count = (tail ? MATRICES : TAIL) * PANELS;
+  float *out = calloc((size_t)MATRICES * PANELS, LARGEST_ROWS * K * 4);
+  fg_status status = fg_weight_stream_begin(b->stream, tail, &b->err);
+  for (uint32_t p = 0; status == FG_OK && p < count; p++)
+    status = use_panel(b, p, out + (size_t)p * LARGEST_ROWS * K);
+  fg_status waited =
+      b->device->ops->host_wait(b->device, b->device->ops->record(b->device, FG_QUEUE_COMPUTE), &b->err);
+  if (status == FG_OK) status = waited;
+  for (uint32_t p = 0; status == FG_OK && p < count; p++)
+    for (uint32_t i = 0; i < rows_of(p) * K; i++)
+      if (out[(size_t)p * LARGEST_ROWS * K + i] != (float)p + (float)i / 65536)
+        fail_msg("panel %u is not its own", p);
+  free(out);
+  return status;
+}
+
+static void stream_all(const char *device, uint64_t ring, unsigned seed) {
+  bench bench = {0}, *b = &bench;
+  open_bench(b, device);
+  srand(seed);
+  for (uint32_t p = 0; p < MATRICES * PANELS; p++) b->tier[p] = (uint8_t)(seed ? rand() % 3 : FG_TIER_DISK);
+  must(create_stream(b, ring));
+  for (int step = 0; step < 12; step++) must(run_step(b, rand() % 2));
+  close_bench(b);
+}
+
+static const uint64_t LARGEST = LARGEST_ROWS * K * 4; // a multiple of 4096
+
+static void test_every_panel_arrives_whatever_ring_and_tiers(void **state) {
+  (void)state;
+  static const char *const devices[] = {"cpu", "fake"};
+  for (int d = 0; d < 2; d++)
+    for (uint64_t ring = 1; ring <= 40; ring += ring < 4 ? 1 : 9)
+      for (unsigned seed = 0; seed < 4; seed++) stream_all(devices[d], ring * LARGEST, seed);
+}
+
+static void test_bytes_read_are_those_of_the_streamed_panels(void **state) {
+  (void)state;
+  bench bench = {0}, *b = &bench;
+  open_bench(b, "cpu");
+  uint64_t due = 0;
+  for (uint32_t p = 0; p < MATRICES * PANELS; p++) {
+    b->tier[p] = p % 3 ? FG_TIER_DISK : FG_TIER_DEVICE;
+    if (p % 3) due += rows_of(p) * K * 4;
+  }
+  must(create_stream(b, 3 * LARGEST));
+  for (int step = 0; step < 5; step++) must(run_step(b, true));
+  assert_int_equal(fg_weight_stream_bytes_read(b->stream), 5 * due);
+  close_bench(b);
+}
+
+static void flip_byte(const char *path, uint64_t offset) {
+  int fd = open(path, O_RDWR);
+  unsigned char byte;
+  assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
+  byte ^= 0x40;
+  assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+  assert_int_equal(fsync(fd), 0);
+  close(fd);
+}
+
+static void test_damaged_panel_is_named_before_it_is_used(void **state) {
+  (void)state;
+  bench bench = {0}, *b = &bench;
+  open_bench(b, "cpu");
+  flip_byte(b->path, b->store->panels[7].offset + 100);
+  memset(b->tier, FG_TIER_DISK, sizeof b->tier);
+  must(create_stream(b, 2 * LARGEST));
+  assert_int_equal(run_step(b, true), FG_CORRUPT);
+  assert_non_null(strstr(b->err.message, "layers.1.w"));
+  close_bench(b);
+}
+
+static void test_damaged_resident_panel_fails_the_load(void **state) {
+  (void)state;
+  bench bench = {0}, *b = &bench;
+  open_bench(b, "fake");
+  flip_byte(b->path, b->store->panels[0].offset);
+  memset(b->tier, FG_TIER_DEVICE, sizeof b->tier);
+  assert_int_equal(create_stream(b, 2 * LARGEST), FG_CORRUPT);
+  close_bench(b);
+}
+
+static void test_read_error_ends_the_step_with_the_file_named(void **state) {
+  (void)state;
+  bench bench = {0}, *b = &bench;
+  open_bench(b, "cpu");
+  fg_io_destroy(b->io);
+  fg_io_fault fault = {.after = 20, .every = 1, .os_error = EIO};
+  fg_io_options options = {.budget = b->host, .fault = &fault};
+  must(fg_io_create(&b->io, &options, &b->err));
+  memset(b->tier, FG_TIER_DISK, sizeof b->tier);
+  must(create_stream(b, 4 * LARGEST));
+  assert_int_equal(run_step(b, true), FG_IO);
+  assert_non_null(strstr(b->err.message, b->path));
+  close_bench(b);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_every_panel_arrives_whatever_ring_and_tiers),
+      cmocka_unit_test(test_bytes_read_are_those_of_the_streamed_panels),
+      cmocka_unit_test(test_damaged_panel_is_named_before_it_is_used),
+      cmocka_unit_test(test_damaged_resident_panel_fails_the_load),
+      cmocka_unit_test(test_read_error_ends_the_step_with_the_file_named),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
