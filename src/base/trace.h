@@ -48,7 +48,9 @@ void fg_trace_counter(fg_trace *trace, const char *name, double value);
 
 fg_span_sum fg_trace_sum(const fg_trace *trace, fg_span_kind kind);
 // Of the time in which at least one span of `kind` was open, the part during which a span of
-// `under` was open too, both in nanoseconds. Exact over the whole run; spans may be reported late.
+// `under` was open too, both in nanoseconds. Exact over the whole run, for spans that are reported late
+// too: a span of the last ten seconds is always whole; from an older one the early part may be missing
+// here (never in the sums), once a kind has more than 65,536 gaps. Memory: at most 4 MiB a kind.
 void fg_trace_overlap(const fg_trace *trace, fg_span_kind kind, fg_span_kind under, uint64_t *busy_ns,
                       uint64_t *covered_ns);
 

@@ -8,11 +8,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/io.h"
@@ -409,6 +414,41 @@ static void test_auto_finds_a_backend(void **state) {
   print_message("auto: %s\n", fg_io_backend_name(b->io));
 }
 
+// As in a container whose filter knows no io_uring.
+static bool forbid_io_uring(void) {
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {.len = sizeof rules / sizeof rules[0], .filter = rules};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void test_auto_takes_threads_where_io_uring_is_forbidden(void **state) {
+  bench *b = *state;
+  enum { NO_FILTER = 77 };
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    if (!forbid_io_uring()) _exit(NO_FILTER);
+    fg_io_options options = {.budget = b->budget};
+    bool good = fg_io_create(&b->io, &options, &b->err) == FG_OK &&
+                fg_file_open(&b->file, b->path, FG_FILE_READ, &b->err) == FG_OK &&
+                strcmp(fg_io_backend_name(b->io), "threads") == 0 && read_all(b) == FG_OK &&
+                memcmp(b->buffer, b->content, PADDED) == 0;
+    options.backend = FG_IO_URING;
+    fg_io *io;
+    _exit(good && fg_io_create(&io, &options, &b->err) == FG_UNSUPPORTED ? 0 : 1);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FILTER) skip();
+  assert_int_equal(status, 0);
+}
+
 static int run(const char *name, fg_io_backend_id backend) {
   static bench state;
   state = (bench){.backend = backend};
@@ -438,6 +478,7 @@ static int run(const char *name, fg_io_backend_id backend) {
       ON(test_opening_what_is_no_file),
       ON(test_options_that_make_no_sense),
       ON(test_auto_finds_a_backend),
+      ON(test_auto_takes_threads_where_io_uring_is_forbidden),
   };
   return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
