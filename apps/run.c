@@ -2,10 +2,12 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/size.h"
@@ -159,13 +161,31 @@ void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t tota
                       fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
 }
 
+// A reader sees a whole file or none.
+static fg_status write_json(const json_t *object, const char *path, fg_error *err) {
+  char *part = NULL;
+  if (!object || asprintf(&part, "%s.part", path) < 0)
+    return fg_fail(err, FG_NO_SPACE, "no memory for %s", path);
+  int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  bool written =
+      fd >= 0 && json_dumpfd(object, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 && fsync(fd) == 0;
+  int reason = errno;
+  if (fd >= 0) close(fd);
+  if (written && rename(part, path) != 0) {
+    written = false;
+    reason = errno;
+  }
+  if (!written && fd >= 0) unlink(part);
+  free(part);
+  return written ? FG_OK : fg_fail(err, FG_IO, "cannot write %s: %s", path, strerror(reason));
+}
+
 static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *err) {
   if (!run->options->stats) return FG_OK;
   json_t *stats = fg_run_stats(run, outcome, (double)(fg_now_ns() - run->opened_ns) * 1e-9);
-  if (!stats) return fg_fail(err, FG_NO_SPACE, "no memory for %s", run->options->stats);
-  int failed = json_dump_file(stats, run->options->stats, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  fg_status status = write_json(stats, run->options->stats, err);
   json_decref(stats);
-  return failed ? fg_fail(err, FG_IO, "cannot write %s: %s", run->options->stats, strerror(errno)) : FG_OK;
+  return status;
 }
 
 int fg_run_close(fg_run *run, fg_status status, const fg_error *err) {
