@@ -33,11 +33,11 @@ fg_status fg_tokenizer_load(fg_tokenizer **out, const fg_assets *assets, fg_erro
 void fg_tokenizer_destroy(fg_tokenizer *tokenizer);
 
 // Appends the ids of a UTF-8 text (invalid UTF-8: FG_INVALID). add_special: run the post-processor.
-fg_status fg_tokenizer_encode(const fg_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
-                              fg_ids *ids, fg_error *err);
+fg_status fg_tokenizer_encode(const fg_tokenizer *tokenizer, const char *text, size_t length,
+                              bool add_special, fg_ids *ids, fg_error *err);
 // Appends the text; invalid byte sequences become U+FFFD. Ids outside the vocabulary: FG_INVALID.
-fg_status fg_tokenizer_decode(const fg_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special,
-                              fg_text *text, fg_error *err);
+fg_status fg_tokenizer_decode(const fg_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                              bool skip_special, fg_text *text, fg_error *err);
 
 uint32_t fg_tokenizer_size(const fg_tokenizer *tokenizer); // highest id + 1
 int32_t fg_tokenizer_bos(const fg_tokenizer *tokenizer);   // -1 = none
@@ -53,7 +53,8 @@ const char *fg_tokenizer_special_text(const fg_tokenizer *tokenizer, const char 
 // Emits only whole characters: what a token leaves incomplete waits for the next one.
 typedef struct fg_detokenizer fg_detokenizer;
 
-fg_status fg_detokenizer_create(fg_detokenizer **out, const fg_tokenizer *tokenizer, bool skip_special, fg_error *err);
+fg_status fg_detokenizer_create(fg_detokenizer **out, const fg_tokenizer *tokenizer, bool skip_special,
+                                fg_error *err);
 void fg_detokenizer_destroy(fg_detokenizer *detokenizer);
 // The last prompt tokens, as context (first spaces of SentencePiece tokenizers depend on it).
 fg_status fg_detokenizer_prime(fg_detokenizer *detokenizer, const int32_t *ids, size_t count, fg_error *err);

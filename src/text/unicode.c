@@ -1,0 +1,115 @@
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+static utf8proc_category_t category(uint32_t c) {
+  return utf8proc_category((utf8proc_int32_t)c);
+}
+
+bool fg_is_space(uint32_t c) {
+  if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
+  if (c < 0x1680) return c == 0x85 || c == 0xa0;
+  return c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+         c == 0x205f || c == 0x3000;
+}
+
+bool fg_is_number(uint32_t c) {
+  if (c < 0x80) return c >= '0' && c <= '9';
+  utf8proc_category_t is = category(c);
+  return is == UTF8PROC_CATEGORY_ND || is == UTF8PROC_CATEGORY_NL || is == UTF8PROC_CATEGORY_NO;
+}
+
+fg_char_class fg_classify(uint32_t c) {
+  if (c < 0x80) {
+    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') return FG_CHAR_LETTER;
+    if (c == '\n' || c == '\r') return FG_CHAR_NEWLINE;
+    if (fg_is_space(c)) return FG_CHAR_SPACE;
+    return c >= '0' && c <= '9' ? FG_CHAR_NUMBER : FG_CHAR_OTHER;
+  }
+  utf8proc_category_t is = category(c);
+  if (is >= UTF8PROC_CATEGORY_LU && is <= UTF8PROC_CATEGORY_LO) return FG_CHAR_LETTER;
+  if (is >= UTF8PROC_CATEGORY_ND && is <= UTF8PROC_CATEGORY_NO) return FG_CHAR_NUMBER;
+  return fg_is_space(c) ? FG_CHAR_SPACE : FG_CHAR_OTHER;
+}
+
+// Alphabetic, marks, decimal numbers, connectors, joiners. Alphabetic holds some enclosed letters that
+// are symbols by category.
+bool fg_is_word(uint32_t c) {
+  utf8proc_category_t is = category(c);
+  if (is >= UTF8PROC_CATEGORY_LU && is <= UTF8PROC_CATEGORY_NL) return true; // L*, M*, Nd, Nl
+  if (is == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d) return true;
+  return (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+         (c >= 0x1f170 && c <= 0x1f189);
+}
+
+bool fg_is_punctuation(uint32_t c) {
+  if (c < 0x80) return c > ' ' && c < 0x7f && fg_classify(c) == FG_CHAR_OTHER;
+  utf8proc_category_t is = category(c);
+  return is >= UTF8PROC_CATEGORY_PC && is <= UTF8PROC_CATEGORY_PO;
+}
+
+size_t fg_lowercase(uint32_t c, uint32_t out[static 2]) {
+  if (c == 0x130) { // the only unconditional lower-case mapping that is two characters
+    out[0] = 'i';
+    out[1] = 0x307;
+    return 2;
+  }
+  out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+  return 1;
+}
+
+size_t fg_utf8_put(uint32_t c, char out[static 4]) {
+  if (c < 0x80) {
+    out[0] = (char)c;
+    return 1;
+  }
+  size_t count = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  for (size_t i = count; i-- > 1; c >>= 6) out[i] = (char)(0x80 | (c & 0x3f));
+  out[0] = (char)((0xf00 >> count) | c);
+  return count;
+}
+
+void fg_utf8_append(fg_text *text, uint32_t c) {
+  char bytes[4];
+  fg_text_append(text, bytes, fg_utf8_put(c, bytes));
+}
+
+size_t fg_utf8_scan(const char *bytes, size_t count, fg_utf8_state *state) {
+  const unsigned char *s = (const unsigned char *)bytes;
+  size_t length = s[0] < 0x80                    ? 1
+                  : s[0] >= 0xc2 && s[0] <= 0xdf ? 2
+                  : s[0] >= 0xe0 && s[0] <= 0xef ? 3
+                  : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+                                                 : 0;
+  *state = length == 0 ? FG_UTF8_INVALID : FG_UTF8_VALID;
+  if (length <= 1) return 1;
+  // The second byte's range keeps out overlong forms, surrogates and what lies beyond U+10FFFF.
+  unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+  unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+  for (size_t i = 1; i < length; i++) {
+    if (i == count) {
+      *state = FG_UTF8_INCOMPLETE;
+      return count;
+    }
+    if (s[i] < low || s[i] > high) {
+      *state = FG_UTF8_INVALID;
+      return i;
+    }
+    low = 0x80;
+    high = 0xbf;
+  }
+  return length;
+}
+
+bool fg_utf8_valid(const char *bytes, size_t count) {
+  for (size_t at = 0; at < count;) {
+    if ((unsigned char)bytes[at] < 0x80) {
+      at++;
+      continue;
+    }
+    fg_utf8_state state;
+    at += fg_utf8_scan(bytes + at, count - at, &state);
+    if (state != FG_UTF8_VALID) return false;
+  }
+  return true;
+}
