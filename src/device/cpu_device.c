@@ -8,7 +8,7 @@
 
 typedef struct cpu_device {
   fg_device base;
-  fg_executor *executor;
+  fg_cpu_executor *executor;
   uint32_t track;
 } cpu_device;
 
@@ -42,20 +42,20 @@ static void *host_pointer(fg_device *d, fg_memory *m) {
 static fg_status upload(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host,
                         uint64_t bytes, fg_error *err) {
   (void)d, (void)q;
-  return fg_executor_copy_in(m, offset, host, bytes, err);
+  return fg_cpu_executor_copy_in(m, offset, host, bytes, err);
 }
 
 static fg_status download(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes,
                           fg_error *err) {
   (void)d, (void)q;
-  return fg_executor_copy_out(m, offset, host, bytes, err);
+  return fg_cpu_executor_copy_out(m, offset, host, bytes, err);
 }
 
 static fg_status run(fg_device *d, fg_queue q, const fg_call *call, fg_error *err) {
   cpu_device *c = (cpu_device *)d;
   (void)q;
   uint64_t begin = fg_now_ns();
-  fg_status status = fg_executor_run(c->executor, call, err);
+  fg_status status = fg_cpu_executor_run(c->executor, call, err);
   fg_trace_span(d->options.trace, c->track, FG_SPAN_COMPUTE, fg_op_name(call->op), call->layer, 0, begin,
                 fg_now_ns());
   return status;
@@ -82,7 +82,7 @@ static bool reached(fg_device *d, fg_event event) {
 }
 
 static void destroy(fg_device *d) {
-  fg_executor_destroy(((cpu_device *)d)->executor);
+  fg_cpu_executor_destroy(((cpu_device *)d)->executor);
   free(d);
 }
 
@@ -95,7 +95,7 @@ fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options
   cpu_device *c = calloc(1, sizeof *c);
   if (!c) return fg_fail(err, FG_NO_SPACE, "no memory for a device");
   c->base = (fg_device){.ops = &cpu_ops, .family = fg_layout_family_cpu(), .options = *options};
-  fg_status status = fg_executor_create(&c->executor, options, fg_cpu_features(), err);
+  fg_status status = fg_cpu_executor_create(&c->executor, options, fg_cpu_features(), err);
   if (status) {
     free(c);
     return status;
@@ -106,5 +106,5 @@ fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options
 }
 
 uint64_t fg_cpu_device_scratch_bytes(const fg_device_options *options) {
-  return fg_executor_scratch_bytes(options, fg_cpu_features());
+  return fg_cpu_executor_scratch_bytes(options, fg_cpu_features());
 }

@@ -29,7 +29,7 @@ fg_status fg_view_resolve(const fg_view *view, const char *name, uint64_t rows, 
   return FG_OK;
 }
 
-void fg_execute_items(fg_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg) {
+void fg_execute_items(fg_cpu_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg) {
   if (e->options.threads && elements >= SHARED_ELEMENTS) {
     fg_threads_run(e->options.threads, items, fn, arg);
     return;
@@ -37,7 +37,7 @@ void fg_execute_items(fg_executor *e, uint32_t items, uint64_t elements, fg_thre
   for (uint32_t i = 0; i < items; i++) fn(arg, i, 0);
 }
 
-static fg_status execute_matmul(fg_executor *e, const fg_call *call, fg_error *err) {
+static fg_status execute_matmul(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   uint32_t n = call->params.matmul.n, k = call->params.matmul.k;
   const fg_layout *layout = call->params.matmul.layout;
   void *x, *panel, *bias = NULL, *out;
@@ -77,7 +77,7 @@ static fg_execute_fn *const ops[FG_OP_COUNT] = {
     [FG_OP_SELECT] = fg_execute_select,
 };
 
-fg_status fg_executor_run(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_cpu_executor_run(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   if ((unsigned)call->op >= FG_OP_COUNT)
     return fg_fail(err, FG_INTERNAL, "operation %d is unknown", (int)call->op);
   if (call->rows == 0) return FG_OK;
@@ -93,8 +93,8 @@ fg_status fg_executor_run(fg_executor *e, const fg_call *call, fg_error *err) {
                 : FG_OK;
 }
 
-fg_status fg_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,
-                              fg_error *err) {
+fg_status fg_cpu_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,
+                                  fg_error *err) {
   if (!fg_range_ok(offset, bytes, m->bytes))
     return fg_fail(err, FG_INTERNAL, "upload of %" PRIu64 " bytes to offset %" PRIu64 " of %" PRIu64, bytes,
                    offset, m->bytes);
@@ -102,7 +102,7 @@ fg_status fg_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, u
   return FG_OK;
 }
 
-fg_status fg_executor_copy_out(fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err) {
+fg_status fg_cpu_executor_copy_out(fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err) {
   if (!fg_range_ok(offset, bytes, m->bytes))
     return fg_fail(err, FG_INTERNAL, "download of %" PRIu64 " bytes from offset %" PRIu64 " of %" PRIu64,
                    bytes, offset, m->bytes);
@@ -139,15 +139,15 @@ static fg_matmul_options matmul_options(const fg_device_options *o, uint32_t fea
   };
 }
 
-uint64_t fg_executor_scratch_bytes(const fg_device_options *options, uint32_t features) {
+uint64_t fg_cpu_executor_scratch_bytes(const fg_device_options *options, uint32_t features) {
   fg_matmul_options products = matmul_options(options, features);
   return thread_count(options) * thread_scratch_bytes(options) + block_list_bytes(options) +
          fg_matmul_scratch_bytes(&products);
 }
 
-fg_status fg_executor_create(fg_executor **out, const fg_device_options *options, uint32_t features,
-                             fg_error *err) {
-  fg_executor *e = calloc(1, sizeof *e);
+fg_status fg_cpu_executor_create(fg_cpu_executor **out, const fg_device_options *options, uint32_t features,
+                                 fg_error *err) {
+  fg_cpu_executor *e = calloc(1, sizeof *e);
   if (!e) return fg_fail(err, FG_NO_SPACE, "no memory for a device");
   e->options = *options;
   e->head_dim = largest_head(options);
@@ -164,14 +164,14 @@ fg_status fg_executor_create(fg_executor **out, const fg_device_options *options
   products.kernels = &e->kernels;
   if (!status) status = fg_matmul_create(&e->matmul, &products, err);
   if (status) {
-    fg_executor_destroy(e);
+    fg_cpu_executor_destroy(e);
     return status;
   }
   *out = e;
   return FG_OK;
 }
 
-void fg_executor_destroy(fg_executor *e) {
+void fg_cpu_executor_destroy(fg_cpu_executor *e) {
   if (!e) return;
   fg_matmul_destroy(e->matmul);
   fg_budget_free(e->options.host, e->blocks);

@@ -17,17 +17,18 @@ struct fg_memory {
   uint64_t bytes;
 };
 
-typedef struct fg_executor fg_executor;
+typedef struct fg_cpu_executor fg_cpu_executor;
 
 // `features` choose the kernels (a set of fg_cpu_feature; 0 = reference). options.threads may be NULL.
-fg_status fg_executor_create(fg_executor **out, const fg_device_options *options, uint32_t features,
-                             fg_error *err);
-void fg_executor_destroy(fg_executor *e);
-uint64_t fg_executor_scratch_bytes(const fg_device_options *options, uint32_t features);
+fg_status fg_cpu_executor_create(fg_cpu_executor **out, const fg_device_options *options, uint32_t features,
+                                 fg_error *err);
+void fg_cpu_executor_destroy(fg_cpu_executor *e);
+uint64_t fg_cpu_executor_scratch_bytes(const fg_device_options *options, uint32_t features);
 
-fg_status fg_executor_run(fg_executor *e, const fg_call *call, fg_error *err);
+fg_status fg_cpu_executor_run(fg_cpu_executor *e, const fg_call *call, fg_error *err);
 // Copies within bounds, or fails naming `what`.
-fg_status fg_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes, fg_error *err);
-fg_status fg_executor_copy_out(fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err);
+fg_status fg_cpu_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,
+                                  fg_error *err);
+fg_status fg_cpu_executor_copy_out(fg_memory *m, uint64_t offset, void *host, uint64_t bytes, fg_error *err);
 
 #endif

@@ -11,7 +11,7 @@ typedef struct fg_row_block {
   uint32_t chunk, first, rows; // rows [first, first + rows) of the chunk
 } fg_row_block;
 
-struct fg_executor {
+struct fg_cpu_executor {
   fg_device_options options;
   fg_kernels kernels;
   fg_matmul *matmul;
@@ -21,14 +21,14 @@ struct fg_executor {
   fg_row_block *blocks;  // [max_rows]
 };
 
-typedef fg_status fg_execute_fn(fg_executor *e, const fg_call *call, fg_error *err);
+typedef fg_status fg_execute_fn(fg_cpu_executor *e, const fg_call *call, fg_error *err);
 
 // Where [rows, width] of elements of `size` bytes lies; fails if that is not within the view's memory.
 // `name` is for the message.
 fg_status fg_view_resolve(const fg_view *view, const char *name, uint64_t rows, uint64_t width, uint64_t size,
                           void **out, fg_error *err);
 // Runs items on the team; on the caller if the work is too small to share (elements of float32 touched).
-void fg_execute_items(fg_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg);
+void fg_execute_items(fg_cpu_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg);
 
 fg_execute_fn fg_execute_norm, fg_execute_rope, fg_execute_act, fg_execute_glu, fg_execute_add,
     fg_execute_select;

@@ -6,7 +6,7 @@
 enum { ITEM_TOKENS = 8 };
 
 typedef struct store_job {
-  fg_executor *e;
+  fg_cpu_executor *e;
   const fg_call *call;
   const float *k, *v;
   const int32_t *slots;
@@ -37,7 +37,7 @@ static void store_item(void *arg, uint32_t item, uint32_t thread) {
   for (uint32_t r = begin; r < begin + (left < ITEM_TOKENS ? left : ITEM_TOKENS); r++) store_token(j, r);
 }
 
-static fg_status check_geometry(const fg_executor *e, const fg_kv_geometry *kv, fg_error *err) {
+static fg_status check_geometry(const fg_cpu_executor *e, const fg_kv_geometry *kv, fg_error *err) {
   if ((unsigned)kv->dtype < FG_DTYPE_COUNT && e->kernels.to_cache[kv->dtype] && kv->kv_heads &&
       kv->page_tokens && kv->k_dim && kv->v_dim && kv->k_dim <= e->head_dim && kv->v_dim <= e->head_dim)
     return FG_OK;
@@ -57,7 +57,7 @@ static fg_status resolve_cache(const fg_view *view, const fg_kv_geometry *kv, ui
   return FG_OK;
 }
 
-fg_status fg_execute_kv_store(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_kv_store(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   const fg_kv_geometry *kv = &call->params.kv_store.kv;
   store_job j = {.e = e, .call = call};
   void *k, *v, *slots;
@@ -89,7 +89,7 @@ typedef struct chunk {
 } chunk;
 
 typedef struct attention_job {
-  fg_executor *e;
+  fg_cpu_executor *e;
   const fg_call *call;
   fg_attention attention;
   const chunk *chunks;
@@ -100,7 +100,7 @@ typedef struct attention_job {
 
 static void attend_item(void *arg, uint32_t item, uint32_t thread) {
   const attention_job *j = arg;
-  fg_executor *e = j->e;
+  fg_cpu_executor *e = j->e;
   // Late blocks of a prompt see more keys: they go first, so that threads end together.
   const fg_row_block *b = &e->blocks[j->block_count - 1 - item % j->block_count];
   uint32_t kv_head = item / j->block_count / j->parts, part = item / j->block_count % j->parts;
@@ -173,7 +173,7 @@ static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
   return FG_OK;
 }
 
-fg_status fg_execute_attention(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   const fg_kv_geometry *kv = &call->params.attention.kv;
   uint32_t heads = call->params.attention.heads;
   fg_status status = check_geometry(e, kv, err);

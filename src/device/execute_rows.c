@@ -7,7 +7,7 @@
 enum { ITEM_ROWS = 8 };
 
 typedef struct row_job {
-  fg_executor *e;
+  fg_cpu_executor *e;
   const fg_call *call;
   const float *a, *b, *c;
   float *out;
@@ -54,7 +54,7 @@ static void norm_row(const row_job *j, uint32_t row, uint32_t thread) {
                                                 j->call->params.norm.width, j->call->params.norm.eps);
 }
 
-fg_status fg_execute_norm(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_norm(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = norm_row};
   uint32_t width = call->params.norm.width;
   fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
@@ -70,7 +70,7 @@ static void act_row(const row_job *j, uint32_t row, uint32_t thread) {
   j->e->kernels.act(j->call->params.act.kind, row_out(j, row), j->call->params.act.width);
 }
 
-fg_status fg_execute_act(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_act(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = act_row};
   fg_status status = output(&j, call->params.act.width, err);
   if (!status) run_rows(&j, call->params.act.width);
@@ -82,7 +82,7 @@ static void glu_row(const row_job *j, uint32_t row, uint32_t thread) {
   j->e->kernels.glu(j->call->params.act.kind, row_a(j, row), row_out(j, row), j->call->params.act.width);
 }
 
-fg_status fg_execute_glu(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_glu(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = glu_row};
   uint32_t width = call->params.act.width;
   fg_status status = floats(&call->a, "a", call->rows, 2 * (uint64_t)width, &j.a, err);
@@ -96,7 +96,7 @@ static void add_row(const row_job *j, uint32_t row, uint32_t thread) {
   j->e->kernels.add(row_a(j, row), row_out(j, row), j->call->params.copy.width);
 }
 
-fg_status fg_execute_add(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_add(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = add_row};
   uint32_t width = call->params.copy.width;
   fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
@@ -111,7 +111,7 @@ static void select_row(const row_job *j, uint32_t row, uint32_t thread) {
          (uint64_t)j->call->params.copy.width * sizeof(float));
 }
 
-fg_status fg_execute_select(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_select(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = select_row};
   uint32_t width = call->params.copy.width;
   void *p;
@@ -131,7 +131,7 @@ fg_status fg_execute_select(fg_executor *e, const fg_call *call, fg_error *err) 
 
 // Angles as transformers computes them: position times frequency in float32.
 static void rope_row(const row_job *j, uint32_t row, uint32_t thread) {
-  fg_executor *e = j->e;
+  fg_cpu_executor *e = j->e;
   uint32_t rotary = j->call->params.rope.rotary, half = rotary / 2;
   float scale = j->call->params.rope.scale, position = (float)j->numbers[row];
   float *cosines = (float *)(e->scratch + thread * e->thread_bytes), *sines = cosines + half;
@@ -146,7 +146,7 @@ static void rope_row(const row_job *j, uint32_t row, uint32_t thread) {
                           rotary);
 }
 
-fg_status fg_execute_rope(fg_executor *e, const fg_call *call, fg_error *err) {
+fg_status fg_execute_rope(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = rope_row};
   uint32_t rotary = call->params.rope.rotary, dim = call->params.rope.head_dim;
   if (rotary % 2 || rotary > dim || dim > e->head_dim)

@@ -37,7 +37,7 @@ typedef struct queue {
 
 typedef struct fake_device {
   fg_device base;
-  fg_executor *executor; // the thread's
+  fg_cpu_executor *executor; // the thread's
   uint32_t track;
   pthread_t thread;
   pthread_mutex_t mutex; // guards what follows
@@ -85,7 +85,7 @@ static uint32_t pick(fake_device *f) {
 
 static fg_status execute_run(fake_device *f, const command *c, fg_error *err) {
   uint64_t begin = fg_now_ns();
-  fg_status status = fg_executor_run(f->executor, &c->call, err);
+  fg_status status = fg_cpu_executor_run(f->executor, &c->call, err);
   fg_trace_span(f->base.options.trace, f->track, FG_SPAN_COMPUTE, fg_op_name(c->call.op), c->call.layer, 0,
                 begin, fg_now_ns());
   return status;
@@ -93,14 +93,14 @@ static fg_status execute_run(fake_device *f, const command *c, fg_error *err) {
 
 static fg_status execute_upload(fake_device *f, const command *c, fg_error *err) {
   uint64_t begin = fg_now_ns();
-  fg_status status = fg_executor_copy_in(c->memory, c->offset, c->source, c->bytes, err);
+  fg_status status = fg_cpu_executor_copy_in(c->memory, c->offset, c->source, c->bytes, err);
   fg_trace_span(f->base.options.trace, f->track, FG_SPAN_UPLOAD, NULL, -1, c->bytes, begin, fg_now_ns());
   return status;
 }
 
 static fg_status execute_download(fake_device *f, const command *c, fg_error *err) {
   (void)f;
-  return fg_executor_copy_out(c->memory, c->offset, c->target, c->bytes, err);
+  return fg_cpu_executor_copy_out(c->memory, c->offset, c->target, c->bytes, err);
 }
 
 static fg_status execute_wait(fake_device *f, const command *c, fg_error *err) {
@@ -292,7 +292,7 @@ static void release(fake_device *f) {
   pthread_cond_destroy(&f->progress);
   pthread_cond_destroy(&f->work);
   pthread_mutex_destroy(&f->mutex);
-  fg_executor_destroy(f->executor);
+  fg_cpu_executor_destroy(f->executor);
   fg_budget_free(f->base.options.host, f->queues);
   free(f);
 }
@@ -329,7 +329,7 @@ fg_status fg_fake_device_create(fg_device **out, const fg_device_options *option
   void *queues = NULL;
   fg_status status = fg_budget_alloc(options->host, QUEUE_BYTES, "queues of the fake device", &queues, err);
   f->queues = queues;
-  if (!status) status = fg_executor_create(&f->executor, &own, 0, err);
+  if (!status) status = fg_cpu_executor_create(&f->executor, &own, 0, err);
   if (status) {
     fg_budget_free(options->host, queues);
     free(f);
@@ -354,5 +354,5 @@ fg_status fg_fake_device_create(fg_device **out, const fg_device_options *option
 
 uint64_t fg_fake_device_scratch_bytes(const fg_device_options *options) {
   fg_device_options own = own_options(options);
-  return QUEUE_BYTES + fg_executor_scratch_bytes(&own, 0);
+  return QUEUE_BYTES + fg_cpu_executor_scratch_bytes(&own, 0);
 }
