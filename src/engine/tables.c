@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/hash.h"
+#include "format/store_file.h"
 
 enum { READS = 32 }; // rows in flight
 
@@ -42,7 +42,7 @@ static fg_status load_whole(fg_table *t, fg_error *err) {
   if (status == FG_OK)
     status = fg_io_read_now(t->io, t->store->file, panel->offset, t->rows, panel->bytes, err);
   if (status != FG_OK) return status;
-  if (fg_hash(t->rows, panel->bytes) != panel->hash)
+  if (fg_store_table_hash(0, t->rows, panel->bytes) != panel->hash)
     return fg_fail(
         err, FG_CORRUPT,
         "%s: table %s does not match its checksum; remove the store (flexgen store clear) and run again "
