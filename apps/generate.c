@@ -99,7 +99,10 @@ static bool is_eos(const fg_engine_info *info, int32_t token) {
 static bool on_token(void *user, const fg_token_info *info) {
   answer *a = user;
   a->tokens++;
+  size_t length;
+  // An end has no text, nor has an id that only the model knows (its vocabulary may be padded).
   if (is_eos(&a->all->run.info, info->token)) return true;
+  if (!fg_tokenizer_token_bytes(a->all->tokenizer, info->token, &length)) return true;
   return fg_detokenizer_push(a->detokenizer, info->token, &a->waiting, &a->error) == FG_OK;
 }
 

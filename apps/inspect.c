@@ -33,10 +33,7 @@ static const char *kind_of(const char *path, bool synthetic) {
   struct stat st;
   if (synthetic) return "shape";
   if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return "folder";
-  const char *dot = strrchr(path, '.');
-  if (dot && strcmp(dot, ".gguf") == 0) return "gguf";
-  if (dot && strcmp(dot, ".json") == 0) return "configuration";
-  return "store";
+  return fg_store_is(path) ? "store" : "file";
 }
 
 static void count_store(findings *f, const fg_store *store) {
@@ -62,7 +59,7 @@ static void find_weights(findings *f) {
     if (!f->weights_known) return;
     count_store(f, store);
     fg_store_close(store);
-  } else if (strcmp(f->kind, "folder") == 0 || strcmp(f->kind, "gguf") == 0) {
+  } else if (strcmp(f->kind, "shape") != 0) {
     fg_checkpoint *checkpoint;
     f->weights_known = fg_checkpoint_open(&checkpoint, path, f->io, NULL) == FG_OK;
     if (!f->weights_known) return;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "device/device.h"
-#include "format/store_file.h"
+#include "format/store.h"
 
 void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];
@@ -24,13 +24,8 @@ fg_status fg_io_for(fg_io **out, const fg_options *options, fg_budget *budget, f
   return fg_io_create(out, &io, err);
 }
 
-static bool is_store(const char *path) {
-  size_t n = strlen(path), m = strlen(FG_STORE_SUFFIX);
-  return n > m && strcmp(path + n - m, FG_STORE_SUFFIX) == 0;
-}
-
 fg_status fg_model_assets(fg_assets *out, const char *path, fg_error *err) {
-  if (!is_store(path)) return fg_assets_load(out, path, err);
+  if (!fg_store_is(path)) return fg_assets_load(out, path, err);
   fg_store *store;
   fg_status status = fg_store_open(&store, path, err);
   if (status != FG_OK) return status;
