@@ -129,7 +129,7 @@ static fg_status run_step(bench *b, bool tail) {
 }
 
 static void stream_all(const char *device, uint64_t ring, unsigned seed) {
-  bench bench = {0}, *b = &bench;
+  bench on = {0}, *b = &on;
   open_bench(b, device);
   srand(seed);
   for (uint32_t p = 0; p < MATRICES * PANELS; p++) b->tier[p] = (uint8_t)(seed ? rand() % 3 : FG_TIER_DISK);
@@ -150,7 +150,7 @@ static void test_every_panel_arrives_whatever_ring_and_tiers(void **state) {
 
 static void test_bytes_read_are_those_of_the_streamed_panels(void **state) {
   (void)state;
-  bench bench = {0}, *b = &bench;
+  bench on = {0}, *b = &on;
   open_bench(b, "cpu");
   uint64_t due = 0;
   for (uint32_t p = 0; p < MATRICES * PANELS; p++) {
@@ -175,7 +175,7 @@ static void flip_byte(const char *path, uint64_t offset) {
 
 static void test_damaged_panel_is_named_before_it_is_used(void **state) {
   (void)state;
-  bench bench = {0}, *b = &bench;
+  bench on = {0}, *b = &on;
   open_bench(b, "cpu");
   flip_byte(b->path, b->store->panels[7].offset + 100);
   memset(b->tier, FG_TIER_DISK, sizeof b->tier);
@@ -187,7 +187,7 @@ static void test_damaged_panel_is_named_before_it_is_used(void **state) {
 
 static void test_damaged_resident_panel_fails_the_load(void **state) {
   (void)state;
-  bench bench = {0}, *b = &bench;
+  bench on = {0}, *b = &on;
   open_bench(b, "fake");
   flip_byte(b->path, b->store->panels[0].offset);
   memset(b->tier, FG_TIER_DEVICE, sizeof b->tier);
@@ -197,7 +197,7 @@ static void test_damaged_resident_panel_fails_the_load(void **state) {
 
 static void test_read_error_ends_the_step_with_the_file_named(void **state) {
   (void)state;
-  bench bench = {0}, *b = &bench;
+  bench on = {0}, *b = &on;
   open_bench(b, "cpu");
   fg_io_destroy(b->io);
   fg_io_fault fault = {.after = 20, .every = 1, .os_error = EIO};
