@@ -52,7 +52,7 @@ static void test_every_item_is_done_once(void **state) {
 static void slow_for_workers(void *arg, uint32_t item, uint32_t thread) {
   (void)item;
   uint32_t *done = arg;
-  if (thread != 0) usleep(3000); // the caller runs out of items first and must sleep
+  usleep(thread ? 5000 : 300); // workers get some; then the caller runs out of items first and must sleep
   done[item] = 1;
 }
 

@@ -130,13 +130,14 @@ static void test_intervals_that_touch_become_one(void **state) {
   (void)state;
   fg_intervals set = {0};
   for (uint64_t i = 0; i < 1000; i++) assert_true(fg_intervals_add(&set, i * 10, i * 10 + 10));
+  for (uint64_t i = 2000; i-- > 1000;) assert_true(fg_intervals_add(&set, i * 10, i * 10 + 10));
   assert_int_equal(set.count, 1);
-  assert_true(fg_intervals_add(&set, 20000, 20001));
+  assert_true(fg_intervals_add(&set, 20001, 20002));
   assert_true(fg_intervals_add(&set, 5, 5));
   assert_int_equal(set.count, 2);
-  fg_intervals_cut(&set, 9990);
+  fg_intervals_cut(&set, 19990);
   assert_int_equal(fg_intervals_length(&set, UINT64_MAX), 11);
-  fg_intervals_cut(&set, 20001);
+  fg_intervals_cut(&set, 20002);
   assert_int_equal(set.count, 0);
   fg_intervals_free(&set);
 }

@@ -165,7 +165,8 @@ static void test_short_reads_are_continued(void **state) {
   bench *b = *state;
   open_io(b, 4, &(fg_io_fault){.every = 2});
   assert_all_read(b);
-  assert_true(fg_io_bytes_read(b->io) >= FILE_BYTES); // torn blocks count as often as they moved
+  // A direct read goes on at the start of the torn block: its bytes move twice, and count twice.
+  if (fg_file_is_direct(b->file)) assert_true(fg_io_bytes_read(b->io) > FILE_BYTES);
 }
 
 static void test_interrupted_reads_are_tried_again(void **state) {
@@ -196,6 +197,16 @@ static void test_a_failing_disk_names_file_and_place(void **state) {
   assert_int_equal(read_all(b), FG_IO);
   assert_non_null(strstr(b->err.message, b->path));
   assert_non_null(strstr(b->err.message, strerror(EIO)));
+}
+
+static void test_a_failed_read_is_not_touched_after_the_wait(void **state) {
+  bench *b = *state;
+  open_io(b, 2, &(fg_io_fault){.every = 3, .os_error = EIO});
+  assert_int_equal(read_all(b), FG_IO);
+  const uint8_t *last = (uint8_t *)b->buffer + PADDED - PIECE;
+  assert_int_equal(fg_io_read_now(b->io, b->file, 0, b->buffer, PIECE, &b->err), FG_OK);
+  assert_memory_equal(b->buffer, b->content, PIECE);
+  for (int i = 0; i < PIECE; i++) assert_int_equal(last[i], 0xaa); // never asked for
 }
 
 static void test_a_failed_read_leaves_the_others_alone(void **state) {
@@ -463,6 +474,7 @@ static int run(const char *name, fg_io_backend_id backend) {
       ON(test_interrupted_reads_are_tried_again),
       ON(test_a_refused_direct_read_goes_on_buffered),
       ON(test_a_failing_disk_names_file_and_place),
+      ON(test_a_failed_read_is_not_touched_after_the_wait),
       ON(test_a_failed_read_leaves_the_others_alone),
       ON(test_reading_past_the_end_is_refused),
       ON(test_a_file_cut_after_opening_is_corrupt),
