@@ -22,7 +22,7 @@ bool fg_cgroup_parent(fg_cgroup *group);
 // The start of a small file, NUL-terminated; false if it is not there.
 bool fg_cgroup_read(const fg_cgroup *group, const char *file, char *text, size_t size);
 
-// The same text as another function may want it: parses /proc's cgroup and mountinfo. Apart for tests.
+// fg_cgroup_find on given texts of /proc/self/cgroup and /proc/self/mountinfo.
 bool fg_cgroup_locate(fg_cgroup *out, const char *controller, const char *cgroup_text,
                       const char *mount_text);
 

@@ -109,21 +109,16 @@ static void test_freeing_gives_the_memory_back(void **state) {
   assert_true(fg_process_peak_rss() + BYTES / 8 >= full); // the kernel counts in batches
 }
 
-typedef struct race {
-  fg_budget *budget;
-  uint64_t seed;
-} race;
-
 static void reserve_and_release(void *arg, uint32_t item, uint32_t thread) {
   (void)thread;
-  race *r = arg;
+  fg_budget *budget = arg;
   for (uint32_t i = 0; i < 2000; i++) {
     uint64_t bytes = (item * 7919 + i * 104729) % (LIMIT / 2);
-    if (fg_budget_reserve(r->budget, bytes, "race", NULL) == FG_OK) fg_budget_release(r->budget, bytes);
+    if (fg_budget_reserve(budget, bytes, "race", NULL) == FG_OK) fg_budget_release(budget, bytes);
     void *block;
-    if (i % 100 == 0 && fg_budget_alloc(r->budget, 8192, "race", &block, NULL) == FG_OK) {
+    if (i % 100 == 0 && fg_budget_alloc(budget, 8192, "race", &block, NULL) == FG_OK) {
       memset(block, (int)item, 8192);
-      fg_budget_free(r->budget, block);
+      fg_budget_free(budget, block);
     }
   }
 }
@@ -132,8 +127,7 @@ static void test_threads_together_never_pass_the_limit(void **state) {
   fg_budget *budget = *state;
   fg_threads *threads;
   assert_int_equal(fg_threads_create(&threads, 4, NULL), FG_OK);
-  race r = {.budget = budget};
-  fg_threads_run(threads, 8, reserve_and_release, &r);
+  fg_threads_run(threads, 8, reserve_and_release, budget);
   fg_threads_destroy(threads);
   assert_int_equal(fg_budget_used(budget), 0);
   assert_true(fg_budget_peak(budget) <= LIMIT && fg_budget_peak(budget) > 0);
