@@ -15,5 +15,10 @@ void fg_kernels_ref(fg_kernels *k) {
 
 void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
   fg_kernels_ref(kernels);
+#if defined(__x86_64__)
+  if (features & FG_CPU_AVX2) fg_kernels_avx2(kernels);
+  if (features & FG_CPU_AVX512) fg_kernels_avx512(kernels);
+#else
   (void)features;
+#endif
 }

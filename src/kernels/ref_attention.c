@@ -10,11 +10,12 @@ uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry) {
   return (uint64_t)g->kv_heads * g->page_tokens * (g->k_dim + g->v_dim) * fg_dtype_get(g->dtype)->bytes;
 }
 
-// Padded to whole vectors of any instruction set; the rest holds a running maximum and sum a query.
+// For the largest user, blocks_tmpl.h: dimensions padded to 64; keys transposed, keys or values as rows,
+// queries, outputs, weights, and a maximum and a sum a query.
 uint64_t fg_attend_scratch_bytes(uint32_t head_dim) {
-  uint64_t dim = ((uint64_t)head_dim + 15) / 16 * 16;
-  uint64_t keys = 2 * FG_KEY_BLOCK * dim, queries = FG_QUERY_BLOCK * (2 * dim + FG_KEY_BLOCK);
-  return (keys + queries + 2 * FG_QUERY_BLOCK) * sizeof(float);
+  uint64_t dim = ((uint64_t)head_dim + 63) / 64 * 64;
+  uint64_t keys = 2 * FG_KEY_BLOCK * dim, queries = FG_QUERY_BLOCK * (2 * dim + FG_KEY_BLOCK + 2);
+  return (keys + queries) * sizeof(float);
 }
 
 typedef struct query {

@@ -22,7 +22,7 @@ static inline float random_float(uint64_t *state) { // (-1, 1)
 }
 
 static inline float *random_floats(uint64_t *state, size_t count) {
-  float *x = malloc((count ? count : 1) * sizeof *x);
+  float *x = calloc(count ? count : 1, sizeof *x);
   for (size_t i = 0; i < count; i++) x[i] = random_float(state);
   return x;
 }

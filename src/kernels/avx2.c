@@ -1,0 +1,17 @@
+// Compiled for AVX2, FMA and F16C (src/CMakeLists.txt).
+#if defined(__AVX2__)
+
+#include "kernels/vec_avx2.h"
+
+#include "kernels/blocks_tmpl.h"
+#include "kernels/rows_tmpl.h"
+
+void fg_kernels_avx2(fg_kernels *k) {
+  k->name = "avx2";
+  vec_rows(k);
+  vec_blocks(k);
+}
+
+#else
+typedef int fg_avx2_is_not_of_this_cpu;
+#endif

@@ -1,0 +1,285 @@
+// blocks_tmpl.h: products of small float32 blocks and attention, over the vectors of a vec_*.h, which is
+// included before.
+#ifndef FG_KERNELS_BLOCKS_TMPL_H
+#define FG_KERNELS_BLOCKS_TMPL_H
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/exp_tmpl.h"
+#include "kernels/kernels_internal.h"
+
+// ---- c = a b or c += a b -------------------------------------------------------------------------------
+
+// a: [rows, k]; b: [k, columns], columns a multiple of 4 vectors; c: [rows, columns]; strides in elements.
+typedef struct vec_product {
+  const float *a, *b;
+  float *c;
+  uint64_t a_stride, b_stride, c_stride;
+  uint32_t rows, k, columns;
+} vec_product;
+
+// Four vectors of a row of c. They are variables of their own, not an array, since compilers keep an array
+// of accumulators in memory when they unroll its loop late.
+typedef struct quad {
+  vec v0, v1, v2, v3;
+} quad;
+
+static inline quad quad_load(const float *p) {
+  return (quad){vec_load(p), vec_load(p + VEC), vec_load(p + 2 * VEC), vec_load(p + 3 * VEC)};
+}
+static inline void quad_store(float *p, quad q) {
+  vec_store(p, q.v0);
+  vec_store(p + VEC, q.v1);
+  vec_store(p + 2 * VEC, q.v2);
+  vec_store(p + 3 * VEC, q.v3);
+}
+static inline quad quad_fma(float a, quad b, quad c) {
+  vec s = vec_set(a);
+  return (quad){vec_fma(s, b.v0, c.v0), vec_fma(s, b.v1, c.v1), vec_fma(s, b.v2, c.v2),
+                vec_fma(s, b.v3, c.v3)};
+}
+
+// Each element's sum runs over k in order, however many rows are taken at once.
+static void vec_rows_1(const vec_product *p, const float *a, const float *b, float *c) {
+  quad c0 = quad_load(c);
+  for (uint32_t i = 0; i < p->k; i++) c0 = quad_fma(a[i], quad_load(b + i * p->b_stride), c0);
+  quad_store(c, c0);
+}
+
+static void vec_rows_2(const vec_product *p, const float *a, const float *b, float *c) {
+  uint64_t as = p->a_stride, cs = p->c_stride;
+  quad c0 = quad_load(c), c1 = quad_load(c + cs);
+  for (uint32_t i = 0; i < p->k; i++) {
+    quad column = quad_load(b + i * p->b_stride);
+    c0 = quad_fma(a[i], column, c0);
+    c1 = quad_fma(a[as + i], column, c1);
+  }
+  quad_store(c, c0);
+  quad_store(c + cs, c1);
+}
+
+static void vec_rows_6(const vec_product *p, const float *a, const float *b, float *c) {
+  uint64_t as = p->a_stride, cs = p->c_stride;
+  quad c0 = quad_load(c), c1 = quad_load(c + cs), c2 = quad_load(c + 2 * cs);
+  quad c3 = quad_load(c + 3 * cs), c4 = quad_load(c + 4 * cs), c5 = quad_load(c + 5 * cs);
+  for (uint32_t i = 0; i < p->k; i++) {
+    quad column = quad_load(b + i * p->b_stride);
+    c0 = quad_fma(a[i], column, c0);
+    c1 = quad_fma(a[as + i], column, c1);
+    c2 = quad_fma(a[2 * as + i], column, c2);
+    c3 = quad_fma(a[3 * as + i], column, c3);
+    c4 = quad_fma(a[4 * as + i], column, c4);
+    c5 = quad_fma(a[5 * as + i], column, c5);
+  }
+  quad_store(c, c0);
+  quad_store(c + cs, c1);
+  quad_store(c + 2 * cs, c2);
+  quad_store(c + 3 * cs, c3);
+  quad_store(c + 4 * cs, c4);
+  quad_store(c + 5 * cs, c5);
+}
+
+static void vec_multiply_add(const vec_product *p) {
+  for (uint32_t column = 0; column < p->columns; column += 4 * VEC)
+    for (uint32_t row = 0; row < p->rows;) {
+      const float *a = p->a + row * p->a_stride, *b = p->b + column;
+      float *c = p->c + row * p->c_stride + column;
+      uint32_t left = p->rows - row;
+      if (VEC_ROWS >= 6 && left >= 6) {
+        vec_rows_6(p, a, b, c);
+        row += 6;
+      } else if (left >= 2) {
+        vec_rows_2(p, a, b, c);
+        row += 2;
+      } else {
+        vec_rows_1(p, a, b, c);
+        row++;
+      }
+    }
+}
+
+static void vec_tile_product(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out) {
+  memset(out, 0, (uint64_t)rows * FG_TILE_ROWS * sizeof *out);
+  vec_multiply_add(&(vec_product){x, tile, out, k, FG_TILE_ROWS, FG_TILE_ROWS, rows, k, FG_TILE_ROWS});
+}
+
+// ---- attention -----------------------------------------------------------------------------------------
+
+// Rows of scratch are padded to this, so that products of four vectors fit.
+enum { VEC_DIM = 64 };
+
+typedef struct vec_attend {
+  const fg_attention *a;
+  const fg_query_block *block;
+  uint64_t k_stride, v_stride; // of rows in scratch
+  float *keys;                 // [k_stride, 64]: the block's keys, transposed
+  float *rows;                 // [64, the larger stride]: keys as rows, then values
+  float *q;                    // [queries, k_stride], scaled
+  float *out;                  // [queries, v_stride], not yet divided by sums
+  float *weights;              // [queries, 64]: scores, then their exponentials
+  float *max, *sums;           // [queries]
+  uint32_t queries;
+} vec_attend;
+
+static void vec_expand_f32(const uint8_t *src, uint32_t count, float *dst) {
+  memcpy(dst, src, (uint64_t)count * 4);
+}
+static void vec_expand_f16(const uint8_t *src, uint32_t count, float *dst) {
+  for (uint32_t i = 0; i < count; i += VEC) {
+    uint32_t n = count - i < VEC ? count - i : VEC;
+    vec_store(dst + i, vec_load_f16(src + 2 * (uint64_t)i, n));
+  }
+}
+static void vec_expand_bf16(const uint8_t *src, uint32_t count, float *dst) {
+  for (uint32_t i = 0; i < count; i += VEC) {
+    uint32_t n = count - i < VEC ? count - i : VEC;
+    vec_store(dst + i, vec_load_bf16(src + 2 * (uint64_t)i, n));
+  }
+}
+
+static void (*const vec_expand[FG_DTYPE_COUNT])(const uint8_t *src, uint32_t count, float *dst) = {
+    [FG_F32] = vec_expand_f32,
+    [FG_F16] = vec_expand_f16,
+    [FG_BF16] = vec_expand_bf16,
+};
+
+// Row j becomes the key (or value) at position first + j, for positions [begin, end) of the block.
+static void vec_gather(const vec_attend *t, bool values, uint32_t first, uint32_t begin, uint32_t end) {
+  const fg_kv_geometry *kv = &t->a->kv;
+  uint64_t size = fg_dtype_get(kv->dtype)->bytes, page_bytes = fg_kv_page_bytes(kv);
+  uint32_t dim = values ? kv->v_dim : kv->k_dim, kv_head = t->block->head / (t->a->heads / kv->kv_heads);
+  uint64_t keys = (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim,
+           stride = values ? t->v_stride : t->k_stride;
+  uint64_t before = (values ? keys : 0) + (uint64_t)kv_head * kv->page_tokens * dim;
+  for (uint32_t p = begin; p < end;) {
+    uint32_t token = p % kv->page_tokens, left = kv->page_tokens - token,
+             run = end - p < left ? end - p : left;
+    uint64_t page = (uint64_t)t->block->pages[p / kv->page_tokens];
+    const uint8_t *src = t->a->cache + page * page_bytes + (before + (uint64_t)token * dim) * size;
+    for (uint32_t i = 0; i < run; i++)
+      vec_expand[kv->dtype](src + (uint64_t)i * dim * size, dim, t->rows + (p - first + i) * stride);
+    p += run;
+  }
+}
+
+static void vec_transpose_keys(const vec_attend *t, uint32_t begin, uint32_t end) {
+  for (uint32_t j = begin / VEC * VEC; j < end; j += VEC)
+    for (uint32_t c = 0; c < t->a->kv.k_dim; c += VEC)
+      vec_transpose(t->rows + j * t->k_stride + c, t->k_stride, t->keys + (uint64_t)c * FG_KEY_BLOCK + j,
+                    FG_KEY_BLOCK);
+}
+
+static void vec_scale_row(float *row, float factor, uint64_t width) {
+  for (uint64_t i = 0; i < width; i += VEC) vec_store(row + i, vec_mul(vec_load(row + i), vec_set(factor)));
+}
+
+// One query's turn in the online softmax: it sees keys [begin, end) of the block. Its scores become
+// weights, its output so far is brought to the new maximum.
+static void vec_soften(const vec_attend *t, uint32_t query, int32_t begin, int32_t end) {
+  float *w = t->weights + (uint64_t)query * FG_KEY_BLOCK;
+  vec lowest = vec_set(-INFINITY), high = lowest, sum = vec_set(0);
+  if (begin >= end) {
+    memset(w, 0, FG_KEY_BLOCK * sizeof *w);
+    return;
+  }
+  for (int32_t i = 0; i < FG_KEY_BLOCK; i += VEC) {
+    vec s = vec_range(vec_load(w + i), begin - i, end - i, lowest);
+    vec_store(w + i, s);
+    high = vec_max(high, s);
+  }
+  float before = t->max[query], max = vec_highest(high);
+  if (max > before) {
+    float factor[VEC];
+    vec_store(factor, vec_exp(vec_set(before - max)));
+    vec_scale_row(t->out + query * t->v_stride, factor[0], t->v_stride);
+    t->sums[query] *= factor[0];
+    t->max[query] = max;
+  } else {
+    max = before;
+  }
+  for (int32_t i = 0; i < FG_KEY_BLOCK; i += VEC) {
+    vec e = vec_exp(vec_sub(vec_load(w + i), vec_set(max)));
+    vec_store(w + i, e);
+    sum = vec_add(sum, e);
+  }
+  t->sums[query] += vec_sum(sum);
+}
+
+// Keys that row r of the queries sees: [*begin, its position].
+static uint32_t vec_first_key(const vec_attend *t, uint32_t r) {
+  uint32_t end = t->block->position + r + 1;
+  return t->a->window && end > t->a->window ? end - t->a->window : 0;
+}
+
+static void vec_attend_keys(const vec_attend *t, uint32_t first) {
+  const fg_query_block *block = t->block;
+  uint32_t last = block->position + block->rows, begin = vec_first_key(t, 0);
+  begin = begin > first ? begin : first;
+  uint32_t end = last < first + FG_KEY_BLOCK ? last : first + FG_KEY_BLOCK;
+  vec_gather(t, false, first, begin, end);
+  vec_transpose_keys(t, begin - first, end - first);
+  memset(t->weights, 0, (uint64_t)t->queries * FG_KEY_BLOCK * sizeof(float));
+  vec_multiply_add(&(vec_product){t->q, t->keys, t->weights, t->k_stride, FG_KEY_BLOCK, FG_KEY_BLOCK,
+                                  t->queries, t->a->kv.k_dim, FG_KEY_BLOCK});
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint32_t r = i / block->heads, from = vec_first_key(t, r), to = block->position + r + 1;
+    vec_soften(t, i, from > first ? (int32_t)(from - first) : 0,
+               to <= first                 ? 0
+               : to < first + FG_KEY_BLOCK ? (int32_t)(to - first)
+                                           : FG_KEY_BLOCK);
+  }
+  vec_gather(t, true, first, begin, end);
+  vec_multiply_add(&(vec_product){t->weights + (begin - first), t->rows + (begin - first) * t->v_stride,
+                                  t->out, FG_KEY_BLOCK, t->v_stride, t->v_stride, t->queries, end - begin,
+                                  (uint32_t)t->v_stride});
+}
+
+static void vec_load_queries(const vec_attend *t) {
+  const fg_attention *a = t->a;
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
+    const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
+    for (uint32_t c = 0; c < a->kv.k_dim; c++) t->q[i * t->k_stride + c] = q[c] * a->scale;
+    t->max[i] = -FLT_MAX;
+    t->sums[i] = 0;
+  }
+  memset(t->out, 0, t->queries * t->v_stride * sizeof(float));
+}
+
+static void vec_store_outputs(const vec_attend *t) {
+  const fg_attention *a = t->a;
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
+    float *out = a->out + row * a->out_stride + head * a->kv.v_dim;
+    for (uint32_t c = 0; c < a->kv.v_dim; c++) out[c] = t->out[i * t->v_stride + c] / t->sums[i];
+  }
+}
+
+static void vec_attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+  vec_attend t = {.a = a, .block = block, .queries = block->rows * block->heads};
+  t.k_stride = ((uint64_t)a->kv.k_dim + VEC_DIM - 1) / VEC_DIM * VEC_DIM;
+  t.v_stride = ((uint64_t)a->kv.v_dim + VEC_DIM - 1) / VEC_DIM * VEC_DIM;
+  t.keys = scratch;
+  t.rows = t.keys + t.k_stride * FG_KEY_BLOCK;
+  t.q = t.rows + (t.k_stride > t.v_stride ? t.k_stride : t.v_stride) * FG_KEY_BLOCK;
+  t.out = t.q + t.k_stride * FG_QUERY_BLOCK;
+  t.weights = t.out + t.v_stride * FG_QUERY_BLOCK;
+  t.max = t.weights + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;
+  t.sums = t.max + FG_QUERY_BLOCK;
+  vec_load_queries(&t);
+  uint32_t begin = vec_first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
+  for (uint32_t first = begin; first < block->position + block->rows; first += FG_KEY_BLOCK)
+    vec_attend_keys(&t, first);
+  vec_store_outputs(&t);
+}
+
+static void vec_blocks(fg_kernels *k) {
+  k->product = vec_tile_product;
+  k->attend[FG_F32] = vec_attention;
+  k->attend[FG_F16] = vec_attention;
+  k->attend[FG_BF16] = vec_attention;
+}
+
+#endif
