@@ -1,0 +1,57 @@
+// batch_row.h: one row of a batch between its line in the input and its line in the output.
+#ifndef FG_JOB_BATCH_ROW_H
+#define FG_JOB_BATCH_ROW_H
+
+#include "flexgen/engine.h"
+#include "job/choice.h"
+#include "job/id_set.h"
+#include "job/response.h"
+#include "job/rows.h"
+
+typedef struct fg_batch_row fg_batch_row;
+
+// What all rows of a job share.
+typedef struct fg_batch_setting {
+  fg_engine *engine;
+  fg_request_context context;
+  uint64_t seed;
+  uint64_t id_seed; // ids of responses are a hash of this and the row; 0: and times are 0 too
+  fg_job_memory *memory;
+  // The row is complete: all choices are done.
+  void (*complete)(void *user, fg_batch_row *row);
+  void *user;
+} fg_batch_setting;
+
+struct fg_batch_row {
+  const fg_batch_setting *setting;
+  uint64_t row, line; // number among the job's rows, from 0; line of the input
+  uint64_t input_bytes, id;
+  fg_text custom_id;  // as JSON
+  const char *code;   // the line cannot be read: why (error.message says more)
+  fg_api_error error; // status 0: none so far
+  fg_job_request *request;
+  fg_choice *choices;
+  uint32_t count, left; // choices; those that are not done
+  bool submitting;
+  uint64_t cost, line_cost; // bytes while it runs; while its line is built
+  // for the owner: bytes that were taken for it, lists
+  uint64_t taken;
+  fg_batch_row *previous, *next;
+};
+
+// A row from its envelope; NULL only when there is no memory. What is wrong with it stands in it.
+fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t row, const fg_line *line,
+                                  const fg_envelope *envelope, bool duplicate);
+void fg_batch_row_destroy(fg_batch_row *row);
+static inline bool fg_batch_row_failed(const fg_batch_row *row) {
+  return row->code || row->error.status;
+}
+
+// Hands all choices to the engine; `complete` is called when the last one is done, perhaps before this
+// returns.
+void fg_batch_row_submit(fg_batch_row *row);
+void fg_batch_row_cancel(fg_batch_row *row);
+// The line for the output, with its newline.
+void fg_batch_row_put_line(fg_batch_row *row, fg_text *line);
+
+#endif
