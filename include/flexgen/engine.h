@@ -143,7 +143,8 @@ uint32_t fg_engine_pending(const fg_engine *engine);
 // How many more requests keep the machine busy: a caller that reads its requests from a file submits this many.
 uint32_t fg_engine_wants(const fg_engine *engine);
 
-// One step. FG_OK also when there was nothing to do. After a failure the engine can only be closed.
+// One step. FG_OK also when there was nothing to do. A failure ends every request with FG_FINISH_ERROR; the
+// engine can only be closed then.
 fg_status fg_engine_step(fg_engine *engine, fg_error *err);
 
 // ---- figures -----------------------------------------------------------------------------------------------

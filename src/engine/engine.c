@@ -135,6 +135,14 @@ static void drop_cancelled(fg_engine *e) {
   }
 }
 
+// A failed step ends every request: nothing that was promised to its owner is left for later.
+static void fail_all(fg_engine *e, fg_status status, const fg_error *err) {
+  fg_error error = {.status = status, .message = "a step of the engine failed"};
+  if (err) error = *err;
+  for (uint32_t i = 0; i < e->sequence_capacity; i++)
+    if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_ERROR, &error);
+}
+
 void fg_engine_cancel_all(fg_engine *e) {
   for (uint32_t i = 0; i < e->sequence_capacity; i++)
     if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
@@ -248,7 +256,10 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   if (step.chunk_count == 0) return FG_OK;
   put_together(e, &step);
   fg_status status = fg_executor_run(e->executor, fg_readout_block, e->readout, err);
-  if (status != FG_OK) return e->failed = status;
+  if (status != FG_OK) {
+    fail_all(e, status, err);
+    return e->failed = status;
+  }
   uint64_t computed = fg_now_ns();
   fg_readout_finish(e->readout);
   e->steps++;
