@@ -8,16 +8,16 @@
 
 #include <stdio.h>
 
-// The roundings are those of the reference, which computes in float32 throughout: at position 8000 one
-// more or one less would move an angle by 5e-4.
+// The roundings are those of the reference, which computes in float32 throughout and divides a number by a
+// tensor through the reciprocal: at position 8000 one rounding more would move an angle by 5e-4.
 static float scale_llama3(const fg_rope *rope, float inv) {
-  float wavelength = (float)(2 * M_PI) / inv;
+  float wavelength = 1.0f / inv * (float)(2 * M_PI);
   float low = (float)(rope->original_positions / rope->low_freq_factor);
   float high = (float)(rope->original_positions / rope->high_freq_factor);
   float slow = inv / (float)rope->factor;
   if (wavelength < high) return inv;
   if (wavelength > low) return slow;
-  float smooth = ((float)rope->original_positions / wavelength - (float)rope->low_freq_factor) /
+  float smooth = (1.0f / wavelength * (float)rope->original_positions - (float)rope->low_freq_factor) /
                  (float)(rope->high_freq_factor - rope->low_freq_factor);
   return (1 - smooth) * inv / (float)rope->factor + smooth * inv;
 }
