@@ -50,7 +50,7 @@ fg_status fg_packed_check(const fg_store *store, const fg_graph *g, const fg_lay
 
 // A store made earlier. FG_NOT_FOUND: none that can be used; what is damaged will be replaced.
 static fg_status open_existing(fg_store **out, const fg_packed_job *job, const char *path, const char *key,
-                               fg_error *err) {
+                               const fg_log *log, fg_error *err) {
   *out = NULL;
   if (access(path, F_OK) != 0) return FG_NOT_FOUND;
   fg_error reason = {FG_OK, ""};
@@ -67,7 +67,7 @@ static fg_status open_existing(fg_store **out, const fg_packed_job *job, const c
     fg_store_close(store);
   }
   if (status == FG_CORRUPT || status == FG_UNSUPPORTED) {
-    fg_log_line(job->options->log, FG_LOG_WARN, "%s; packing again", reason.message);
+    fg_log_line(log, FG_LOG_WARN, "%s; packing again", reason.message);
     return FG_NOT_FOUND;
   }
   return status == FG_NOT_FOUND ? status : fg_fail(err, status, "%s", reason.message);
@@ -170,7 +170,7 @@ static fg_status take_turn(fg_store_writer **writer, fg_store **store, const fg_
     }
     if (status) return status;
     // The lock's owner before us may have finished since we looked.
-    status = open_existing(store, job, path, key, err);
+    status = open_existing(store, job, path, key, NULL, err);
     if (status == FG_NOT_FOUND) return FG_OK;
     fg_store_writer_abandon(*writer);
     *writer = NULL;
@@ -181,13 +181,13 @@ static fg_status take_turn(fg_store_writer **writer, fg_store **store, const fg_
 static fg_status find_or_pack(fg_store **out, const fg_packed_job *job, const char *path, const char *key,
                               fg_error *err) {
   fg_store_writer *writer;
-  fg_status status = open_existing(out, job, path, key, err);
+  fg_status status = open_existing(out, job, path, key, job->options->log, err);
   if (status != FG_NOT_FOUND) return status;
   status = take_turn(&writer, out, job, path, key, err);
   if (status || !writer) return status;
   status = pack(job, writer, path, err);
   if (status) return status;
-  status = open_existing(out, job, path, key, err);
+  status = open_existing(out, job, path, key, NULL, err);
   return status == FG_NOT_FOUND ? fg_fail(err, FG_IO, "%s: cannot be read back", path) : status;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory_checkpoint.h"
 #include "model/arch.h"
 
 #define LLAMA                                                                                                \
@@ -434,6 +435,32 @@ static void test_gguf_ends_are_eos_and_eot(void **state) {
   assert_int_equal(bos, 4);
 }
 
+static void test_gguf_tensors_say_what_its_header_does_not(void **state) {
+  (void)state;
+  static const float divisors[4] = {1, 1, 2, 8};
+  header h = gguf();
+  put_u32(&h, "llama.vocab_size", 100);
+  fg_assets assets = {0};
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  float plain[4], divided[4];
+  assert_int_equal(load_gguf(&h, &c, &err), FG_OK);
+  fg_rope_frequencies(&c.rope, 8, plain);
+
+  memory_checkpoint checkpoint = {0};
+  memory_add(&checkpoint, "blk.0.attn_q.bias", FG_F32, 0, 64, NULL);
+  memory_add(&checkpoint, "rope_freqs.weight", FG_F32, 0, 4, divisors);
+  memory_add(&checkpoint, "token_embd.weight", FG_F32, 100, 64, NULL);
+  assert_int_equal(fg_assets_add(&assets, FG_ASSET_GGUF_HEADER, h.data, h.bytes, &err), FG_OK);
+  assert_int_equal(fg_facts_gather(&assets, &checkpoint.base, NULL, &err), FG_OK);
+  assert_int_equal(fg_config_load(&c, &assets, &err), FG_OK);
+  fg_assets_free(&assets);
+  assert_true(c.qkv_bias && !c.out_bias && !c.mlp_bias);
+  assert_true(c.embed_stored && !c.head_stored);
+  fg_rope_frequencies(&c.rope, 8, divided);
+  for (int i = 0; i < 4; i++) assert_true(divided[i] == plain[i] / divisors[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_llama_takes_the_defaults_of_the_reference),
@@ -451,6 +478,7 @@ int main(void) {
       cmocka_unit_test(test_gguf_vocabulary_is_its_list_of_tokens),
       cmocka_unit_test(test_gguf_that_is_more_than_llama_is_refused_by_key),
       cmocka_unit_test(test_gguf_ends_are_eos_and_eot),
+      cmocka_unit_test(test_gguf_tensors_say_what_its_header_does_not),
   };
   return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
