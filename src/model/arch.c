@@ -10,10 +10,6 @@ static const fg_arch *const archs[] = {
 };
 enum { ARCH_COUNT = sizeof archs / sizeof *archs };
 
-const fg_arch *fg_arch_at(uint32_t i) {
-  return i < ARCH_COUNT ? archs[i] : NULL;
-}
-
 const fg_arch *fg_arch_find(const char *model_type) {
   for (int i = 0; i < ARCH_COUNT; i++) {
     if (strcmp(archs[i]->name, model_type) == 0) return archs[i];

@@ -24,12 +24,10 @@ typedef enum fg_mlp_kind { FG_MLP_PLAIN, FG_MLP_GATED } fg_mlp_kind;
 struct fg_arch {
   const char *name;      // "model_type" of config.json
   const char *gguf;      // "general.architecture", NULL = no such files
-  const char *sizes;     // for people: what is covered
   const fg_names *names; // in Hugging Face checkpoints
   const fg_names *gguf_names;
   const fg_config_key *keys;
   uint32_t key_count;
-  const fg_neutral *neutral; // beside those that hold for all families; ends with a NULL key
   fg_norm_kind norm;
   fg_position_kind position;
   int32_t position_offset; // of learned positions: row = position + offset
@@ -41,8 +39,6 @@ struct fg_arch {
 
 extern const fg_arch fg_arch_llama, fg_arch_opt;
 
-// The i-th row, NULL behind the last.
-const fg_arch *fg_arch_at(uint32_t i);
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);
 // "llama, opt": for messages.

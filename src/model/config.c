@@ -22,8 +22,13 @@ static const struct {
     {"silu", FG_ACT_SILU},          {"swish", FG_ACT_SILU},
 };
 
-// Keys that would change results in every family and that nothing here reads yet.
-static const fg_neutral neutral_json[] = {
+// Keys that change results and that nothing here reads: allowed if missing, null, false, or this value.
+typedef struct neutral_key {
+  const char *key;
+  double value;
+} neutral_key;
+
+static const neutral_key neutral_json[] = {
     {"quantization_config", NAN},
     {"sliding_window", NAN},
     {"layer_types", NAN}, // a list of "full_attention" is neutral
@@ -41,7 +46,7 @@ static const fg_neutral neutral_json[] = {
     {"clip_qkv", NAN},
     {NULL, 0},
 };
-static const fg_neutral neutral_gguf[] = {
+static const neutral_key neutral_gguf[] = {
     {"expert_count", 0},
     {"attention.sliding_window", 0},
     {"attention.clamp_kqv", 0},
@@ -109,12 +114,12 @@ static bool is_neutral(const json_t *value, double neutral) {
   return true;
 }
 
-static fg_status check_neutral_json(const fg_neutral *list, const json_t *root, fg_error *err) {
-  for (; list && list->key; list++) {
-    const json_t *value = json_object_get(root, list->key);
-    if (is_neutral(value, list->value)) continue;
+static fg_status check_neutral_json(const json_t *root, fg_error *err) {
+  for (const neutral_key *n = neutral_json; n->key; n++) {
+    const json_t *value = json_object_get(root, n->key);
+    if (is_neutral(value, n->value)) continue;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", list->key, text ? text : "this value");
+    fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", n->key, text ? text : "this value");
     free(text);
     return FG_UNSUPPORTED;
   }
@@ -135,8 +140,7 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
   for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
     status = key_from_json(config, &config->arch->keys[i], root, err);
   }
-  if (!status) status = check_neutral_json(neutral_json, root, err);
-  if (!status) status = check_neutral_json(config->arch->neutral, root, err);
+  if (!status) status = check_neutral_json(root, err);
   if (!status && config->arch->position == FG_POSITION_ROPE) {
     status = fg_rope_from_json(&config->rope, root, config->max_positions, err);
   }
@@ -167,7 +171,7 @@ static fg_status key_from_gguf(fg_config *config, const fg_config_key *key, cons
 }
 
 static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
-  for (const fg_neutral *n = neutral_gguf; n->key; n++) {
+  for (const neutral_key *n = neutral_gguf; n->key; n++) {
     char name[128];
     uint32_t integer;
     float real;

@@ -62,12 +62,6 @@ typedef struct fg_config_key {
   double fallback;
 } fg_config_key;
 
-// A key that changes results in a way that is not built: allowed if it is missing, null, or this value.
-typedef struct fg_neutral {
-  const char *key;
-  double value;
-} fg_neutral;
-
 // Finds the architecture and reads the numbers. FG_NOT_FOUND: no configuration at all; FG_UNSUPPORTED
 // names what is not built; FG_INVALID what makes no sense.
 fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err);

@@ -54,7 +54,6 @@ static const fg_config_key keys[] = {
 const fg_arch fg_arch_llama = {
     .name = "llama",
     .gguf = "llama",
-    .sizes = "Llama 1 to 3, TinyLlama, SmolLM2",
     .names = &names,
     .gguf_names = &gguf_names,
     .keys = keys,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/json.h"
@@ -69,6 +70,10 @@ static fg_status load_files(opener *o, bool weights_needed) {
   const fg_model_options *options = o->options;
   fg_assets *assets = &o->model->assets;
   fg_status status = fg_assets_load(assets, options->model, o->err);
+  if (status == FG_NOT_FOUND && access(options->model, F_OK) != 0 && fg_shape_config(options->model)) {
+    return fg_fail(o->err, status, "%s: no such file; with --synthetic it is a model of random weights",
+                   options->model);
+  }
   if (status) return status;
   fg_error reason = {FG_OK, ""};
   if (options->io) status = fg_checkpoint_open(&o->checkpoint, options->model, options->io, &reason);

@@ -42,7 +42,6 @@ static const fg_config_key keys[] = {
 
 const fg_arch fg_arch_opt = {
     .name = "opt",
-    .sizes = "OPT 125m to 175b",
     .names = &names,
     .keys = keys,
     .key_count = sizeof keys / sizeof *keys,

@@ -17,13 +17,26 @@ static bool ends_with(const char *text, const char *suffix) {
   return n > m && strcmp(text + n - m, suffix) == 0;
 }
 
-char *fg_source_name(const char *model) {
-  size_t end = strlen(model);
-  while (end > 1 && model[end - 1] == '/') end--;
+// The last part of a path, malloc'd.
+static char *last_part(const char *path) {
+  size_t end = strlen(path);
+  while (end > 1 && path[end - 1] == '/') end--;
   size_t begin = end;
-  while (begin > 0 && model[begin - 1] != '/') begin--;
-  char *name = strndup(model + begin, end - begin);
+  while (begin > 0 && path[begin - 1] != '/') begin--;
+  return strndup(path + begin, end - begin);
+}
+
+char *fg_source_name(const char *model) {
   static const char *const suffixes[] = {".gguf", ".fgstore"};
+  char *name = last_part(model);
+  if (name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
+    char *path = realpath(model, NULL);
+    if (path) {
+      free(name);
+      name = last_part(path);
+      free(path);
+    }
+  }
   for (size_t i = 0; name && i < sizeof suffixes / sizeof *suffixes; i++) {
     if (ends_with(name, suffixes[i])) name[strlen(name) - strlen(suffixes[i])] = 0;
   }
