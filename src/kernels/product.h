@@ -21,7 +21,7 @@ typedef struct fg_product_shape fg_product_shape;
 
 typedef enum fg_product_type { FG_PRODUCT_F32, FG_PRODUCT_BF16 } fg_product_type;
 
-enum { FG_PRODUCT_SHAPES = 128 }; // kept; beyond that the one least recently asked for goes
+enum { FG_PRODUCT_SHAPES = 48 }; // kept; beyond that the one least recently asked for goes
 
 // FG_UNSUPPORTED when oneDNN has no such kernel on this CPU.
 fg_status fg_product_create(fg_product **out, fg_product_type type, uint32_t threads, fg_error *err);
