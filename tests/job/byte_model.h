@@ -14,7 +14,7 @@ enum { BYTE_EOS = 256, BYTE_END = 257, BYTE_VOCAB = 260 };
 static const int32_t byte_eos[2] = {BYTE_EOS, BYTE_END};
 
 // GPT-2's names for bytes: printable Latin-1 for itself, the others from U+0100 on.
-static uint32_t byte_name(uint32_t byte) {
+static inline uint32_t byte_name(uint32_t byte) {
   uint32_t others = 0;
   for (uint32_t b = 0; b < 256; b++) {
     bool plain = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
@@ -24,7 +24,7 @@ static uint32_t byte_name(uint32_t byte) {
   return 0;
 }
 
-static fg_tokenizer *byte_tokenizer(void) {
+static inline fg_tokenizer *byte_tokenizer(void) {
   fg_text json = {0};
   fg_text_append_string(&json, "{\"added_tokens\":["
                                "{\"id\":256,\"content\":\"</s>\",\"special\":true},"
