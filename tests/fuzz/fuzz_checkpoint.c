@@ -1,6 +1,5 @@
 #include "fuzz_checkpoint.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,8 +32,7 @@ static void read_tensor(fg_checkpoint *c, const fg_checkpoint_tensor *t) {
   // A checkpoint whose offsets were checked can be read; the sum lets the sanitizers see every byte.
   if (fg_checkpoint_read_rows(c, t, 0, rows, data, &err) ||
       fg_checkpoint_read_rows(c, t, t->rows - rows, rows, data, &err)) {
-    fprintf(stderr, "%s\n", err.message);
-    abort();
+    fuzz_broken("an accepted tensor cannot be read: %s", err.message);
   }
   free(data);
 }
@@ -44,13 +42,14 @@ fuzz_outcome fuzz_checkpoint_run(const char *path, const char *const *past) {
   fg_error err = {0};
   if (fg_checkpoint_open(&c, path, io, &err) == FG_OK) {
     for (size_t i = 0; i < c->count; i++) {
-      if (fg_checkpoint_find(c, c->tensors[i].name) != &c->tensors[i]) abort();
+      if (fg_checkpoint_find(c, c->tensors[i].name) != &c->tensors[i])
+        fuzz_broken("tensor %zu cannot be found", i);
       if (i < 16) read_tensor(c, &c->tensors[i]);
     }
     fg_checkpoint_destroy(c);
     return FUZZ_ACCEPTED;
   }
-  if (err.status == FG_OK || err.message[0] == 0) abort(); // a refusal without a reason
+  if (err.message[0] == 0) fuzz_broken("refused without a reason");
   for (; *past; past++) {
     if (strstr(err.message, *past)) return FUZZ_PAST_HEADER;
   }

@@ -13,6 +13,11 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <sanitizer/common_interface_defs.h>
 #define UNDER_SANITIZER 1
+// UBSan ends the program without a callback; a signal is caught.
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void) {
+  return "abort_on_error=1:print_stacktrace=1";
+}
 #else
 #define UNDER_SANITIZER 0
 #endif
@@ -144,6 +149,16 @@ static void say_repeat(void) {
   (void)ignored;
 }
 
+_Noreturn void fuzz_broken(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vfprintf(stderr, format, args);
+  va_end(args);
+  fputc('\n', stderr);
+  say_repeat();
+  exit(1);
+}
+
 static void on_signal(int number) {
   static const char late[] = "took more than 10 s of processor time\n";
   if (number == SIGPROF) {
@@ -156,10 +171,11 @@ static void on_signal(int number) {
 
 static void watch_for_crashes(void) {
   signal(SIGPROF, on_signal);
+  signal(SIGABRT, on_signal);
 #if UNDER_SANITIZER
   __sanitizer_set_death_callback(say_repeat);
 #else
-  static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+  static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
   for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], on_signal);
 #endif
 }
@@ -211,9 +227,13 @@ static int report(const fuzz_target *target, const options *o, const totals *sum
          ": %.1f %% past the header, %.1f %% accepted; most memory %.2f MiB, largest block %.2f MiB\n",
          target->name, sum->inputs, o->seed, 100 * (double)sum->past / all, 100 * (double)sum->accepted / all,
          (double)sum->memory.peak / (1 << 20), (double)sum->memory.largest / (1 << 20));
-  if (o->has_only || 100 * sum->past >= SHARE_PERCENT * sum->inputs) return 0;
-  fprintf(stderr, "fewer than %d %% of the inputs got past the header\n", SHARE_PERCENT);
-  return 1;
+  if (o->has_only) return 0;
+  if (100 * sum->past < SHARE_PERCENT * sum->inputs) {
+    fprintf(stderr, "fewer than %d %% of the inputs got past the header\n", SHARE_PERCENT);
+    return 1;
+  }
+  if (sum->accepted == 0) fprintf(stderr, "none was accepted: what the inputs are made from is not valid\n");
+  return sum->accepted == 0;
 }
 
 int fuzz_main(int argc, char **argv, const fuzz_target *target) {

@@ -57,6 +57,9 @@ typedef struct fuzz_target {
   void (*teardown)(void);
 } fuzz_target;
 
+// A promise of the reader does not hold for this input: ends the program with the reason.
+_Noreturn void fuzz_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 int fuzz_main(int argc, char **argv, const fuzz_target *target);
 
 #endif
