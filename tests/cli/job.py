@@ -12,7 +12,7 @@ def rows(count=ROWS, seed=20):
     draw = random.Random(seed)
     for i in range(count):
         prompt = [draw.randrange(3, 333) for _ in range(draw.randrange(1, 60))]
-        body = {"prompt": prompt, "max_tokens": draw.randrange(1, 40), "ignore_eos": draw.random() < 0.5}
+        body = {"prompt": prompt, "max_tokens": draw.randrange(1, 160), "ignore_eos": draw.random() < 0.5}
         if i % 3 == 0:
             body["temperature"] = 0
         if i % 4 == 1:
@@ -34,7 +34,7 @@ def rows(count=ROWS, seed=20):
 def command(folder, source, target, *options):
     """Arguments of a job whose results are bytes that can be compared; few rows at once, so that it takes time."""
     return ["batch", MODEL, "-i", source, "-o", target, "--dtype", "f32", "--deterministic-ids", "--quiet",
-            "--offload-dir", folder, "--max-num-seqs", "6", "--threads", "1", *options]
+            "--offload-dir", folder, "--max-num-seqs", "5", "--threads", "1", *options]
 
 
 def finished_rows(target):

@@ -42,6 +42,8 @@ class Interrupt(Case):
             return file.read()
 
     def stop_by(self, number, *options):
+        if os.path.exists(self.path("out.jsonl")):
+            os.remove(self.path("out.jsonl"))
         child = harness.start(*self.job(self.path("out.jsonl"), *options))
         while child.poll() is None and job.finished_rows(self.path("out.jsonl")) < 20:
             time.sleep(0.002)
@@ -53,7 +55,7 @@ class Interrupt(Case):
         whole = self.undisturbed()
         for number in (signal.SIGINT, signal.SIGTERM):
             # a shell shows 130 and 143
-            self.assertEqual(self.stop_by(number, "--overwrite", "--stats", self.path("stats.json")), -number)
+            self.assertEqual(self.stop_by(number, "--stats", self.path("stats.json")), -number)
             part = self.read("out.jsonl")
             self.assertTrue(whole.startswith(part) and len(part) < len(whole) and part.endswith(b"\n"))
             with open(self.path("stats.json")) as file:
