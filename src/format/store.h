@@ -30,19 +30,19 @@ typedef enum fg_weight_kind {
 } fg_weight_kind;
 
 typedef struct fg_panel {
-  uint64_t offset; // in the file, multiple of 4096
-  uint64_t bytes;  // without padding; the next panel starts at the next multiple of 4096
-  uint64_t hash;   // fg_hash of the bytes; tables: chained over blocks of 4096 bytes
+  uint64_t offset;    // in the file, multiple of 4096
+  uint64_t bytes;     // without padding; the next panel starts at the next multiple of 4096
+  uint64_t hash;      // fg_hash of the bytes; tables: chained over blocks of 4096 bytes
   uint32_t row, rows; // output rows [row, row + rows)
 } fg_panel;
 
 typedef struct fg_weight {
-  char name[64];   // "layers.3.qkv", "embed", "head"
+  char name[64]; // "layers.3.qkv", "embed", "head"
   fg_weight_kind kind;
-  fg_dtype dtype;      // how values are held
-  char layout[24];     // matrices: name of the layout (kernels/layout.h); else "rows"
-  uint32_t n, k;       // vectors: k = 1
-  int32_t layer;       // -1 = before the layers, layer count = after them
+  fg_dtype dtype;         // how values are held
+  char layout[24];        // matrices: name of the layout (kernels/layout.h); else "rows"
+  uint32_t n, k;          // vectors: k = 1
+  int32_t layer;          // -1 = before the layers, layer count = after them
   uint32_t panel, panels; // range in fg_store.panels
 } fg_weight;
 
@@ -52,9 +52,9 @@ typedef struct fg_store {
   fg_panel *panels;
   uint32_t panel_count;
   fg_assets assets;
-  char *source;   // key of what it was made from: see fg_store_key
-  char *target;   // layouts' family: "cpu-avx512", "plain"
-  char *origin;   // for people: path or name of the model
+  char *source; // key of what it was made from: see fg_store_key
+  char *target; // layouts' family: "cpu-avx512", "plain"
+  char *origin; // for people: path or name of the model
   fg_file *file;
 } fg_store;
 
@@ -78,13 +78,14 @@ typedef struct fg_store_writer fg_store_writer;
 
 // Starts PATH.tmp (locked; one that a dead process left behind is replaced; FG_BUSY if another
 // process is packing). cap_bytes: refuse to grow beyond (0 = none).
-fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const char *source, const char *target,
-                                 const char *origin, uint64_t cap_bytes, fg_io *io, fg_error *err);
+fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const char *source,
+                                 const char *target, const char *origin, uint64_t cap_bytes, fg_io *io,
+                                 fg_error *err);
 // Weights are written in order; panels of one weight in order. `data` is 4096-aligned and its
 // allocation reaches to the next multiple of 4096 (the rest is written as zeros).
 fg_status fg_store_writer_weight(fg_store_writer *writer, const fg_weight *weight, fg_error *err);
-fg_status fg_store_writer_panel(fg_store_writer *writer, uint32_t row, uint32_t rows, void *data, uint64_t bytes,
-                                fg_error *err);
+fg_status fg_store_writer_panel(fg_store_writer *writer, uint32_t row, uint32_t rows, void *data,
+                                uint64_t bytes, fg_error *err);
 // A table's one panel may come in pieces; all but the last are multiples of 4096 bytes.
 fg_status fg_store_writer_table_piece(fg_store_writer *writer, void *data, uint64_t bytes, fg_error *err);
 uint64_t fg_store_writer_bytes(const fg_store_writer *writer);
@@ -96,7 +97,8 @@ void fg_store_writer_abandon(fg_store_writer *writer); // removes the temporary 
 // ---- the offload dir ---------------------------------------------------------------------------------
 
 // PATH of the store for a key in a directory: DIR/<origin's last component>-<hash of key>.fgstore
-fg_status fg_store_path(char *out, size_t out_bytes, const char *dir, const char *origin, const char *key, fg_error *err);
+fg_status fg_store_path(char *out, size_t out_bytes, const char *dir, const char *origin, const char *key,
+                        fg_error *err);
 
 typedef struct fg_store_entry {
   char *path, *origin, *target; // origin and target are NULL for a broken or temporary file

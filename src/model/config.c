@@ -145,7 +145,8 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
     status = fg_rope_from_json(&config->rope, root, config->max_positions, err);
   }
   json_decref(root);
-  return status ? fg_fail_prefix(err, "config.json: ") : FG_OK;
+  if (status) fg_fail_prefix(err, "config.json: ");
+  return status;
 }
 
 // ---- GGUF ----------------------------------------------------------------------------------------------

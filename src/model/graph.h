@@ -13,9 +13,20 @@
 #include "device/op.h"
 #include "format/store.h"
 
-enum { FG_MAX_REGISTERS = 16, FG_MAX_NODES = 48, FG_MAX_SLOTS = 40, FG_MAX_SOURCES = 4, FG_MAX_CONSTANTS = 4 };
+enum {
+  FG_MAX_REGISTERS = 16,
+  FG_MAX_NODES = 48,
+  FG_MAX_SLOTS = 40,
+  FG_MAX_SOURCES = 4,
+  FG_MAX_CONSTANTS = 4
+};
 
-typedef enum fg_operand_kind { FG_OPERAND_NONE, FG_OPERAND_REGISTER, FG_OPERAND_SLOT, FG_OPERAND_CONSTANT } fg_operand_kind;
+typedef enum fg_operand_kind {
+  FG_OPERAND_NONE,
+  FG_OPERAND_REGISTER,
+  FG_OPERAND_SLOT,
+  FG_OPERAND_CONSTANT
+} fg_operand_kind;
 
 typedef struct fg_operand {
   fg_operand_kind kind;
@@ -25,20 +36,22 @@ typedef struct fg_operand {
 
 typedef struct fg_node {
   fg_op op;
-  fg_operand a, b, c, out; // as op.h lists them; the KV cache, the batch and SELECT's rows are given by the engine
-  fg_op_params params;     // matmul.n is the whole matrix; dtype and layout come from the store
+  fg_operand a, b, c,
+      out; // as op.h lists them; the KV cache, the batch and SELECT's rows are given by the engine
+  fg_op_params params; // matmul.n is the whole matrix; dtype and layout come from the store
 } fg_node;
 
 // How source rows become ours.
 typedef enum fg_transform {
   FG_TRANSFORM_NONE,
-  FG_TRANSFORM_UNPERMUTE_ROPE, // GGUF llama's q and k: interleaved pairs back to halves, per head of `head_dim` rows
+  FG_TRANSFORM_UNPERMUTE_ROPE, // GGUF llama's q and k: interleaved pairs back to halves, per head of
+                               // `head_dim` rows
   FG_TRANSFORM_TRANSPOSE,      // stored [k, n]
 } fg_transform;
 
 typedef struct fg_source {
-  char tensor[112];  // in the checkpoint; found with or without the family's prefix
-  uint32_t rows;     // it must have; sources are stacked along rows
+  char tensor[112]; // in the checkpoint; found with or without the family's prefix
+  uint32_t rows;    // it must have; sources are stacked along rows
   fg_transform transform;
   uint32_t head_dim; // for the transform
   float missing;     // value when an optional tensor is absent
@@ -67,7 +80,7 @@ typedef struct fg_input {
   int32_t index_offset; // OPT: position + 2
   uint32_t slot;        // of the prologue, kind TABLE
   uint32_t reg;
-  float scale;          // on the gathered values
+  float scale; // on the gathered values
 } fg_input;
 
 typedef struct fg_graph {
@@ -76,14 +89,14 @@ typedef struct fg_graph {
   uint32_t register_count;
   fg_input inputs[4];
   uint32_t input_count;
-  fg_program prologue, epilogue;   // the epilogue reads register epilogue_in [selected rows]
-  fg_program *programs;            // variants of a layer
+  fg_program prologue, epilogue; // the epilogue reads register epilogue_in [selected rows]
+  fg_program *programs;          // variants of a layer
   uint32_t program_count;
-  uint8_t *program_of_layer;       // [layers]
-  fg_kv_geometry kv;               // dtype and page_tokens are set by the engine
-  uint32_t selected_reg;           // the engine SELECTs rows of register 0 into this one before the epilogue
-  uint32_t head_reg;               // what the head multiplies, after the epilogue
-  uint32_t head_slot;              // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
+  uint8_t *program_of_layer; // [layers]
+  fg_kv_geometry kv;         // dtype and page_tokens are set by the engine
+  uint32_t selected_reg;     // the engine SELECTs rows of register 0 into this one before the epilogue
+  uint32_t head_reg;         // what the head multiplies, after the epilogue
+  uint32_t head_slot;        // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
   float *constants[FG_MAX_CONSTANTS]; // float32 vectors: rotary frequencies
   uint32_t constant_count_of[FG_MAX_CONSTANTS];
   uint32_t constant_count;

@@ -81,7 +81,8 @@ static fg_status load_files(opener *o, bool weights_needed) {
     return fg_fail(o->err, status, "%s", reason.message);
   status = o->checkpoint ? fg_facts_gather(assets, o->checkpoint, options->log, o->err) : FG_OK;
   if (!status) status = understand(o);
-  return status ? fg_fail_prefix(o->err, "%s: ", options->model) : FG_OK;
+  if (status) fg_fail_prefix(o->err, "%s: ", options->model);
+  return status;
 }
 
 // ---- the plan ------------------------------------------------------------------------------------------
@@ -121,7 +122,10 @@ static fg_status make_room(fg_model *m, uint32_t count, fg_error *err) {
 static fg_status plan(opener *o) {
   fg_pack_source source = pack_source(o);
   fg_status status = fg_pack_plan_create(&o->plan, &source, o->options, o->err);
-  if (status) return fg_fail_prefix(o->err, "%s: ", o->options->model);
+  if (status) {
+    fg_fail_prefix(o->err, "%s: ", o->options->model);
+    return status;
+  }
   status = make_room(o->model, o->plan.count, o->err);
   for (uint32_t i = 0; !status && i < o->plan.count; i++) o->model->weights[i] = o->plan.items[i].weight;
   return status;
