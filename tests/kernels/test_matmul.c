@@ -5,12 +5,17 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "kernels/cpu.h"
 #include "kernels/matmul.h"
 #include "random.h"
+
+// Of the OpenMP run time that oneDNN is linked with.
+extern void omp_set_num_threads(int count);
+extern int omp_get_max_threads(void);
 
 typedef struct rig {
   fg_budget *budget;
@@ -216,6 +221,45 @@ static void test_shapes_are_replaced_when_the_table_is_full(void **state) {
   drop_rig(r);
 }
 
+// x is padded along k in scratch, where an earlier product left infinities: zero weights do not hide them.
+static void test_padding_forgets_earlier_rows(void **state) {
+  (void)state;
+  for (int bf16 = 0; bf16 < 2; bf16++) {
+    rig *r = make_rig(fg_cpu_features(), bf16, 40, 128, 1);
+    const fg_layout *layout = fg_layout_find("n64");
+    uint64_t seed = 1;
+    float x[40 * 128], out[40 * 64];
+    for (int i = 0; i < 40 * 128; i++) x[i] = INFINITY;
+    uint8_t *w = random_weights(&seed, FG_F32, 64, 128), *panel = pack(layout, FG_F32, w, 64, 128);
+    run(r, &(fg_matmul_call){x, panel, NULL, out, 40, 64, 128, 128, 64, FG_F32, layout, false});
+    for (uint32_t rows = 1; rows <= 40; rows += 13)
+      check_product(r, layout, FG_F32, (shape){rows, 64, 100}, rows);
+    free(w), free(panel);
+    drop_rig(r);
+  }
+}
+
+static int process_threads(void) {
+  int count = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  assert_non_null(tasks);
+  while (readdir(tasks)) count++;
+  closedir(tasks);
+  return count;
+}
+
+// The team is ours: oneDNN must compute on the calling thread, and leave its caller's OpenMP as it was.
+static void test_onednn_starts_no_threads(void **state) {
+  (void)state;
+  omp_set_num_threads(4);
+  rig *r = make_rig(fg_cpu_features(), false, 256, 2048, 2);
+  int before = process_threads();
+  check_product(r, fg_layout_find("n64"), FG_F32, (shape){256, 256, 2048}, 1);
+  assert_int_equal(process_threads(), before);
+  assert_int_equal(omp_get_max_threads(), 4);
+  drop_rig(r);
+}
+
 static void test_refuses_a_k_beyond_its_scratch(void **state) {
   (void)state;
   rig *r = make_rig(fg_cpu_features(), false, 8, 64, 1);
@@ -235,6 +279,8 @@ int main(void) {
       cmocka_unit_test(test_bfloat16_rows_do_not_depend_on_company),
       cmocka_unit_test(test_reference_rows_do_not_depend_on_company),
       cmocka_unit_test(test_shapes_are_replaced_when_the_table_is_full),
+      cmocka_unit_test(test_padding_forgets_earlier_rows),
+      cmocka_unit_test(test_onednn_starts_no_threads),
       cmocka_unit_test(test_refuses_a_k_beyond_its_scratch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
