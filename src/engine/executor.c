@@ -92,7 +92,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
            array_seq = (4 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
   plan->device_per_token += register_bytes_per_token(g) + array_token;
   plan->device_per_seq += array_seq;
-  plan->device_fixed += logits_bytes(g, store) + 8 * FG_IO_ALIGN; // and rounding of the blocks
+  plan->device_fixed += logits_bytes(g, store) + 16 * FG_IO_ALIGN; // and rounding of the blocks
   plan->host_per_token += array_token + 2 * sizeof(int32_t);
   plan->host_per_seq += array_seq;
   if (!one_memory) {
@@ -150,7 +150,7 @@ static fg_status load_vectors(fg_executor *x, fg_error *err) {
     const fg_panel *panel = &store->panels[store->weights[i].panel];
     x->vector_offset[i] = bytes;
     bytes += fg_align_up(panel->bytes, 64);
-    if (panel->bytes > largest) largest = panel->bytes;
+    if (fg_align_up(panel->bytes, FG_IO_ALIGN) > largest) largest = fg_align_up(panel->bytes, FG_IO_ALIGN);
   }
   for (uint32_t c = 0; c < g->constant_count; c++) {
     x->constant_offset[c] = bytes;
@@ -164,7 +164,9 @@ static fg_status load_vectors(fg_executor *x, fg_error *err) {
   for (uint32_t i = 0; status == FG_OK && i < store->weight_count; i++) {
     if (store->weights[i].kind != FG_WEIGHT_VECTOR) continue;
     const fg_panel *panel = &store->panels[store->weights[i].panel];
-    status = fg_io_read_now(x->options.table_io, store->file, panel->offset, buffer, panel->bytes, err);
+    // Whole blocks to an aligned buffer need no bounce.
+    status = fg_io_read_now(x->options.table_io, store->file, panel->offset, buffer,
+                            fg_align_up(panel->bytes, FG_IO_ALIGN), err);
     if (status == FG_OK) status = upload_now(x, x->vectors, x->vector_offset[i], buffer, panel->bytes, err);
   }
   for (uint32_t c = 0; status == FG_OK && c < g->constant_count; c++)

@@ -40,7 +40,8 @@ static fg_status load_whole(fg_table *t, fg_error *err) {
   fg_status status =
       fg_budget_alloc(t->budget, fg_table_bytes(t->weight, true), t->weight->name, (void **)&t->rows, err);
   if (status == FG_OK)
-    status = fg_io_read_now(t->io, t->store->file, panel->offset, t->rows, panel->bytes, err);
+    status =
+        fg_io_read_now(t->io, t->store->file, panel->offset, t->rows, fg_table_bytes(t->weight, true), err);
   if (status != FG_OK) return status;
   if (fg_store_table_hash(0, t->rows, panel->bytes) != panel->hash)
     return fg_fail(
