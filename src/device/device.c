@@ -1,5 +1,6 @@
 #include "device/device.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "device/cpu_device.h"
@@ -24,10 +25,18 @@ static const device_kind *find(const char *name) {
   return NULL;
 }
 
+static fg_status unknown(const char *name, fg_error *err) {
+  char known[128] = "";
+  size_t used = 0;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds && used < sizeof known; i++)
+    used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", kinds[i].name);
+  return fg_fail(err, FG_INVALID, "no device is called '%s'; there are: %s", name, known);
+}
+
 fg_status fg_device_create(fg_device **out, const char *name, const fg_device_options *options,
                            fg_error *err) {
   const device_kind *kind = find(name);
-  if (!kind) return fg_fail(err, FG_INVALID, "no device is called '%s'; there are cpu and fake", name);
+  if (!kind) return unknown(name, err);
   return kind->create(out, options, err);
 }
 

@@ -32,7 +32,6 @@ static void run_rows(row_job *j, uint64_t width) {
   fg_execute_items(j->e, (j->call->rows - 1) / ITEM_ROWS + 1, width * j->call->rows, run_item, j);
 }
 
-// Float32 operands; one without memory stays NULL if `optional`.
 static fg_status floats(const fg_view *view, const char *name, uint64_t rows, uint64_t width,
                         const float **out, fg_error *err) {
   void *p;
