@@ -243,7 +243,7 @@ void fg_model_close(fg_model *model) {
 uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options) {
   if (model->store) return fg_store_bytes(model->store);
   const fg_layout_family *family = options->family ? options->family : fg_layout_family_plain();
-  uint64_t sum = 0, panel = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
+  uint64_t sum = 0, panel = fg_pack_panel_bytes(model->graph, options->panel_bytes);
   for (uint32_t i = 0; i < model->weight_count; i++) {
     const fg_weight *w = &model->weights[i];
     const fg_layout *layout = w->kind == FG_WEIGHT_MATRIX ? family->choose(w->dtype, w->n, w->k) : NULL;

@@ -25,7 +25,7 @@ typedef struct fg_model_options {
   bool weight_dtype_set;          // else as in the checkpoint
   fg_dtype weight_dtype;
   uint64_t store_cap;   // bytes, 0 = none
-  uint64_t panel_bytes; // largest panel; 0 = 8 MiB
+  uint64_t panel_bytes; // largest panel; 0 = by the size of the model (pack.h)
   fg_io *io;            // inspect: NULL = read no weights' headers
   fg_budget *host;
   fg_threads *threads; // may be NULL

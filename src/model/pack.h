@@ -10,8 +10,6 @@
 #include "model/arch.h"
 #include "model/model.h"
 
-enum { FG_PACK_PANEL_BYTES = 8 << 20 }; // default; two in flight keep a disk busy, a few fit any budget
-
 // One weight as it will be packed.
 typedef struct fg_pack_item {
   fg_weight weight; // panels: how many there will be
@@ -39,6 +37,11 @@ typedef struct fg_pack_source {
 fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
                               const fg_model_options *options, fg_error *err);
 void fg_pack_plan_free(fg_pack_plan *plan);
+
+// The largest panel: the wish, or by default a 128th of the model's matrices at 16 bits, between 512 KiB and
+// 8 MiB in powers of two: a ring of a few panels then fits any budget that a model of this size is run with,
+// and large models are read in pieces that keep a disk busy. A function of the graph alone, as the store is.
+uint64_t fg_pack_panel_bytes(const fg_graph *graph, uint64_t wish);
 
 // Rows of a panel of this matrix: panels of nearly equal size, none above panel_bytes if a single block of
 // rows is not.

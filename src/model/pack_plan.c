@@ -14,6 +14,21 @@ typedef struct planner {
   fg_error *err;
 } planner;
 
+enum { LEAST_PANEL = 512 << 10, LARGEST_PANEL = 8 << 20, PANELS_OF_A_MODEL = 128 };
+
+uint64_t fg_pack_panel_bytes(const fg_graph *graph, uint64_t wish) {
+  if (wish) return wish;
+  uint64_t bytes = 0, panel = LEAST_PANEL;
+  for (int64_t layer = -1; layer <= (int64_t)graph->layers; layer++) {
+    const fg_program *program = fg_graph_program(graph, (int32_t)layer);
+    for (uint32_t i = 0; i < program->slot_count; i++)
+      if (program->slots[i].kind == FG_WEIGHT_MATRIX)
+        bytes += 2ull * program->slots[i].n * program->slots[i].k;
+  }
+  while (panel < LARGEST_PANEL && panel < bytes / PANELS_OF_A_MODEL) panel *= 2;
+  return panel;
+}
+
 uint32_t fg_pack_panel_rows(const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
                             uint64_t panel_bytes) {
   const uint32_t step = layout->row_multiple;
@@ -199,7 +214,7 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
   out->items = calloc(room, sizeof *out->items);
   if (!out->items) return fg_fail(err, FG_NO_SPACE, "no memory for a plan of %zu weights", room);
   planner p = {.plan = out, .source = source, .options = options, .err = err};
-  p.panel_bytes = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
+  p.panel_bytes = fg_pack_panel_bytes(g, options->panel_bytes);
   fg_status status = FG_OK;
   for (int64_t i = -1; !status && i <= (int64_t)g->layers; i++) {
     status = plan_program(&p, fg_graph_program(g, (int32_t)i), (int32_t)i);

@@ -99,10 +99,10 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
     const fg_asset *asset = fg_assets_find(assets, names[i]);
     if (asset) sum = fg_hash_more(sum, asset->data, asset->bytes);
   }
-  uint64_t panel = options->panel_bytes ? options->panel_bytes : FG_PACK_PANEL_BYTES;
   int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
-                   options->weight_dtype_set ? fg_dtype_get(options->weight_dtype)->name : "auto", panel, sum,
-                   options->synthetic ? " synthetic " : "", options->synthetic ? options->model : "");
+                   options->weight_dtype_set ? fg_dtype_get(options->weight_dtype)->name : "auto",
+                   options->panel_bytes, sum, options->synthetic ? " synthetic " : "",
+                   options->synthetic ? options->model : "");
   if (n < 0) *out = NULL;
   return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;
 }
