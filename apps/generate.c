@@ -106,12 +106,39 @@ static bool on_token(void *user, const fg_token_info *info) {
   return fg_detokenizer_push(a->detokenizer, info->token, &a->waiting, &a->error) == FG_OK;
 }
 
+// It reads the engine's tokenizer, so it goes with its request, before the engine.
+static void drop_detokenizer(answer *a) {
+  fg_detokenizer_destroy(a->detokenizer);
+  a->detokenizer = NULL;
+}
+
 static void on_done(void *user, fg_finish finish, const fg_error *error) {
   answer *a = user;
   a->done = true;
   a->finish = finish;
   if (error) a->error = *error;
   if (a->error.status == FG_OK) fg_detokenizer_finish(a->detokenizer, &a->waiting, &a->error);
+  drop_detokenizer(a);
+}
+
+static fg_request request_for(const generation *g, uint32_t index, const fg_ids *ids) {
+  fg_request request = {
+      .prompt = ids->data,
+      .prompt_count = (uint32_t)ids->count,
+      .max_tokens = g->options->max_tokens,
+      .sampling = fg_sampling_default(),
+      .logprobs = -1,
+      .prompt_logprobs = -1,
+      .user = &g->answers[index],
+      .on_token = on_token,
+      .on_done = on_done,
+  };
+  request.sampling.temperature = (float)g->options->temperature;
+  request.sampling.top_p = (float)g->options->top_p;
+  request.sampling.top_k = (int32_t)g->options->top_k;
+  request.sampling.seed = g->options->seed;
+  request.sampling.row = index;
+  return request;
 }
 
 static fg_status submit(void *user, bool *more, fg_error *err) {
@@ -126,28 +153,15 @@ static fg_status submit(void *user, bool *more, fg_error *err) {
   if (status == FG_OK) status = fg_detokenizer_create(&a->detokenizer, g->tokenizer, true, err);
   if (status == FG_OK) status = fg_detokenizer_prime(a->detokenizer, ids.data, ids.count, err);
   if (status == FG_OK) {
-    a->prompt_tokens = (uint32_t)ids.count;
-    fg_request request = {
-        .prompt = ids.data,
-        .prompt_count = a->prompt_tokens,
-        .max_tokens = g->options->max_tokens,
-        .sampling = fg_sampling_default(),
-        .logprobs = -1,
-        .prompt_logprobs = -1,
-        .user = a,
-        .on_token = on_token,
-        .on_done = on_done,
-    };
-    request.sampling.temperature = (float)g->options->temperature;
-    request.sampling.top_p = (float)g->options->top_p;
-    request.sampling.top_k = (int32_t)g->options->top_k;
-    request.sampling.seed = g->options->seed;
-    request.sampling.row = index;
+    fg_request request = request_for(g, index, &ids);
     fg_request_id id;
+    a->prompt_tokens = request.prompt_count;
     status = fg_engine_submit(g->run.engine, &request, &id, err);
   }
   fg_ids_free(&ids);
-  return status == FG_OK ? status : fg_fail_prefix(err, "prompt %u", index + 1);
+  if (status == FG_OK) return FG_OK;
+  drop_detokenizer(a);
+  return fg_fail_prefix(err, "prompt %u", index + 1);
 }
 
 static const char *finish_name(fg_finish finish) {
@@ -193,7 +207,6 @@ static void release(generation *g) {
   for (uint32_t i = 0; i < g->count; i++) {
     fg_text_free(&g->answers[i].prompt);
     fg_text_free(&g->answers[i].waiting);
-    fg_detokenizer_destroy(g->answers[i].detokenizer);
   }
   free(g->answers);
 }
