@@ -195,6 +195,11 @@ fg_status fg_rows_next(fg_rows *rows, fg_line *line, bool *end, fg_error *err) {
   }
 }
 
+bool fg_rows_ready(const fg_rows *rows) {
+  struct pollfd input = {.fd = rows->fd, .events = POLLIN};
+  return rows->chunk_at < rows->chunk_end || rows->end || poll(&input, 1, 0) != 0;
+}
+
 // ---- a whole file
 // ---------------------------------------------------------------------------------------------
 
@@ -234,17 +239,16 @@ static fg_status look_over(int fd, const char *path, char *chunk, fg_rows_survey
 
 fg_status fg_rows_look_over(const char *path, fg_rows_survey *survey, fg_error *err) {
   *survey = (fg_rows_survey){0};
+  struct stat st; // a pipe must not be opened twice
+  if (strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) return FG_OK;
+  survey->regular = true;
   int fd;
   fg_status status = open_input(path, &fd, err);
   if (status != FG_OK) return status;
-  struct stat st;
-  survey->regular = strcmp(path, "-") != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-  if (survey->regular) {
-    char *chunk = malloc(CHUNK);
-    status = chunk ? look_over(fd, path, chunk, survey, err)
-                   : fg_fail(err, FG_NO_SPACE, "%s: out of memory for reading it", path);
-    free(chunk);
-  }
+  char *chunk = malloc(CHUNK);
+  status = chunk ? look_over(fd, path, chunk, survey, err)
+                 : fg_fail(err, FG_NO_SPACE, "%s: out of memory for reading it", path);
+  free(chunk);
   close(fd);
   return status;
 }
