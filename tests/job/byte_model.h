@@ -24,7 +24,8 @@ static inline uint32_t byte_name(uint32_t byte) {
   return 0;
 }
 
-static inline fg_tokenizer *byte_tokenizer(void) {
+// The model's small files, for the caller to free; `config` is tokenizer_config.json.
+static inline fg_assets byte_assets(const char *config) {
   fg_text json = {0};
   fg_text_append_string(&json, "{\"added_tokens\":["
                                "{\"id\":256,\"content\":\"</s>\",\"special\":true},"
@@ -41,16 +42,21 @@ static inline fg_tokenizer *byte_tokenizer(void) {
     fg_text_printf(&json, "\":%u", b);
   }
   fg_text_append_string(&json, "}}}");
-  static const char config[] = "{\"eos_token\":\"</s>\"}";
   fg_assets assets = {0};
-  fg_tokenizer *tokenizer = NULL;
   fg_error err = {0};
   if (fg_assets_add(&assets, "tokenizer.json", json.data, json.length, &err) != FG_OK ||
-      fg_assets_add(&assets, "tokenizer_config.json", config, sizeof config - 1, &err) != FG_OK ||
-      fg_tokenizer_load(&tokenizer, &assets, &err) != FG_OK)
-    fprintf(stderr, "byte tokenizer: %s\n", err.message);
-  fg_assets_free(&assets);
+      fg_assets_add(&assets, "tokenizer_config.json", config, strlen(config), &err) != FG_OK)
+    fprintf(stderr, "byte model: %s\n", err.message);
   fg_text_free(&json);
+  return assets;
+}
+
+static inline fg_tokenizer *byte_tokenizer(void) {
+  fg_assets assets = byte_assets("{\"eos_token\":\"</s>\"}");
+  fg_tokenizer *tokenizer = NULL;
+  fg_error err = {0};
+  if (fg_tokenizer_load(&tokenizer, &assets, &err) != FG_OK) fprintf(stderr, "byte model: %s\n", err.message);
+  fg_assets_free(&assets);
   return tokenizer;
 }
 
