@@ -9,28 +9,28 @@
 
 typedef struct command_row {
   const char *name;
-  fg_command_bit bit;
   fg_command_run *run;
+  fg_command_bit bit;
   bool takes_model; // exactly one MODEL
   const char *arguments;
   const char *summary;
 } command_row;
 
 static const command_row commands[] = {
-    {"batch", FG_CMD_BATCH, fg_command_batch, true, "MODEL -i IN.jsonl -o OUT.jsonl",
+    {"batch", fg_command_batch, FG_CMD_BATCH, true, "MODEL -i IN.jsonl -o OUT.jsonl",
      "answer a file of OpenAI Batch requests"},
-    {"generate", FG_CMD_GENERATE, fg_command_generate, true, "MODEL -p TEXT | -f FILE",
+    {"generate", fg_command_generate, FG_CMD_GENERATE, true, "MODEL -p TEXT | -f FILE",
      "continue one or a few prompts"},
-    {"bench", FG_CMD_BENCH, fg_command_bench, true, "MODEL [--prompt-len N] [--gen-len N]",
+    {"bench", fg_command_bench, FG_CMD_BENCH, true, "MODEL [--prompt-len N] [--gen-len N]",
      "measure throughput on prompts of random tokens"},
-    {"eval", FG_CMD_EVAL, fg_command_eval, true, "MODEL --text FILE", "perplexity of a text"},
-    {"pack", FG_CMD_PACK, fg_command_pack, true, "MODEL [--store DIR]",
+    {"eval", fg_command_eval, FG_CMD_EVAL, true, "MODEL --text FILE", "perplexity of a text"},
+    {"pack", fg_command_pack, FG_CMD_PACK, true, "MODEL [--store DIR]",
      "make a packed store ahead; prints its path"},
-    {"inspect", FG_CMD_INSPECT, fg_command_inspect, true, "MODEL",
+    {"inspect", fg_command_inspect, FG_CMD_INSPECT, true, "MODEL",
      "what a model or store holds, and whether it can be run"},
-    {"store", FG_CMD_STORE, fg_command_store, false, "list|verify|clear [NAME...]",
+    {"store", fg_command_store, FG_CMD_STORE, false, "list|verify|clear [NAME...]",
      "look after packed stores"},
-    {"tokenize", FG_CMD_TOKENIZE, fg_command_tokenize, true, "MODEL < TEXT", "text to token ids and back"},
+    {"tokenize", fg_command_tokenize, FG_CMD_TOKENIZE, true, "MODEL < TEXT", "text to token ids and back"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

@@ -117,11 +117,14 @@ static fg_status set_text(const fg_option_row *row, void *field, char **values, 
 }
 
 static fg_status set_choice(const fg_option_row *row, void *field, char **values, fg_error *err) {
-  size_t length = strlen(values[0]);
-  for (const char *word = row->argument; word; word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL) {
-    if (strcspn(word, "|") != length || strncmp(word, values[0], length) != 0) continue;
-    *(const char **)field = values[0];
-    return FG_OK;
+  size_t length = strlen(values[0]), span;
+  for (const char *word = row->argument;; word += span + 1) {
+    span = strcspn(word, "|");
+    if (span == length && strncmp(word, values[0], length) == 0) {
+      *(const char **)field = values[0];
+      return FG_OK;
+    }
+    if (!word[span]) break;
   }
   char what[64] = "one of ";
   size_t at = strlen(what);
