@@ -130,35 +130,39 @@ void fg_batch_row_cancel(fg_batch_row *row) {
 // ---- out
 // --------------------------------------------------------------------------------------------------------
 
-static void put_body(fg_batch_row *row, fg_text *body) {
+static void put_body(const fg_batch_row *row, fg_text *line) {
+  if (row->error.status) {
+    fg_response_error(line, &row->error);
+    return;
+  }
   char id[32];
-  bool chat = row->request && row->request->endpoint == FG_ENDPOINT_CHAT;
+  bool chat = row->request->endpoint == FG_ENDPOINT_CHAT;
   snprintf(id, sizeof id, "%s-%016" PRIx64, chat ? "chatcmpl" : "cmpl", row->id);
   const fg_batch_setting *setting = row->setting;
   fg_response_head head = {
       .id = id, .created = setting->id_seed ? (int64_t)time(NULL) : 0, .model = setting->context.info.name};
-  if (!row->error.status && fg_response_body(body, &head, row->choices, row->count, &row->error)) return;
-  fg_response_error(body, &row->error);
+  fg_response_body(line, &head, row->choices, row->count);
+}
+
+static void put_unreadable(const fg_batch_row *row, fg_text *line) {
+  fg_text_append_string(line, "null,\"response\":null,\"error\":{\"code\":");
+  fg_json_put_cstring(line, row->code);
+  fg_text_append_string(line, ",\"message\":");
+  fg_json_put_cstring(line, row->error.message);
+  fg_text_append_string(line, "}}\n");
 }
 
 // The order of the members is part of what output.c relies on.
 void fg_batch_row_put_line(fg_batch_row *row, fg_text *line) {
   fg_text_printf(line, "{\"id\":\"batch_req_%016" PRIx64 "\",\"custom_id\":", row->id);
   if (row->code) {
-    fg_text_append_string(line, "null,\"response\":null,\"error\":{\"code\":");
-    fg_json_put_cstring(line, row->code);
-    fg_text_append_string(line, ",\"message\":");
-    fg_json_put_cstring(line, row->error.message);
-    fg_text_append_string(line, "}}\n");
+    put_unreadable(row, line);
     return;
   }
+  if (!row->error.status) (void)fg_response_check(row->choices, row->count, &row->error);
   fg_text_append(line, row->custom_id.data, row->custom_id.length);
-  fg_text body = {0};
-  put_body(row, &body);
   fg_text_printf(line, ",\"response\":{\"status_code\":%d,\"request_id\":\"req_%016" PRIx64 "\",\"body\":",
                  row->error.status ? row->error.status : 200, row->id);
-  fg_text_append(line, body.data, body.length);
+  put_body(row, line);
   fg_text_append_string(line, "},\"error\":null}\n");
-  line->failed |= body.failed;
-  fg_text_free(&body);
 }

@@ -268,7 +268,8 @@ static void put_usage(fg_text *out, const fg_job_request *q, const fg_choice *ch
                  asked, made, asked + made);
 }
 
-static bool check_choices(const fg_choice *choices, uint32_t count, fg_api_error *error) {
+bool fg_response_check(const fg_choice *choices, uint32_t count, fg_api_error *error) {
+  *error = (fg_api_error){0};
   for (uint32_t i = 0; i < count; i++) {
     if (choices[i].error.status == FG_OK && choices[i].finish != FG_FINISH_CANCELLED) continue;
     fg_api_fail(error, NULL, "choice %u: %s", i,
@@ -280,10 +281,7 @@ static bool check_choices(const fg_choice *choices, uint32_t count, fg_api_error
   return true;
 }
 
-bool fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count,
-                      fg_api_error *error) {
-  *error = (fg_api_error){0};
-  if (!check_choices(choices, count, error)) return false;
+void fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count) {
   const fg_job_request *q = choices[0].request;
   fg_text_append_string(out, "{\"id\":");
   fg_json_put_cstring(out, head->id);
@@ -298,7 +296,6 @@ bool fg_response_body(fg_text *out, const fg_response_head *head, const fg_choic
   put_usage(out, q, choices, count);
   if (q->endpoint == FG_ENDPOINT_CHAT && q->return_token_ids) put_prompt_ids(out, &choices[0]);
   fg_text_append(out, "}", 1);
-  return true;
 }
 
 void fg_response_error(fg_text *out, const fg_api_error *error) {

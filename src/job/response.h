@@ -11,10 +11,10 @@ typedef struct fg_response_head {
   const char *model; // shown if the request names none
 } fg_response_head;
 
-// The body for all choices of a request, in order. A choice that failed makes an error instead: then nothing
-// is appended and *error says what.
-bool fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count,
-                      fg_api_error *error);
+// Whether all choices came to an end; otherwise *error says what happened to the first that did not.
+bool fg_response_check(const fg_choice *choices, uint32_t count, fg_api_error *error);
+// The body for all choices of a request, in order; they were checked.
+void fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count);
 // {"error": {"message", "type", "param", "code"}}
 void fg_response_error(fg_text *out, const fg_api_error *error);
 

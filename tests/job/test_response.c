@@ -85,7 +85,8 @@ static void end(answer *a, fg_finish finish) {
   fg_api_error error;
   fg_error err;
   fg_response_head head = {"cmpl-1", 1700000000, "byte"};
-  assert_true(fg_response_body(&out, &head, &a->choice, 1, &error));
+  assert_true(fg_response_check(&a->choice, 1, &error));
+  fg_response_body(&out, &head, &a->choice, 1);
   a->body = fg_json_parse(out.data, out.length, "response", &err);
   if (!a->body) fail_msg("%s: %s", err.message, out.data);
   a->first = json_array_get(json_object_get(a->body, "choices"), 0);
@@ -425,10 +426,9 @@ static void test_a_failed_choice_is_a_server_error(void **state) {
   a.engine.on_done(a.engine.user, FG_FINISH_ERROR, &broken);
   fg_text out = {0};
   fg_api_error error;
-  assert_false(fg_response_body(&out, &(fg_response_head){"x", 0, "m"}, &a.choice, 1, &error));
+  assert_false(fg_response_check(&a.choice, 1, &error));
   assert_int_equal(error.status, 500);
   assert_non_null(strstr(error.message, "the disk is gone"));
-  assert_int_equal(out.length, 0);
   fg_response_error(&out, &error);
   assert_string_equal(out.data,
                       "{\"error\":{\"message\":\"choice 0: the disk is gone\",\"type\":\"server_error\","
