@@ -222,26 +222,32 @@ fg_status fg_checkpoint_files_create(fg_checkpoint **out, const char *format, fg
   return FG_OK;
 }
 
-// Takes over what the list holds, and the file.
+// Room for `more` tensors behind those that are there.
+static bool grow_tensors(files *self, size_t more) {
+  size_t count = self->base.count + more;
+  if (more == 0) return true;
+  fg_checkpoint_tensor *grown = realloc(self->base.tensors, count * sizeof *grown);
+  if (grown) self->base.tensors = grown;
+  return grown != NULL;
+}
+
+// Takes over what the list holds, and the file. The first file's list becomes the checkpoint's.
 static fg_status append_part(files *self, fg_file *file, fg_tensor_list *list, fg_error *err) {
   part *parts = realloc(self->parts, (self->part_count + 1) * sizeof *parts);
   if (parts) self->parts = parts;
-  size_t count = self->base.count + list->count;
-  fg_checkpoint_tensor *tensors =
-      self->base.count ? realloc(self->base.tensors, count * sizeof *tensors) : list->items;
-  if (!parts || (!tensors && count)) {
-    return fg_fail(err, FG_NO_SPACE, "%s: no memory for %zu tensors", fg_file_path(file), count);
-  }
-  for (size_t i = 0; i < list->count; i++) {
-    list->items[i].file = self->part_count;
-    tensors[self->base.count + i] = list->items[i];
-  }
-  if (tensors == list->items) {
-    free(self->base.tensors);
+  for (size_t i = 0; i < list->count; i++) list->items[i].file = self->part_count;
+  bool ok = parts != NULL;
+  if (ok && self->base.count == 0) {
+    self->base.tensors = list->items;
     list->items = NULL;
+  } else if (ok) {
+    ok = grow_tensors(self, list->count);
+    if (ok && list->count) {
+      memcpy(self->base.tensors + self->base.count, list->items, list->count * sizeof *list->items);
+    }
   }
-  self->base.tensors = tensors;
-  self->base.count = count;
+  if (!ok) return fg_fail(err, FG_NO_SPACE, "%s: no memory for %zu tensors", fg_file_path(file), list->count);
+  self->base.count += list->count;
   parts[self->part_count++] = (part){file, list->names};
   list->names = NULL;
   return FG_OK;

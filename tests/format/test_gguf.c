@@ -289,6 +289,17 @@ static void test_file_that_breaks_a_rule_is_refused(void **state) {
   }
 }
 
+static void test_integers_beyond_63_bits_do_not_wrap(void **state) {
+  (void)state;
+  static const char file[] = HEAD("\0", "\1") U64("\1") "k" U32("\11") U32("\12") U64("\1") "\xff" FF7;
+  fg_gguf *g;
+  fg_error err = {0};
+  int32_t value;
+  assert_int_equal(fg_gguf_parse(&g, file, sizeof file - 1, &err), FG_OK);
+  assert_int_equal(fg_gguf_array_i32(g, "k", &value, 1, &err), FG_CORRUPT);
+  fg_gguf_destroy(g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_all_types_as_gguf_py_reads_them),
@@ -305,6 +316,7 @@ int main(void) {
       cmocka_unit_test(test_header_of_several_megabytes),
       cmocka_unit_test(test_every_cut_of_a_file_is_refused),
       cmocka_unit_test(test_file_that_breaks_a_rule_is_refused),
+      cmocka_unit_test(test_integers_beyond_63_bits_do_not_wrap),
   };
   return cmocka_run_group_tests_name("gguf", tests, support_setup, support_teardown);
 }

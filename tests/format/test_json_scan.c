@@ -62,6 +62,8 @@ static void test_values_are_accepted_as_jansson_does(void **state) {
       "\"\xf4\x90\x80\x80\"",
       "\"\xe2\x82\"",
       "\"\xff\"",
+      "\"\xf0\x8f\xbf\xbf\"",
+      "\"\xe0\x9f\xbf\"",
       "\"abc",
       "[",
       "]",

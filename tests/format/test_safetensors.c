@@ -55,6 +55,8 @@ static void test_header_that_breaks_a_rule_is_refused(void **state) {
        "overflows"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4294967296,4294967296],\"data_offsets\":[0,0]}}", 0,
        FG_CORRUPT, "overflows"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,0],\"data_offsets\":[0,0]}}", 0,
+       FG_CORRUPT, "overflows"},
       {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 0, FG_CORRUPT,
        "overflows"},
       {"{\"a\":{\"dtype\":\"U8\",\"shape\":[18446744073709551616],\"data_offsets\":[0,4]}}", 4, FG_CORRUPT,

@@ -239,9 +239,9 @@ static void test_stack_of_a_pickle_is_bounded(void **state) {
 }
 
 // A matrix of `rows` rows by `columns` whose storage holds 0, 1, 2, ...: element (r, c) is r * row_stride
-// + c * column_stride, whichever rows are read together.
-static void assert_gathered(const support *s, uint32_t rows, uint32_t columns, uint32_t row_stride,
-                            uint32_t column_stride) {
+// + c * column_stride, whichever rows are read together. Returns the bytes read for that.
+static uint64_t assert_gathered(const support *s, uint32_t rows, uint32_t columns, uint32_t row_stride,
+                                uint32_t column_stride) {
   const uint32_t elements = (rows - 1) * row_stride + (columns - 1) * column_stride + 1;
   const uint32_t numbers[] = {elements, 0, rows, columns, row_stride, column_stride};
   unsigned char pickle[512];
@@ -266,6 +266,7 @@ static void assert_gathered(const support *s, uint32_t rows, uint32_t columns, u
   fg_error err = {0};
   if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->io, &err)) fail_msg("%s", err.message);
   static const uint32_t starts[] = {0, 1, 2};
+  uint64_t read_before = fg_io_bytes_read(s->io);
   for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
     if (fg_checkpoint_read_rows(c, c->tensors, starts[i], rows - starts[i], out, &err))
       fail_msg("%s", err.message);
@@ -273,10 +274,17 @@ static void assert_gathered(const support *s, uint32_t rows, uint32_t columns, u
       assert_int_equal(out[n], (n / columns + starts[i]) * row_stride + n % columns * column_stride);
     }
   }
+  uint64_t bytes_read = fg_io_bytes_read(s->io) - read_before;
   fg_checkpoint_destroy(c);
   free(a.data);
   free(data);
   free(out);
+  return bytes_read;
+}
+
+static void test_columns_far_apart_are_read_without_what_lies_between(void **state) {
+  uint64_t bytes_read = assert_gathered(*state, 3, 4, 1, 70000);
+  assert_in_range(bytes_read, 1, 3 * 4 * 8192); // three reads of four columns, each within two blocks
 }
 
 // The sizes cross the reader's window of 256 KiB in each of its ways.
@@ -300,6 +308,33 @@ static void test_storages_are_checked_against_the_archive(void **state) {
   add_entry(&outside, "m/data.pkl", pickle, sizeof pickle - 1, sizeof pickle - 1);
   add_entry(&outside, "m/data/0", "", 0, 16);
   assert_archive(*state, &outside, FG_CORRUPT, "entry out of bounds");
+}
+
+// Only the fields that say "see ZIP64" stand in the extra field.
+static void test_zip64_of_some_fields(void **state) {
+  support *s = *state;
+  static const char pickle[] = PICKLE("K\0K\4\x85K\1\x85");
+  char path[PATH_MAX];
+  archive a = {0};
+  fg_checkpoint *c;
+  fg_error err = {0};
+  uint32_t out[4];
+  add_entry(&a, "m/data.pkl", pickle, sizeof pickle - 1, sizeof pickle - 1);
+  uint64_t header = a.bytes;
+  size_t central = a.central_bytes;
+  add_entry(&a, "m/data/0", (char[16]){1, [12] = 4}, 16, 16);
+  memcpy(a.central + central + 30, "\14", 1); // twelve bytes of extra field:
+  memset(a.central + central + 42, 0xff, 4);  // the header's offset
+  put(a.central, &a.central_bytes, 1 | 8 << 16, 4);
+  put(a.central, &a.central_bytes, header, 8);
+  finish_archive(&a);
+  support_write(s, "x.bin", a.data, a.bytes);
+  if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->io, &err)) fail_msg("%s", err.message);
+  assert_int_equal(fg_checkpoint_read_rows(c, c->tensors, 0, 1, out, &err), FG_OK);
+  assert_int_equal(out[0], 1);
+  assert_int_equal(out[3], 4);
+  fg_checkpoint_destroy(c);
+  free(a.data);
 }
 
 static void test_archive_without_or_with_two_pickles_is_refused(void **state) {
@@ -368,8 +403,10 @@ int main(void) {
       cmocka_unit_test(test_pickle_that_breaks_a_rule_is_refused),
       cmocka_unit_test(test_dictionary_in_itself_ends),
       cmocka_unit_test(test_stack_of_a_pickle_is_bounded),
+      cmocka_unit_test(test_columns_far_apart_are_read_without_what_lies_between),
       cmocka_unit_test(test_strided_rows_larger_than_the_window),
       cmocka_unit_test(test_storages_are_checked_against_the_archive),
+      cmocka_unit_test(test_zip64_of_some_fields),
       cmocka_unit_test(test_archive_without_or_with_two_pickles_is_refused),
       cmocka_unit_test(test_archive_field_that_breaks_a_rule_is_refused),
   };
