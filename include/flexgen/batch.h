@@ -31,17 +31,18 @@ typedef struct fg_batch_options {
   const char *input, *output; // "-" = standard input, output
   fg_resume resume;
   bool retry_errors;
-  uint32_t shard, shards;     // every shards-th row, starting with shard; shards 0 = all
-  uint64_t seed;              // of the job
+  uint32_t shard, shards; // every shards-th row, starting with shard; shards 0 = all
+  uint64_t seed;          // of the job
   bool deterministic_ids;
-  const char *options_key;    // text of every option that changes results, for the journal's header
+  const char *options_key;           // text of every option that changes results, for the journal's header
   const volatile sig_atomic_t *stop; // not 0: end after the current step, everything finished is safe
   void (*progress)(void *user, const fg_batch_progress *progress); // at most a few times a second
   void *user;
 } fg_batch_options;
 
 // Runs the job on an open engine. FG_CANCELLED after `stop`. *done may be NULL.
-fg_status fg_batch_run(fg_engine *engine, const fg_batch_options *options, fg_batch_progress *done, fg_error *err);
+fg_status fg_batch_run(fg_engine *engine, const fg_batch_options *options, fg_batch_progress *done,
+                       fg_error *err);
 
 #ifdef __cplusplus
 }

@@ -27,11 +27,11 @@ typedef struct fg_engine fg_engine;
 
 // Zero means "choose" for every number and NULL the default for every string.
 typedef struct fg_engine_options {
-  const char *model;        // folder, .gguf, packed store, or shape name
-  bool synthetic;           // `model` is a shape name; random weights
-  const char *device;       // "cpu", "fake"
-  uint64_t host_memory;     // promise on the memory charged to the process
-  uint64_t device_memory;   // devices with memory of their own only
+  const char *model;      // folder, .gguf, packed store, or shape name
+  bool synthetic;         // `model` is a shape name; random weights
+  const char *device;     // "cpu", "fake"
+  uint64_t host_memory;   // promise on the memory charged to the process
+  uint64_t device_memory; // devices with memory of their own only
   const char *offload_dir;
   const char *dtype;        // "auto", "f32", "bf16"
   const char *weight_dtype; // "auto", "f32", "bf16", "f16"
@@ -39,11 +39,12 @@ typedef struct fg_engine_options {
   const int *percent;       // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
-  uint32_t expected_tokens; // of a typical request, prompt and answer, for the default of max_num_seqs; 0 = unknown
+  uint32_t expected_tokens; // of a typical request, prompt and answer, for the default of max_num_seqs; 0 =
+                            // unknown
   uint32_t threads;
   bool deterministic;
   const char *trace_path;
-  const char *io;           // "auto", "uring", "threads"
+  const char *io; // "auto", "uring", "threads"
   // Lines for people (level 0 warning, 1 information, 2 debug); NULL = silent.
   void (*log)(void *user, int level, const char *line);
   int log_level;
@@ -76,17 +77,17 @@ typedef struct fg_logit_bias {
 
 // How a token is drawn; order of the steps as in vLLM. Defaults are those of fg_sampling_default.
 typedef struct fg_sampling {
-  float temperature;         // 0 = greedy
-  float top_p, min_p;        // 1, 0 = off
-  int32_t top_k;             // 0 or -1 = off
-  float repetition_penalty;  // 1 = off; over prompt and output
+  float temperature;                         // 0 = greedy
+  float top_p, min_p;                        // 1, 0 = off
+  int32_t top_k;                             // 0 or -1 = off
+  float repetition_penalty;                  // 1 = off; over prompt and output
   float presence_penalty, frequency_penalty; // over output
-  const fg_logit_bias *bias; // copied at submit
+  const fg_logit_bias *bias;                 // copied at submit
   uint32_t bias_count;
-  const int32_t *stop_ids;   // end the sequence; copied
+  const int32_t *stop_ids; // end the sequence; copied
   uint32_t stop_id_count;
   bool ignore_eos;
-  uint32_t min_tokens;       // until then eos and stop_ids are not drawn
+  uint32_t min_tokens;        // until then eos and stop_ids are not drawn
   uint64_t seed, row, sample; // key of the random numbers, with the position
 } fg_sampling;
 
@@ -101,8 +102,8 @@ typedef struct fg_candidate {
 typedef struct fg_token_info {
   int32_t token;
   float logprob;
-  uint32_t rank;              // 1 = most likely; 0 = not asked for
-  const fg_candidate *top;    // most likely first; ties: lower id first
+  uint32_t rank;           // 1 = most likely; 0 = not asked for
+  const fg_candidate *top; // most likely first; ties: lower id first
   uint32_t top_count;
 } fg_token_info;
 
@@ -112,7 +113,7 @@ typedef enum fg_finish {
   FG_FINISH_CALLER,  // on_token said so
   FG_FINISH_LENGTH,  // max_tokens or the context is full
   FG_FINISH_CANCELLED,
-  FG_FINISH_ERROR,   // `error` of on_done says why
+  FG_FINISH_ERROR, // `error` of on_done says why
 } fg_finish;
 
 typedef struct fg_request {
@@ -140,23 +141,26 @@ void fg_engine_cancel(fg_engine *engine, fg_request_id id);
 
 // Sequences that are waiting or running.
 uint32_t fg_engine_pending(const fg_engine *engine);
-// How many more requests keep the machine busy: a caller that reads its requests from a file submits this many.
+// How many more requests keep the machine busy: a caller that reads its requests from a file submits this
+// many.
 uint32_t fg_engine_wants(const fg_engine *engine);
 
 // One step. FG_OK also when there was nothing to do. A failure ends every request with FG_FINISH_ERROR; the
 // engine can only be closed then.
 fg_status fg_engine_step(fg_engine *engine, fg_error *err);
 
-// ---- figures -----------------------------------------------------------------------------------------------
+// ---- figures
+// -----------------------------------------------------------------------------------------------
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
-  uint64_t bytes_read, bytes_written;       // disk
-  uint64_t weight_bytes_streamed;           // of bytes_read
+  uint64_t bytes_read, bytes_written;                      // disk
+  uint64_t weight_bytes_streamed;                          // of bytes_read
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
-  uint64_t process_peak;                    // resident set, as the system says
+  uint64_t process_peak;                                   // resident set, as the system says
   uint32_t running, waiting;
-  double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped, seconds_sample;
+  double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped,
+      seconds_sample;
 } fg_engine_stats;
 
 void fg_engine_get_stats(const fg_engine *engine, fg_engine_stats *out);

@@ -30,7 +30,8 @@ typedef struct fg_error {
 } fg_error;
 
 // Writes `status` and the message into `err` (if not NULL) and returns `status`.
-fg_status fg_fail(fg_error *err, fg_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+fg_status fg_fail(fg_error *err, fg_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 // Puts "prefix: " in front of the message in `err`; returns the status that stands there (with a NULL
 // err nothing stands anywhere, and it is FG_INTERNAL).

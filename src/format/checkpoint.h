@@ -19,7 +19,7 @@ enum { FG_MAX_DIMS = 8 };
 typedef struct fg_checkpoint_tensor {
   const char *name; // as in the file
   fg_dtype dtype;
-  uint32_t dims;    // 0 = a scalar
+  uint32_t dims; // 0 = a scalar
   uint64_t shape[FG_MAX_DIMS];
   uint64_t rows, columns; // product of all dimensions but the last; the last (scalar: 1, 1)
   // where it is: meaningful to the format that made it

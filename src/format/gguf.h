@@ -26,7 +26,8 @@ void fg_gguf_destroy(fg_gguf *gguf);
 
 // Reads the header of a file, up to where its tensor data begins, into a malloc'd block (at most
 // max_bytes).
-fg_status fg_gguf_read_header(const char *path, size_t max_bytes, void **header, size_t *bytes, fg_error *err);
+fg_status fg_gguf_read_header(const char *path, size_t max_bytes, void **header, size_t *bytes,
+                              fg_error *err);
 
 bool fg_gguf_has(const fg_gguf *gguf, const char *key);
 // Missing key: *out = fallback. Any integer type that fits is accepted for u32.
@@ -38,8 +39,10 @@ fg_status fg_gguf_text(const fg_gguf *gguf, const char *key, fg_gguf_string *out
 // Arrays: count 0 when missing.
 fg_status fg_gguf_array_count(const fg_gguf *gguf, const char *key, uint64_t *count, fg_error *err);
 // Fill caller's arrays of `count` elements; an element type that does not fit is an error.
-fg_status fg_gguf_array_strings(const fg_gguf *gguf, const char *key, fg_gguf_string *out, uint64_t count, fg_error *err);
-fg_status fg_gguf_array_i32(const fg_gguf *gguf, const char *key, int32_t *out, uint64_t count, fg_error *err);
+fg_status fg_gguf_array_strings(const fg_gguf *gguf, const char *key, fg_gguf_string *out, uint64_t count,
+                                fg_error *err);
+fg_status fg_gguf_array_i32(const fg_gguf *gguf, const char *key, int32_t *out, uint64_t count,
+                            fg_error *err);
 fg_status fg_gguf_array_f32(const fg_gguf *gguf, const char *key, float *out, uint64_t count, fg_error *err);
 
 // ---- tensors -----------------------------------------------------------------------------------------
