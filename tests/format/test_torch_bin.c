@@ -155,6 +155,7 @@ static void test_view_that_breaks_a_rule_is_refused(void **state) {
       VIEW_CASE("K\0K\4\x85K\1K\1\x86", FG_CORRUPT, "size (at most 8 dimensions)"),
       VIEW_CASE("K\0K\4\x85J\xff\xff\xff\xff\x85", FG_CORRUPT, "not what it should be"),
       VIEW_CASE("J\xff\xff\xff\xffK\4\x85K\1\x85", FG_CORRUPT, "not what it should be"),
+      VIEW_CASE("\x8a\1\xffK\4\x85K\1\x85", FG_CORRUPT, "not what it should be"),
       VIEW_CASE("K\0N\x85K\1\x85", FG_CORRUPT, "not what it should be"),
       VIEW_CASE("K\0(K\1K\1K\1K\1K\1K\1K\1K\1K\1t(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", FG_CORRUPT,
                 "at most 8 dimensions"),
