@@ -55,7 +55,7 @@ fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t numb
     return row;
   }
   fg_json_put_string(&row->custom_id, e->custom_id, e->custom_id_length);
-  fg_endpoint endpoint;
+  fg_endpoint endpoint = FG_ENDPOINT_COMPLETIONS;
   if (check_envelope(row, e, duplicate, &endpoint) &&
       fg_job_request_read(&row->request, &setting->context, endpoint, e->body, &row->error))
     count_costs(row);
@@ -100,24 +100,27 @@ static fg_status submit_choice(fg_batch_row *row, uint32_t index, fg_error *err)
   return fg_engine_submit(setting->engine, &request, &choice->id, err);
 }
 
-void fg_batch_row_submit(fg_batch_row *row) {
-  fg_error err;
-  fg_status status = FG_OK;
+static fg_status submit_choices(fg_batch_row *row, fg_error *err) {
   uint32_t count = fg_job_request_choices(row->request);
   row->choices = calloc(count, sizeof *row->choices);
-  if (!row->choices) status = fg_fail(&err, FG_NO_SPACE, "out of memory for %u choices", count);
-  row->submitting = true;
-  for (uint32_t i = 0; status == FG_OK && i < count; i++) {
-    row->count++;
+  if (!row->choices) return fg_fail(err, FG_NO_SPACE, "out of memory for %u choices", count);
+  fg_status status = FG_OK;
+  while (status == FG_OK && row->count < count) {
     row->left++;
-    status = submit_choice(row, i, &err);
+    status = submit_choice(row, row->count++, err);
     if (status != FG_OK) row->left--; // the engine never heard of it
   }
-  row->submitting = false;
-  if (status != FG_OK) {
+  return status;
+}
+
+void fg_batch_row_submit(fg_batch_row *row) {
+  fg_error err;
+  row->submitting = true;
+  if (submit_choices(row, &err) != FG_OK) {
     fail_row(row, &err);
     fg_batch_row_cancel(row);
   }
+  row->submitting = false;
   if (row->left == 0) row->setting->complete(row->setting->user, row);
 }
 

@@ -39,8 +39,9 @@ struct fg_batch_row {
   fg_batch_row *previous, *next;
 };
 
-// A row from its envelope; NULL only when there is no memory. What is wrong with it stands in it.
-fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t row, const fg_line *line,
+// The number-th row, from its envelope; NULL only when there is no memory. What is wrong with it stands in
+// it.
+fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
                                   const fg_envelope *envelope, bool duplicate);
 void fg_batch_row_destroy(fg_batch_row *row);
 static inline bool fg_batch_row_failed(const fg_batch_row *row) {

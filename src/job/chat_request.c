@@ -41,7 +41,7 @@ static json_t *plain_message(fg_request_reader *r, const json_t *message) {
                 "each message needs a role: system, developer, user, assistant or tool");
     return NULL;
   }
-  if (!json_is_string(content) && !json_is_array(content) && !(content && json_is_null(content))) {
+  if (!json_is_string(content) && !json_is_array(content) && !json_is_null(content)) {
     fg_api_fail(r->error, "messages", "a message's content must be a string or a list of text parts");
     return NULL;
   }

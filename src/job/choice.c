@@ -13,13 +13,14 @@ enum {
   COUNTED_ANSWER = 512 // tokens; what a longer answer takes beyond is a thousandth of its keys and values
 };
 
-uint64_t fg_choice_cost(const fg_job_request *q, const fg_request_context *context, uint32_t prompt) {
-  uint64_t asked = q->prompts[prompt].ids.count, made = fg_job_request_room(q, context, prompt);
-  uint64_t record =
-      q->logprobs < 0 ? 0 : sizeof(fg_token_record) + (uint64_t)q->logprobs * sizeof(fg_candidate);
+uint64_t fg_choice_cost(const fg_job_request *request, const fg_request_context *context, uint32_t prompt) {
+  uint64_t asked = request->prompts[prompt].ids.count, made = fg_job_request_room(request, context, prompt);
+  uint64_t record = request->logprobs < 0
+                        ? 0
+                        : sizeof(fg_token_record) + (uint64_t)request->logprobs * sizeof(fg_candidate);
   if (made > COUNTED_ANSWER) made = COUNTED_ANSWER;
   uint64_t kept = made * (sizeof(int32_t) + TEXT_PER_TOKEN + record);
-  if (q->echo) kept += asked * (TEXT_PER_TOKEN + record);
+  if (request->echo) kept += asked * (TEXT_PER_TOKEN + record);
   return FIXED_BYTES + GROWTH * kept + (asked + made) * sizeof(int32_t);
 }
 
