@@ -109,17 +109,27 @@ void fg_chat_destroy(fg_chat *chat) {
 
 // ---- rendering ----------------------------------------------------------------------------------------
 
-// A message without the members that are null: templates handle what is missing, not what is None.
-static json_t *without_nulls(const json_t *message) {
-  json_t *copy = json_object(), *value;
-  const char *key;
-  if (!json_is_object(message)) {
-    json_decref(copy);
-    return json_incref((json_t *)message);
+// Names under which a message may carry its reasoning; templates read the first, some the second.
+static json_t *reasoning_of(const json_t *message) {
+  static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    json_t *value = json_object_get(message, names[i]);
+    if (value && !json_is_null(value)) return value;
   }
+  return NULL;
+}
+
+// A message as templates expect it: without members that are null (they handle what is missing, not what
+// is None), its reasoning under both names.
+static json_t *as_expected(const json_t *message) {
+  if (!json_is_object(message)) return json_incref((json_t *)message);
+  json_t *copy = json_object(), *reasoning = reasoning_of(message), *value;
+  const char *key;
+  if (reasoning) json_object_set(copy, "thinking", reasoning);
   json_object_foreach((json_t *)message, key, value) {
     if (!json_is_null(value)) json_object_set(copy, key, value);
   }
+  if (reasoning) json_object_set(copy, "reasoning_content", reasoning);
   return copy;
 }
 
@@ -135,7 +145,7 @@ static json_t *with_defaults(const fg_chat *chat, const json_t *variables) {
   }
   json_object_update(all, (json_t *)variables);
   json_array_foreach(json_object_get(variables, "messages"), i, message) {
-    json_array_append_new(messages, without_nulls(message));
+    json_array_append_new(messages, as_expected(message));
   }
   json_object_set_new(all, "messages", messages);
   return all;

@@ -42,13 +42,16 @@ typedef struct set {
   char letter;
   const char *alone, *in_class;
 } set;
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+// Outside brackets Oniguruma asks a table of Latin-1 in which these are word characters.
+#define LATIN1_NUMBERS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 static const set sets[] = {
     {'s', "\\p{White_Space}", "\\p{White_Space}"},
     {'S', "\\P{White_Space}", "\\P{White_Space}"},
     {'d', "\\p{Nd}", "\\p{Nd}"},
     {'D', "\\P{Nd}", "\\P{Nd}"},
-    {'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"},
-    {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL},
+    {'w', "[" WORD LATIN1_NUMBERS "]", WORD},
+    {'W', "[^" WORD LATIN1_NUMBERS "]", NULL},
     {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
     {'A', "\\A", NULL},
     {'z', "\\z", NULL},

@@ -1,0 +1,282 @@
+// Promises of tokenizer.h that the goldens do not show: what is refused and how, what is known of single
+// tokens, and streams of tokens.
+#include "golden.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define MODEL(vocab, merges) "{\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}}"
+
+static fg_status load(const char *name, const char *text, fg_tokenizer **out, fg_error *err) {
+  fg_assets assets = {0};
+  assert_int_equal(fg_assets_add(&assets, name, text, strlen(text), NULL), FG_OK);
+  fg_status status = fg_tokenizer_load(out, &assets, err);
+  fg_assets_free(&assets);
+  return status;
+}
+
+static void assert_refused(const char *text, fg_status expected, const char *reason) {
+  fg_tokenizer *tokenizer;
+  fg_error err = {0};
+  fg_status status = load("tokenizer.json", text, &tokenizer, &err);
+  if (status != expected || !strstr(err.message, reason)) {
+    fail_msg("%s: status %d \"%s\", expected %d \"%s\"", text, status, err.message, expected, reason);
+  }
+  assert_null(tokenizer);
+}
+
+static void test_unknown_components_are_refused_by_name(void **state) {
+  (void)state;
+  assert_refused("{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", FG_UNSUPPORTED, "Unigram");
+  assert_refused("{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{}}", FG_UNSUPPORTED, "Nmt");
+  assert_refused("{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Odd\"}]}}",
+                 FG_UNSUPPORTED, "Odd");
+  assert_refused("{\"decoder\":{\"type\":\"CTC\"}}", FG_UNSUPPORTED, "CTC");
+  assert_refused("{\"post_processor\":{\"type\":\"Odd\"}}", FG_UNSUPPORTED, "Odd");
+  assert_refused("{\"version\":\"2.0\"}", FG_UNSUPPORTED, "2.0");
+}
+
+static void test_regexes_that_mean_something_else_are_refused(void **state) {
+  (void)state;
+  static const char *const patterns[] = {
+      "[a[bc]]",    "[a&&b]",      "(?<n>a)",  "(a)\\\\1", "\\\\b",     "\\\\Ra",
+      "a{2}?",      "a{1,3}+",     "a(?i)b|c", "(?i:ß)",   "(?i:miss)", "(?i)\\\\p{Lu}",
+      "\\\\p{Odd}", "[[:alpha:]]", "[^\\\\W]", "\\\\K",    "(?m:a)",    "(a",
+      "a)",         "[]",          "a**",      "(?#c)",    "\\\\G",     "\\\\X"};
+  for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+    char text[512];
+    snprintf(
+        text, sizeof text,
+        "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}}",
+        patterns[i]);
+    assert_refused(text, FG_UNSUPPORTED, "regular expression");
+  }
+}
+
+static void test_malformed_models_are_corrupt(void **state) {
+  (void)state;
+  assert_refused("", FG_CORRUPT, "tokenizer.json");
+  assert_refused("[]", FG_CORRUPT, "model");
+  assert_refused("{\"model\":{\"type\":\"BPE\"}}", FG_CORRUPT, "vocab");
+  assert_refused(MODEL("{\"a\":0}", "[[\"a\",\"b\"]]"), FG_CORRUPT, "\"b\"");
+  assert_refused(MODEL("{\"a\":0,\"b\":1}", "[[\"a\",\"b\"]]"), FG_CORRUPT, "\"ab\"");
+  assert_refused(MODEL("{\"a\":0,\"b\":1}", "[\"ab\"]"), FG_CORRUPT, "merge 0");
+  assert_refused(MODEL("{\"a\":-1}", "[]"), FG_CORRUPT, "integer");
+  assert_refused(MODEL("{\"a\":4000000000}", "[]"), FG_UNSUPPORTED, "ids are supported");
+  assert_refused(MODEL("{\"a\":7,\"b\":7}", "[]"), FG_UNSUPPORTED, "id 7");
+  assert_refused("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"id\":1}]}", FG_CORRUPT,
+                 "content");
+}
+
+static void test_deep_json_is_refused_not_crashed_on(void **state) {
+  (void)state;
+  enum { DEPTH = 100000 };
+  fg_text text = {0};
+  fg_tokenizer *tokenizer;
+  fg_text_append_string(&text, "{\"normalizer\":");
+  for (int i = 0; i < DEPTH; i++) fg_text_append_string(&text, "[");
+  assert_int_equal(load("tokenizer.json", text.data, &tokenizer, NULL), FG_CORRUPT);
+  fg_text_free(&text);
+}
+
+static void test_regex_that_would_run_away_is_an_error(void **state) {
+  (void)state;
+  static const char model[] =
+      "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a|a)*(a|a)*(a|a)*[bc]\"},"
+      "\"behavior\":\"Isolated\"},\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}";
+  fg_tokenizer *tokenizer;
+  fg_ids ids = {0};
+  char text[64];
+  memset(text, 'a', sizeof text);
+  assert_int_equal(load("tokenizer.json", model, &tokenizer, NULL), FG_OK);
+  assert_int_equal(fg_tokenizer_encode(tokenizer, text, sizeof text, false, &ids, NULL), FG_INVALID);
+  fg_ids_free(&ids);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+static void test_assets_without_tokenizer_are_not_found(void **state) {
+  (void)state;
+  fg_assets none = {0};
+  fg_tokenizer *tokenizer;
+  assert_int_equal(fg_tokenizer_load(&tokenizer, &none, NULL), FG_NOT_FOUND);
+  assert_int_equal(load("tokenizer.model", "x", &tokenizer, NULL), FG_UNSUPPORTED);
+}
+
+// ---- texts and ids ------------------------------------------------------------------------------------
+
+static void test_bad_input_is_invalid(void **state) {
+  (void)state;
+  fg_tokenizer *tokenizer = golden_tokenizer(FG_TEST_DIR "/text/goldens/smollm");
+  fg_ids ids = {0};
+  fg_text text = {0};
+  int32_t beyond = (int32_t)fg_tokenizer_size(tokenizer), negative = -1;
+  assert_int_equal(fg_tokenizer_encode(tokenizer, "a\xff", 2, true, &ids, NULL), FG_INVALID);
+  assert_int_equal(fg_tokenizer_encode(tokenizer, "\xc3", 1, true, &ids, NULL), FG_INVALID);
+  assert_int_equal(fg_tokenizer_encode(tokenizer, "\xed\xa0\x80", 3, true, &ids, NULL), FG_INVALID);
+  assert_int_equal(fg_tokenizer_decode(tokenizer, &beyond, 1, false, &text, NULL), FG_INVALID);
+  assert_int_equal(fg_tokenizer_decode(tokenizer, &negative, 1, false, &text, NULL), FG_INVALID);
+  fg_ids_free(&ids);
+  fg_text_free(&text);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+static void test_token_bytes_are_what_a_token_stands_for(void **state) {
+  (void)state;
+  static const struct {
+    const char *folder, *token, *bytes;
+  } cases[] = {
+      {"smollm", "Ġthe", " the"},    {"smollm", "Ċ", "\n"},
+      {"smollm", "Ã", "\xc3"},       {"smollm", "<|end|>", "<|end|>"},
+      {"llama2", "▁the", " the"},    {"llama2", "<0xE2>", "\xe2"},
+      {"llama2", "▁", " "},          {"llama2", "<s>", "<s>"},
+      {"metaspace", "▁the", " the"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char path[512];
+    size_t length;
+    snprintf(path, sizeof path, "%s/text/goldens/%s", FG_TEST_DIR, cases[i].folder);
+    fg_tokenizer *tokenizer = golden_tokenizer(path);
+    int32_t id = fg_tokenizer_id(tokenizer, cases[i].token);
+    if (id < 0) fail_msg("%s has no token %s", cases[i].folder, cases[i].token);
+    const char *bytes = fg_tokenizer_token_bytes(tokenizer, id, &length);
+    assert_int_equal(length, strlen(cases[i].bytes));
+    assert_memory_equal(bytes, cases[i].bytes, length);
+    assert_null(fg_tokenizer_token_bytes(tokenizer, (int32_t)fg_tokenizer_size(tokenizer), &length));
+    fg_tokenizer_destroy(tokenizer);
+  }
+}
+
+static void test_roles_come_from_the_files_beside(void **state) {
+  (void)state;
+  fg_tokenizer *opt = golden_tokenizer(FG_TEST_DIR "/text/goldens/opt");
+  assert_string_equal(fg_tokenizer_special_text(opt, "pad_token"), "<pad>");
+  assert_string_equal(fg_tokenizer_special_text(opt, "bos_token"), "</s>");
+  assert_null(fg_tokenizer_special_text(opt, "mask_token"));
+  assert_true(fg_tokenizer_is_special(opt, fg_tokenizer_id(opt, "<pad>")));
+  assert_false(fg_tokenizer_is_special(opt, fg_tokenizer_id(opt, "<plain>")));
+  assert_int_equal(fg_tokenizer_id(opt, "no such token"), -1);
+  fg_tokenizer_destroy(opt);
+}
+
+// ---- streams ------------------------------------------------------------------------------------------
+
+static fg_ids encode(const fg_tokenizer *tokenizer, const char *text) {
+  fg_ids ids = {0};
+  assert_int_equal(fg_tokenizer_encode(tokenizer, text, strlen(text), false, &ids, NULL), FG_OK);
+  return ids;
+}
+
+static void assert_stream(const char *form, const char *prompt, const char *answer, const char *expected) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/text/goldens/%s", FG_TEST_DIR, form);
+  fg_tokenizer *tokenizer = golden_tokenizer(path);
+  fg_ids before = encode(tokenizer, prompt), ids = encode(tokenizer, answer);
+  fg_text text = {0};
+  fg_detokenizer *d;
+  assert_int_equal(fg_detokenizer_create(&d, tokenizer, false, NULL), FG_OK);
+  assert_int_equal(fg_detokenizer_prime(d, before.data, before.count, NULL), FG_OK);
+  for (size_t i = 0; i < ids.count; i++)
+    assert_int_equal(fg_detokenizer_push(d, ids.data[i], &text, NULL), FG_OK);
+  assert_int_equal(fg_detokenizer_finish(d, &text, NULL), FG_OK);
+  assert_string_equal(text.data ? text.data : "", expected);
+  fg_detokenizer_destroy(d);
+  fg_text_free(&text);
+  fg_ids_free(&before);
+  fg_ids_free(&ids);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+static void test_prompt_as_context_keeps_the_first_space(void **state) {
+  (void)state;
+  assert_stream("llama2", "", "the bread", "the bread");
+  assert_stream("llama2", "give", "the bread", " the bread");
+  assert_stream("smollm", "give", "the bread", "the bread");
+}
+
+static void test_stream_holds_a_character_back_until_it_is_whole(void **state) {
+  (void)state;
+  fg_tokenizer *tokenizer = golden_tokenizer(FG_TEST_DIR "/text/goldens/smollm");
+  const int32_t cross[] = {fg_tokenizer_id(tokenizer, "â"), fg_tokenizer_id(tokenizer, "ľ"),
+                           fg_tokenizer_id(tokenizer, "ĵ")}; // U+2713 in three bytes
+  fg_detokenizer *d;
+  fg_text text = {0};
+  assert_int_equal(fg_detokenizer_create(&d, tokenizer, false, NULL), FG_OK);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(fg_detokenizer_push(d, cross[i], &text, NULL), FG_OK);
+    assert_int_equal(text.length, 0);
+  }
+  assert_int_equal(fg_detokenizer_push(d, cross[2], &text, NULL), FG_OK);
+  assert_string_equal(text.data, "✓");
+  assert_int_equal(fg_detokenizer_push(d, cross[0], &text, NULL), FG_OK);
+  assert_int_equal(fg_detokenizer_finish(d, &text, NULL), FG_OK);
+  assert_string_equal(text.data, "✓\xef\xbf\xbd");
+  fg_detokenizer_destroy(d);
+  fg_text_free(&text);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+// ---- threads ------------------------------------------------------------------------------------------
+
+static void *encode_many(void *arg) {
+  fg_tokenizer *tokenizer = arg;
+  size_t total = 0;
+  for (int i = 0; i < 300; i++) {
+    fg_ids ids = {0};
+    char text[128];
+    snprintf(text, sizeof text, "row %d: the engine's weights, %d of them\n", i % 7, i % 7);
+    if (fg_tokenizer_encode(tokenizer, text, strlen(text), true, &ids, NULL)) return NULL;
+    total += ids.count;
+    fg_ids_free(&ids);
+  }
+  return (void *)total;
+}
+
+static void test_threads_share_a_tokenizer(void **state) {
+  (void)state;
+  fg_tokenizer *tokenizer = golden_tokenizer(FG_TEST_DIR "/text/goldens/words");
+  void *alone = encode_many(tokenizer), *together[4];
+  pthread_t threads[4];
+  for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, encode_many, tokenizer), 0);
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], &together[i]);
+  for (int i = 0; i < 4; i++) assert_ptr_equal(together[i], alone);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+// A text without a break would take hours by a quadratic merge.
+static void test_a_million_characters_without_a_break(void **state) {
+  (void)state;
+  enum { LENGTH = 1000 * 1000 };
+  fg_tokenizer *tokenizer = golden_tokenizer(FG_TEST_DIR "/text/goldens/smollm");
+  char *text = malloc(LENGTH);
+  fg_ids ids = {0};
+  fg_text back = {0};
+  assert_non_null(text);
+  for (int i = 0; i < LENGTH; i++) text[i] = "thequickbrownfoxjumps"[i * 7 % 21];
+  assert_int_equal(fg_tokenizer_encode(tokenizer, text, LENGTH, false, &ids, NULL), FG_OK);
+  assert_int_equal(fg_tokenizer_decode(tokenizer, ids.data, ids.count, false, &back, NULL), FG_OK);
+  assert_int_equal(back.length, LENGTH);
+  assert_memory_equal(back.data, text, LENGTH);
+  free(text);
+  fg_ids_free(&ids);
+  fg_text_free(&back);
+  fg_tokenizer_destroy(tokenizer);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_unknown_components_are_refused_by_name),
+      cmocka_unit_test(test_regexes_that_mean_something_else_are_refused),
+      cmocka_unit_test(test_malformed_models_are_corrupt),
+      cmocka_unit_test(test_deep_json_is_refused_not_crashed_on),
+      cmocka_unit_test(test_regex_that_would_run_away_is_an_error),
+      cmocka_unit_test(test_assets_without_tokenizer_are_not_found),
+      cmocka_unit_test(test_bad_input_is_invalid),
+      cmocka_unit_test(test_token_bytes_are_what_a_token_stands_for),
+      cmocka_unit_test(test_roles_come_from_the_files_beside),
+      cmocka_unit_test(test_prompt_as_context_keeps_the_first_space),
+      cmocka_unit_test(test_stream_holds_a_character_back_until_it_is_whole),
+      cmocka_unit_test(test_threads_share_a_tokenizer),
+      cmocka_unit_test(test_a_million_characters_without_a_break),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
