@@ -71,8 +71,9 @@ static fg_status read_split(reader *r, const json_t *json) {
 static fg_status read_digits(reader *r, const json_t *json) {
   bool individual;
   fg_status status = fg_json_bool(json, "individual_digits", false, &individual, r->err);
+  if (status) return status;
   fg_split_behavior behavior = individual ? FG_SPLIT_ISOLATED : FG_SPLIT_CONTIGUOUS;
-  return status ? status : add_split(r, (fg_pattern){.test = fg_is_number}, behavior, false);
+  return add_split(r, (fg_pattern){.test = fg_is_number}, behavior, false);
 }
 
 static fg_status read_punctuation(reader *r, const json_t *json) {
