@@ -22,16 +22,16 @@ fg_status fg_template_render(const fg_template *template, const json_t *variable
 // ---- tokens (jinja_lexer.c) ---------------------------------------------------------------------------
 
 typedef enum fg_jinja_token_kind {
-  FG_TOKEN_TEXT,
-  FG_TOKEN_OUTPUT_BEGIN, // {{
-  FG_TOKEN_OUTPUT_END,
-  FG_TOKEN_BLOCK_BEGIN, // {%
-  FG_TOKEN_BLOCK_END,
-  FG_TOKEN_NAME,
-  FG_TOKEN_STRING, // text: without quotes and escapes
-  FG_TOKEN_NUMBER, // value: integer or float
-  FG_TOKEN_OPERATOR,
-  FG_TOKEN_END,
+  FG_LEX_TEXT,
+  FG_LEX_OUTPUT_BEGIN, // {{
+  FG_LEX_OUTPUT_END,
+  FG_LEX_BLOCK_BEGIN, // {%
+  FG_LEX_BLOCK_END,
+  FG_LEX_NAME,
+  FG_LEX_STRING, // text: without quotes and escapes
+  FG_LEX_NUMBER, // value: integer or float
+  FG_LEX_OPERATOR,
+  FG_LEX_END,
 } fg_jinja_token_kind;
 
 typedef struct fg_jinja_token {
@@ -41,7 +41,7 @@ typedef struct fg_jinja_token {
   fg_value value;
 } fg_jinja_token;
 
-// Tokens and their strings live in the arena; the last one is FG_TOKEN_END.
+// Tokens and their strings live in the arena; the last one is FG_LEX_END.
 fg_status fg_jinja_lex(fg_jinja_env *env, fg_slice source, fg_jinja_token **tokens);
 
 // ---- the tree (jinja_parser.c) ------------------------------------------------------------------------

@@ -122,7 +122,7 @@ static fg_status raw(lexer *x) {
     fg_slice text = before_tag(&here, tag);
     advance(x, tag + 2);
     if (looking_at(x, "-") || looking_at(x, "+")) advance(x, x->at + 1);
-    if (take_word_tag(x, "endraw")) return text.length ? add(x, FG_TOKEN_TEXT, text, fg_none()) : FG_OK;
+    if (take_word_tag(x, "endraw")) return text.length ? add(x, FG_LEX_TEXT, text, fg_none()) : FG_OK;
   }
   return fg_jinja_fail(x->env, "a raw block without end");
 }
@@ -154,7 +154,7 @@ static fg_status number(lexer *x) {
   if (!real && (*stop || count > 18)) return fg_jinja_fail(x->env, "a number that is too long");
   fg_slice text = {x->at, (size_t)(at - x->at)};
   fg_value value = real ? fg_float(strtod(digits, NULL)) : fg_int(integer);
-  fg_status status = add(x, FG_TOKEN_NUMBER, text, value);
+  fg_status status = add(x, FG_LEX_NUMBER, text, value);
   advance(x, at);
   return status;
 }
@@ -213,7 +213,7 @@ static fg_status string(lexer *x) {
     return fg_jinja_fail(x->env, "a string without end");
   }
   fg_status status = fg_string_take(x->env, &text, &value);
-  if (status == FG_OK) status = add(x, FG_TOKEN_STRING, value.string, value);
+  if (status == FG_OK) status = add(x, FG_LEX_STRING, value.string, value);
   advance(x, at + 1);
   return status;
 }
@@ -228,7 +228,7 @@ static fg_status operator(lexer *x, int *brackets) {
     *brackets += strchr("([{", *x->at) != NULL;
     *brackets -= strchr(")]}", *x->at) != NULL;
     if (*brackets < 0) return fg_jinja_fail(x->env, "unexpected '%c'", *x->at);
-    fg_status status = add(x, FG_TOKEN_OPERATOR, (fg_slice){x->at, length}, fg_none());
+    fg_status status = add(x, FG_LEX_OPERATOR, (fg_slice){x->at, length}, fg_none());
     advance(x, x->at + length);
     return status;
   }
@@ -237,13 +237,13 @@ static fg_status operator(lexer *x, int *brackets) {
 
 static fg_status tag(lexer *x, bool output) {
   const char *close = output ? "}}" : "%}";
-  fg_status status = add(x, output ? FG_TOKEN_OUTPUT_BEGIN : FG_TOKEN_BLOCK_BEGIN, (fg_slice){0}, fg_none());
+  fg_status status = add(x, output ? FG_LEX_OUTPUT_BEGIN : FG_LEX_BLOCK_BEGIN, (fg_slice){0}, fg_none());
   int brackets = 0;
   while (status == FG_OK) {
     skip_space(x);
     if (x->at == x->end) return fg_jinja_fail(x->env, "a tag without end");
     if (brackets == 0 && take_close(x, close, output)) {
-      return add(x, output ? FG_TOKEN_OUTPUT_END : FG_TOKEN_BLOCK_END, (fg_slice){0}, fg_none());
+      return add(x, output ? FG_LEX_OUTPUT_END : FG_LEX_BLOCK_END, (fg_slice){0}, fg_none());
     }
     if (*x->at >= '0' && *x->at <= '9') {
       status = number(x);
@@ -252,7 +252,7 @@ static fg_status tag(lexer *x, bool output) {
     } else if (is_name(*x->at, true)) {
       const char *at = x->at;
       while (at < x->end && is_name(*at, false)) at++;
-      status = add(x, FG_TOKEN_NAME, (fg_slice){x->at, (size_t)(at - x->at)}, fg_none());
+      status = add(x, FG_LEX_NAME, (fg_slice){x->at, (size_t)(at - x->at)}, fg_none());
       advance(x, at);
     } else {
       status = operator(x, &brackets);
@@ -286,7 +286,7 @@ fg_status fg_jinja_lex(fg_jinja_env *env, fg_slice source, fg_jinja_token **toke
   while (status == FG_OK && x.at < x.end) {
     const char *start = find_tag(&x);
     fg_slice text = before_tag(&x, start);
-    if (text.length) status = add(&x, FG_TOKEN_TEXT, text, fg_none());
+    if (text.length) status = add(&x, FG_LEX_TEXT, text, fg_none());
     advance(&x, start);
     if (status || start == x.end) break;
     char kind = start[1];
@@ -300,7 +300,7 @@ fg_status fg_jinja_lex(fg_jinja_env *env, fg_slice source, fg_jinja_token **toke
       status = tag(&x, kind == '{');
     }
   }
-  if (status == FG_OK) status = add(&x, FG_TOKEN_END, (fg_slice){0}, fg_none());
+  if (status == FG_OK) status = add(&x, FG_LEX_END, (fg_slice){0}, fg_none());
   *tokens = x.tokens;
   return status;
 }

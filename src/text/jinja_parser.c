@@ -39,11 +39,11 @@ static fg_status make(parser *p, fg_node_kind kind, fg_node **out) {
 }
 
 static bool is_op(const parser *p, const char *text) {
-  return p->at->kind == FG_TOKEN_OPERATOR && fg_slice_is(p->at->text, text);
+  return p->at->kind == FG_LEX_OPERATOR && fg_slice_is(p->at->text, text);
 }
 
 static bool is_word(const parser *p, const char *text) {
-  return p->at->kind == FG_TOKEN_NAME && fg_slice_is(p->at->text, text);
+  return p->at->kind == FG_LEX_NAME && fg_slice_is(p->at->text, text);
 }
 
 static bool take_op(parser *p, const char *text) {
@@ -61,10 +61,9 @@ static bool take_word(parser *p, const char *text) {
 static fg_status unexpected(parser *p, const char *wanted) {
   static const char *const kinds[] = {"text", "{{", "}}", "{%", "the end of the tag"};
   const fg_jinja_token *t = p->at;
-  fg_slice seen = t->text.length ? t->text
-                  : t->kind == FG_TOKEN_END
-                      ? fg_slice_of("the end")
-                      : fg_slice_of(t->kind <= FG_TOKEN_BLOCK_END ? kinds[t->kind] : "''");
+  fg_slice seen = t->text.length          ? t->text
+                  : t->kind == FG_LEX_END ? fg_slice_of("the end")
+                                          : fg_slice_of(t->kind <= FG_LEX_BLOCK_END ? kinds[t->kind] : "''");
   p->env->line = t->line;
   return fg_jinja_fail(p->env, "expected %s, found %.*s", wanted, seen.length < 60 ? (int)seen.length : 60,
                        seen.data);
@@ -75,13 +74,13 @@ static fg_status want_op(parser *p, const char *text) {
 }
 
 static fg_status want_name(parser *p, fg_slice *out) {
-  if (p->at->kind != FG_TOKEN_NAME) return unexpected(p, "a name");
+  if (p->at->kind != FG_LEX_NAME) return unexpected(p, "a name");
   *out = (p->at++)->text;
   return FG_OK;
 }
 
 static fg_status want_block_end(parser *p) {
-  if (p->at->kind != FG_TOKEN_BLOCK_END) return unexpected(p, "%}");
+  if (p->at->kind != FG_LEX_BLOCK_END) return unexpected(p, "%}");
   p->at++;
   return FG_OK;
 }
@@ -171,7 +170,7 @@ static bool constant_word(fg_slice name, fg_value *out) {
 // Strings side by side are one string.
 static fg_status strings(parser *p, fg_node *node) {
   fg_text text = {0};
-  for (; p->at->kind == FG_TOKEN_STRING; p->at++) fg_text_append(&text, p->at->text.data, p->at->text.length);
+  for (; p->at->kind == FG_LEX_STRING; p->at++) fg_text_append(&text, p->at->text.data, p->at->text.length);
   return fg_string_take(p->env, &text, &node->value);
 }
 
@@ -179,12 +178,12 @@ static fg_status primary(parser *p, fg_node **out) {
   fg_status status = make(p, FG_NODE_CONSTANT, out);
   if (status) return status;
   fg_node *node = *out;
-  if (p->at->kind == FG_TOKEN_STRING) return strings(p, node);
-  if (p->at->kind == FG_TOKEN_NUMBER) {
+  if (p->at->kind == FG_LEX_STRING) return strings(p, node);
+  if (p->at->kind == FG_LEX_NUMBER) {
     node->value = (p->at++)->value;
     return FG_OK;
   }
-  if (p->at->kind == FG_TOKEN_NAME) {
+  if (p->at->kind == FG_LEX_NAME) {
     node->name = (p->at++)->text;
     if (!constant_word(node->name, &node->value)) node->kind = FG_NODE_NAME;
     return FG_OK;
@@ -205,7 +204,7 @@ static fg_status arguments(parser *p, fg_node **out) {
   while (status == FG_OK && !is_op(p, ")")) {
     fg_node *argument;
     bool named =
-        p->at->kind == FG_TOKEN_NAME && p->at[1].kind == FG_TOKEN_OPERATOR && fg_slice_is(p->at[1].text, "=");
+        p->at->kind == FG_LEX_NAME && p->at[1].kind == FG_LEX_OPERATOR && fg_slice_is(p->at[1].text, "=");
     if (!named && keyword) return unexpected(p, "a keyword argument");
     keyword = named;
     if (named) {
@@ -260,7 +259,7 @@ static fg_status postfix(parser *p, fg_node **node) {
     if (status) return status;
     outer->a = *node;
     if (take_op(p, ".")) {
-      if (p->at->kind == FG_TOKEN_NUMBER && p->at->value.kind == FG_VALUE_INT) {
+      if (p->at->kind == FG_LEX_NUMBER && p->at->value.kind == FG_VALUE_INT) {
         status = make(p, FG_NODE_CONSTANT, &outer->b);
         outer->kind = FG_NODE_ITEM;
         if (status == FG_OK) outer->b->value = (p->at++)->value;
@@ -300,8 +299,8 @@ static fg_status filter(parser *p, fg_node **node) {
 
 // Whether a test's single argument may start here without brackets.
 static bool starts_argument(const parser *p) {
-  if (p->at->kind == FG_TOKEN_STRING || p->at->kind == FG_TOKEN_NUMBER) return true;
-  if (p->at->kind == FG_TOKEN_NAME) {
+  if (p->at->kind == FG_LEX_STRING || p->at->kind == FG_LEX_NUMBER) return true;
+  if (p->at->kind == FG_LEX_NAME) {
     return !is_word(p, "else") && !is_word(p, "or") && !is_word(p, "and") && !is_word(p, "is") &&
            !is_word(p, "if") && !is_word(p, "in") && !is_word(p, "not");
   }
@@ -414,7 +413,7 @@ static const operator_row *take_comparison(parser *p) {
                                       {NULL, 0}};
   static const operator_row in = {"in", FG_OP_IN}, not_in = {"not in", FG_OP_NOT_IN};
   if (take_word(p, "in")) return &in;
-  if (is_word(p, "not") && p->at[1].kind == FG_TOKEN_NAME && fg_slice_is(p->at[1].text, "in")) {
+  if (is_word(p, "not") && p->at[1].kind == FG_LEX_NAME && fg_slice_is(p->at[1].text, "in")) {
     p->at += 2;
     return &not_in;
   }
@@ -503,8 +502,8 @@ static fg_status tuple(parser *p, fg_status (*inner)(parser *, fg_node **), fg_n
   status = make(p, FG_NODE_TUPLE, &node);
   if (status) return status;
   link_node(&list, *out);
-  while (status == FG_OK && take_op(p, ",") && p->at->kind != FG_TOKEN_BLOCK_END &&
-         p->at->kind != FG_TOKEN_OUTPUT_END) {
+  while (status == FG_OK && take_op(p, ",") && p->at->kind != FG_LEX_BLOCK_END &&
+         p->at->kind != FG_LEX_OUTPUT_END) {
     fg_node *item;
     status = inner(p, &item);
     if (status == FG_OK) link_node(&list, item);
@@ -553,7 +552,7 @@ static fg_status target(parser *p, bool attribute, fg_node **out) {
 }
 
 static bool at_word_tag(const parser *p, const char *word) {
-  return p->at->kind == FG_TOKEN_BLOCK_BEGIN && p->at[1].kind == FG_TOKEN_NAME &&
+  return p->at->kind == FG_LEX_BLOCK_BEGIN && p->at[1].kind == FG_LEX_NAME &&
          fg_slice_is(p->at[1].text, word);
 }
 
@@ -697,14 +696,14 @@ static fg_status body_item(parser *p, fg_node **out) {
   fg_node *node = *out;
   const fg_jinja_token *token = p->at++;
   switch (token->kind) {
-  case FG_TOKEN_TEXT: node->value = fg_string(token->text); return FG_OK;
-  case FG_TOKEN_BLOCK_BEGIN: return statement(p, node);
+  case FG_LEX_TEXT: node->value = fg_string(token->text); return FG_OK;
+  case FG_LEX_BLOCK_BEGIN: return statement(p, node);
   default: break;
   }
   node->kind = FG_NODE_OUTPUT;
   status = tuple(p, expression, &node->a);
   if (status) return status;
-  if (p->at->kind != FG_TOKEN_OUTPUT_END) return unexpected(p, "}}");
+  if (p->at->kind != FG_LEX_OUTPUT_END) return unexpected(p, "}}");
   p->at++;
   return FG_OK;
 }
@@ -716,8 +715,8 @@ static fg_status body(parser *p, const char *const *ends, fg_node **out) {
   while (status == FG_OK) {
     const char *const *end = ends;
     while (*end && !at_word_tag(p, *end)) end++;
-    if (*end || (!*ends && p->at->kind == FG_TOKEN_END)) break;
-    if (p->at->kind == FG_TOKEN_END) status = unexpected(p, *ends);
+    if (*end || (!*ends && p->at->kind == FG_LEX_END)) break;
+    if (p->at->kind == FG_LEX_END) status = unexpected(p, *ends);
     fg_node *node;
     if (status == FG_OK) status = body_item(p, &node);
     if (status == FG_OK) link_node(&list, node);
@@ -730,10 +729,9 @@ static fg_status body(parser *p, const char *const *ends, fg_node **out) {
 // A macro may be called above the place where it is defined.
 static fg_status find_macros(parser *p, const fg_jinja_token *tokens) {
   fg_status status = FG_OK;
-  for (const fg_jinja_token *t = tokens; t->kind != FG_TOKEN_END && status == FG_OK; t++) {
-    bool macro =
-        t->kind == FG_TOKEN_BLOCK_BEGIN && t[1].kind == FG_TOKEN_NAME && fg_slice_is(t[1].text, "macro");
-    if (macro && t[2].kind == FG_TOKEN_NAME) status = assigned(p, t[2].text);
+  for (const fg_jinja_token *t = tokens; t->kind != FG_LEX_END && status == FG_OK; t++) {
+    bool macro = t->kind == FG_LEX_BLOCK_BEGIN && t[1].kind == FG_LEX_NAME && fg_slice_is(t[1].text, "macro");
+    if (macro && t[2].kind == FG_LEX_NAME) status = assigned(p, t[2].text);
   }
   return status;
 }

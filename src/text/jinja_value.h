@@ -13,6 +13,7 @@
 
 #include "base/text_buffer.h"
 #include "flexgen/error.h"
+#include "text/unicode.h"
 
 typedef struct fg_arena_block fg_arena_block;
 typedef struct fg_arena {
@@ -22,11 +23,6 @@ typedef struct fg_arena {
 
 void *fg_arena_alloc(fg_arena *arena, size_t bytes); // zeroed; NULL at the limit
 void fg_arena_free(fg_arena *arena);
-
-typedef struct fg_slice {
-  const char *data;
-  size_t length;
-} fg_slice;
 
 typedef enum fg_value_kind {
   FG_VALUE_UNDEFINED,

@@ -83,20 +83,18 @@ static fg_status rewrite_strip(const fg_normal_step *step, fg_regex_work *work, 
   return FG_OK;
 }
 
-fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, const char *text, size_t length,
-                       const char **out, size_t *out_length, fg_error *err) {
+fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, fg_slice text, fg_slice *out,
+                       fg_error *err) {
   *out = text;
-  *out_length = length;
   for (size_t i = 0; i < normalizer->count; i++) {
     const fg_normal_step *step = &normalizer->steps[i];
     fg_text *to = &work->texts[i % 2];
     fg_text_clear(to);
-    fg_status status = step->rewrite(step, work->regex, *out, *out_length, to, err);
+    fg_status status = step->rewrite(step, work->regex, out->data, out->length, to, err);
     if (status) return status;
     if (fg_text_failed(to))
-      return fg_fail(err, FG_NO_SPACE, "out of memory for normalizing %zu bytes of text", length);
-    *out = to->data;
-    *out_length = to->length;
+      return fg_fail(err, FG_NO_SPACE, "out of memory for normalizing %zu bytes", text.length);
+    *out = (fg_slice){to->data, to->length};
   }
   return FG_OK;
 }

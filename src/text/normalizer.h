@@ -38,8 +38,8 @@ typedef struct fg_normal_work {
   fg_text texts[2];
 } fg_normal_work;
 
-// *out points into `work`, or to `text` itself when there is nothing to do.
-fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, const char *text, size_t length,
-                       const char **out, size_t *out_length, fg_error *err);
+// *out lies in `work`, or is `text` itself when there is nothing to do.
+fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, fg_slice text, fg_slice *out,
+                       fg_error *err);
 
 #endif

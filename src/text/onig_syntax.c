@@ -36,15 +36,16 @@ static void put_literal(rewriter *r, uint32_t c) {
 
 // ---- escapes ------------------------------------------------------------------------------------------
 
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+// Outside brackets Oniguruma asks a table of Latin-1 in which these are word characters.
+#define LATIN1_NUMBERS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
 // Sets whose letters mean slightly different things in the two engines. `in_class` is NULL where the set
 // cannot stand inside brackets.
 typedef struct set {
   char letter;
   const char *alone, *in_class;
 } set;
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-// Outside brackets Oniguruma asks a table of Latin-1 in which these are word characters.
-#define LATIN1_NUMBERS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 static const set sets[] = {
     {'s', "\\p{White_Space}", "\\p{White_Space}"},
     {'S', "\\P{White_Space}", "\\P{White_Space}"},

@@ -71,7 +71,13 @@ static fg_status search(fg_pattern_walk *w, bool *found, fg_error *err) {
   const fg_pattern *p = w->pattern;
   *found = false;
   if (p->regex) {
-    return fg_regex_search(p->regex, w->work, w->text, w->length, w->from, found, &w->begin, &w->end, err);
+    fg_regex_match match;
+    fg_status status =
+        fg_regex_search(p->regex, w->work, (fg_slice){w->text, w->length}, w->from, &match, err);
+    *found = status == FG_OK && match.found;
+    w->begin = match.begin;
+    w->end = match.end;
+    return status;
   }
   if (p->string) {
     const char *hit = memmem(w->text + w->from, w->length - w->from, p->string, p->string_length);

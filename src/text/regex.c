@@ -92,25 +92,26 @@ void fg_regex_work_destroy(fg_regex_work *work) {
   free(work);
 }
 
-fg_status fg_regex_search(const fg_regex *regex, fg_regex_work *work, const char *text, size_t length,
-                          size_t from, bool *found, size_t *begin, size_t *end, fg_error *err) {
-  PCRE2_SPTR subject = (PCRE2_SPTR)text;
-  int rc = pcre2_match(regex->code, subject, length, from, PCRE2_NO_UTF_CHECK, work->data, work->context);
+fg_status fg_regex_search(const fg_regex *regex, fg_regex_work *work, fg_slice text, size_t from,
+                          fg_regex_match *out, fg_error *err) {
+  PCRE2_SPTR subject = (PCRE2_SPTR)text.data;
+  int rc =
+      pcre2_match(regex->code, subject, text.length, from, PCRE2_NO_UTF_CHECK, work->data, work->context);
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) { // the interpreter keeps its stack on the heap
     uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT;
-    rc = pcre2_match(regex->code, subject, length, from, options, work->data, work->context);
+    rc = pcre2_match(regex->code, subject, text.length, from, options, work->data, work->context);
   }
-  *found = rc >= 0;
+  *out = (fg_regex_match){.found = rc >= 0};
   if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
     PCRE2_UCHAR reason[120];
     pcre2_get_error_message(rc, reason, sizeof reason);
     return fg_fail(err, FG_INVALID, "a tokenizer's regular expression failed at byte %zu of a text: %s", from,
                    (const char *)reason);
   }
-  if (*found) {
+  if (out->found) {
     const PCRE2_SIZE *group = pcre2_get_ovector_pointer(work->data);
-    *begin = group[0];
-    *end = group[1];
+    out->begin = group[0];
+    out->end = group[1];
   }
   return FG_OK;
 }

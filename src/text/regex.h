@@ -12,6 +12,7 @@
 
 #include "base/text_buffer.h"
 #include "flexgen/error.h"
+#include "text/unicode.h"
 
 typedef struct fg_regex fg_regex;
 typedef struct fg_regex_work fg_regex_work; // of one caller at a time, for any expression
@@ -21,9 +22,14 @@ void fg_regex_destroy(fg_regex *regex);
 fg_status fg_regex_work_create(fg_regex_work **out, fg_error *err);
 void fg_regex_work_destroy(fg_regex_work *work);
 
-// The leftmost match in text[from, length); text is valid UTF-8.
-fg_status fg_regex_search(const fg_regex *regex, fg_regex_work *work, const char *text, size_t length,
-                          size_t from, bool *found, size_t *begin, size_t *end, fg_error *err);
+typedef struct fg_regex_match {
+  bool found;
+  size_t begin, end;
+} fg_regex_match;
+
+// The leftmost match in `text` (valid UTF-8) that starts at `from` or behind it.
+fg_status fg_regex_search(const fg_regex *regex, fg_regex_work *work, fg_slice text, size_t from,
+                          fg_regex_match *out, fg_error *err);
 
 // The rewriting alone (onig_syntax.c).
 fg_status fg_onig_to_pcre2(const char *oniguruma, fg_text *pcre2, fg_error *err);

@@ -106,10 +106,12 @@ static fg_status encode_raw_part(void *user, const fg_added_token *token, const 
   encode_call call = *outer;
   call.at_start = text == outer->text;
   const fg_tokenizer *t = call.tokenizer;
+  fg_slice normal;
   fg_status status =
-      fg_normalize(&t->normalizer, &call.encoder->normal, text, length, &call.text, &length, err);
+      fg_normalize(&t->normalizer, &call.encoder->normal, (fg_slice){text, length}, &normal, err);
   if (status) return status;
-  return fg_added_set_split(&t->normalized, call.text, length, encode_normal_part, &call, err);
+  call.text = normal.data;
+  return fg_added_set_split(&t->normalized, normal.data, normal.length, encode_normal_part, &call, err);
 }
 
 fg_status fg_tokenizer_encode(const fg_tokenizer *tokenizer, const char *text, size_t length,

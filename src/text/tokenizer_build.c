@@ -135,18 +135,16 @@ fg_status fg_tokenizer_set_role(fg_tokenizer *t, const char *name, const char *t
 
 static fg_status index_added(fg_tokenizer *t, uint32_t index, fg_normal_work *work, fg_error *err) {
   fg_added_token *token = &t->added[index];
-  const char *text = token->content;
-  size_t length = strlen(text);
-  if (!token->normalized) return fg_added_set_add(&t->raw, text, length, index, err);
-  fg_status status = fg_normalize(&t->normalizer, work, token->content, length, &text, &length, err);
-  if (status) return status;
-  if (length == 0) return FG_OK;
-  if (strlen(token->content) != length || memcmp(token->content, text, length) != 0) {
-    token->normal = strndup(text, length);
+  fg_slice content = {token->content, strlen(token->content)}, normal;
+  if (!token->normalized) return fg_added_set_add(&t->raw, content.data, content.length, index, err);
+  fg_status status = fg_normalize(&t->normalizer, work, content, &normal, err);
+  if (status || normal.length == 0) return status;
+  if (content.length != normal.length || memcmp(content.data, normal.data, normal.length) != 0) {
+    token->normal = strndup(normal.data, normal.length);
     if (!token->normal) return no_memory(err);
     t->vocabulary.tokens[token->id].flags |= FG_TOKEN_NORMAL;
   }
-  return fg_added_set_add(&t->normalized, text, length, index, err);
+  return fg_added_set_add(&t->normalized, normal.data, normal.length, index, err);
 }
 
 static fg_status index_all_added(fg_tokenizer *t, fg_error *err) {

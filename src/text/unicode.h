@@ -11,7 +11,11 @@
 
 #include "base/text_buffer.h"
 
-enum { FG_REPLACEMENT_CHAR = 0xfffd };
+// A stretch of text that somebody else owns.
+typedef struct fg_slice {
+  const char *data;
+  size_t length;
+} fg_slice;
 
 typedef enum fg_char_class {
   FG_CHAR_OTHER,
