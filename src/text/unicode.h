@@ -11,6 +11,8 @@
 
 #include "base/text_buffer.h"
 
+enum { FG_REPLACEMENT_CHAR = 0xfffd };
+
 // A stretch of text that somebody else owns.
 typedef struct fg_slice {
   const char *data;
