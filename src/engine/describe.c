@@ -20,6 +20,20 @@ fg_trace *fg_engine_trace(fg_engine *e) {
   return e->trace;
 }
 
+// The type in which most bytes of the matrices are held.
+static const char *weight_type(const fg_store *store) {
+  uint64_t bytes[FG_DTYPE_COUNT] = {0};
+  int most = FG_F32;
+  for (uint32_t w = 0; w < store->weight_count; w++) {
+    const fg_weight *weight = &store->weights[w];
+    if (weight->kind != FG_WEIGHT_MATRIX) continue;
+    for (uint32_t p = weight->panel; p < weight->panel + weight->panels; p++)
+      bytes[weight->dtype] += store->panels[p].bytes;
+    if (bytes[weight->dtype] > bytes[most]) most = weight->dtype;
+  }
+  return fg_dtype_get((fg_dtype)most)->name;
+}
+
 void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
   const fg_model *m = e->model;
   *out = (fg_engine_info){
@@ -28,7 +42,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .fingerprint = m->fingerprint,
       .device = e->device_name,
       .dtype = e->compute == FG_COMPUTE_F32 ? "f32" : "bf16",
-      .weight_dtype = e->options.weight_dtype ? e->options.weight_dtype : "auto",
+      .weight_dtype = weight_type(m->store),
       .cache_dtype = fg_dtype_get(e->cache_dtype)->name,
       .io = fg_io_backend_name(e->io),
       .vocab = m->graph->vocab,

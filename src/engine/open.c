@@ -84,14 +84,23 @@ static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *
   return status;
 }
 
-static fg_status open_model(fg_engine *e, int weight_dtype, fg_error *err) {
+static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   e->device_name = e->options.device ? e->options.device : "cpu";
-  const fg_layout_family *family = fg_device_family(e->device_name);
-  if (!family) return fg_fail(err, FG_INVALID, "--device %s: no such device here", e->device_name);
+  if (!fg_device_family(e->device_name))
+    return fg_fail(err, FG_INVALID, "--device %s: no such device here", e->device_name);
+  *one_memory = fg_device_in_host_memory(e->device_name);
+  if (*one_memory && e->options.device_memory)
+    return fg_fail(err, FG_INVALID,
+                   "--device-memory: the %s device computes in host memory; use --host-memory",
+                   e->device_name);
+  return FG_OK;
+}
+
+static fg_status open_model(fg_engine *e, int weight_dtype, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
                               .offload_dir = e->options.offload_dir,
-                              .family = family,
+                              .family = fg_device_family(e->device_name),
                               .weight_dtype_set = weight_dtype != AUTO,
                               .weight_dtype = weight_dtype != AUTO ? (fg_dtype)weight_dtype : FG_F32,
                               .io = e->io,
@@ -128,6 +137,11 @@ static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
                                .trace = e->trace};
   for (uint32_t r = 0; r < g->register_count; r++)
     if (g->register_width[r] > options.max_width) options.max_width = g->register_width[r];
+  const fg_store *store = e->model->store;
+  for (uint32_t w = 0; w < store->weight_count; w++)
+    if (store->weights[w].kind == FG_WEIGHT_MATRIX && store->weights[w].k > options.max_k)
+      options.max_k = store->weights[w].k;
+  options.max_head_dim = g->kv.k_dim > g->kv.v_dim ? g->kv.k_dim : g->kv.v_dim;
   return options;
 }
 
@@ -234,14 +248,10 @@ fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_e
   int weight_dtype = AUTO, backend = FG_IO_AUTO;
   fg_status status = read_types(e, &weight_dtype, &backend, err);
   if (status == FG_OK) status = open_machine(e, (fg_io_backend_id)backend, err);
+  bool one_memory = false;
+  if (status == FG_OK) status = choose_device(e, &one_memory, err);
   if (status == FG_OK) status = open_model(e, weight_dtype, err);
   if (status == FG_OK) status = open_text(e, err);
-  // A device with memory of its own has its own budget.
-  bool one_memory = e->device_name && fg_device_in_host_memory(e->device_name);
-  if (status == FG_OK && one_memory && options->device_memory)
-    status =
-        fg_fail(err, FG_INVALID, "--device-memory: the %s device computes in host memory; use --host-memory",
-                e->device_name);
   if (status == FG_OK && !one_memory)
     status =
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
@@ -270,7 +280,8 @@ void fg_engine_close(fg_engine *e) {
   fg_io_destroy(e->table_io);
   fg_io_destroy(e->io);
   fg_threads_destroy(e->threads);
-  (void)fg_trace_destroy(e->trace, NULL);
+  fg_error lost;
+  if (fg_trace_destroy(e->trace, &lost) != FG_OK) fg_log_line(&e->log, FG_LOG_WARN, "%s", lost.message);
   if (e->device_budget != e->host) fg_budget_destroy(e->device_budget);
   fg_budget_destroy(e->host);
   free(e->sequences);

@@ -100,7 +100,8 @@ void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logpr
   readout_row *row = &r->rows[r->row_count];
   *row = (readout_row){.draw = true, .wants_logprob = logprobs >= 0, .draw_index = r->draw_count};
   readout_draw *draw = &r->draws[r->draw_count];
-  *draw = (readout_draw){.row = r->row_count, .top = logprobs > 0 ? (uint32_t)logprobs : 0, .input = *input};
+  uint32_t top = logprobs > 0 ? (uint32_t)logprobs : 0;
+  *draw = (readout_draw){.row = r->row_count, .top = top < r->vocab ? top : r->vocab, .input = *input};
   draw->input.logits = r->logits + (size_t)r->draw_count * r->vocab;
   r->row_count++;
   r->draw_count++;
