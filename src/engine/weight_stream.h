@@ -44,6 +44,7 @@ fg_status fg_weight_stream_acquire(fg_weight_stream *stream, uint32_t panel, fg_
 // After the last call that uses it has been enqueued.
 fg_status fg_weight_stream_release(fg_weight_stream *stream, uint32_t panel, fg_error *err);
 
-uint64_t fg_weight_stream_bytes_read(const fg_weight_stream *stream); // from disk by the steps
+uint64_t
+fg_weight_stream_bytes_read(const fg_weight_stream *stream); // from disk by the steps, and ahead of them
 
 #endif

@@ -238,6 +238,7 @@ static fg_status append_part(files *self, fg_file *file, fg_tensor_list *list, f
   for (size_t i = 0; i < list->count; i++) list->items[i].file = self->part_count;
   bool ok = parts != NULL;
   if (ok && self->base.count == 0) {
+    free(self->base.tensors); // of a first part without tensors
     self->base.tensors = list->items;
     list->items = NULL;
   } else if (ok) {

@@ -84,12 +84,13 @@ static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *er
     uint64_t fits = left_for_content(in, p) / in->page_bytes * in->page_tokens;
     // Without a wish a long context gives way to memory, but not below a useful prompt.
     uint32_t least = in->max_len ? context : (uint32_t)min_u64(context, DEFAULT_EXPECTED);
-    if (fits >= least) {
+    bool tokens_down = !in->max_tokens && p->max_tokens > LEAST_TOKENS;
+    // A step's tokens and as many again must find room in the cache, or the step is never full.
+    if (fits >= least && (fits >= 2ull * p->max_tokens || !tokens_down)) {
       p->max_len = (uint32_t)min_u64(context, fits);
       return FG_OK;
     }
     p->max_len = least;
-    bool tokens_down = !in->max_tokens && p->max_tokens > LEAST_TOKENS;
     bool seqs_down = !in->max_seqs && p->max_seqs > 1;
     if (!tokens_down && !seqs_down) return too_small(in, p, err);
     if (tokens_down) p->max_tokens /= 2;

@@ -148,7 +148,7 @@ static void test_every_panel_arrives_whatever_ring_and_tiers(void **state) {
       for (unsigned seed = 0; seed < 4; seed++) stream_all(devices[d], ring * LARGEST, seed);
 }
 
-static void test_bytes_read_are_those_of_the_streamed_panels(void **state) {
+static void test_bytes_read_are_the_streamed_panels_and_what_is_ahead(void **state) {
   (void)state;
   bench on = {0}, *b = &on;
   open_bench(b, "cpu");
@@ -159,7 +159,8 @@ static void test_bytes_read_are_those_of_the_streamed_panels(void **state) {
   }
   must(create_stream(b, 3 * LARGEST));
   for (int step = 0; step < 5; step++) must(run_step(b, true));
-  assert_int_equal(fg_weight_stream_bytes_read(b->stream), 5 * due);
+  uint64_t read = fg_weight_stream_bytes_read(b->stream);
+  assert_true(read >= 5 * due && read <= 5 * due + 3 * LARGEST);
   close_bench(b);
 }
 
@@ -213,7 +214,7 @@ static void test_read_error_ends_the_step_with_the_file_named(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_panel_arrives_whatever_ring_and_tiers),
-      cmocka_unit_test(test_bytes_read_are_those_of_the_streamed_panels),
+      cmocka_unit_test(test_bytes_read_are_the_streamed_panels_and_what_is_ahead),
       cmocka_unit_test(test_damaged_panel_is_named_before_it_is_used),
       cmocka_unit_test(test_damaged_resident_panel_fails_the_load),
       cmocka_unit_test(test_read_error_ends_the_step_with_the_file_named),

@@ -75,6 +75,16 @@ static void test_more_memory_never_means_fewer_resident_weights_or_pages(void **
   }
 }
 
+static void test_a_step_finds_room_in_the_cache(void **state) {
+  (void)state;
+  for (uint64_t host = 60; host < 700; host += 20) {
+    fg_plan_input in = tinyllama(host * MiB);
+    fg_policy p;
+    if (fg_policy_make(&in, &p, NULL) != FG_OK) continue;
+    assert_true(p.max_tokens == 16 || p.pages * in.page_tokens >= 2 * p.max_tokens);
+  }
+}
+
 static void test_refusal_names_numbers_and_flag(void **state) {
   (void)state;
   fg_plan_input in = tinyllama(20 * MiB);
@@ -169,6 +179,7 @@ int main(void) {
       cmocka_unit_test(test_everything_is_resident_when_it_fits),
       cmocka_unit_test(test_model_larger_than_memory_streams_within_budget),
       cmocka_unit_test(test_more_memory_never_means_fewer_resident_weights_or_pages),
+      cmocka_unit_test(test_a_step_finds_room_in_the_cache),
       cmocka_unit_test(test_refusal_names_numbers_and_flag),
       cmocka_unit_test(test_fixed_wishes_are_kept_or_refused),
       cmocka_unit_test(test_percent_fixes_the_resident_share),
