@@ -31,8 +31,7 @@ struct generation {
   uint32_t count, submitted, printing; // answers before `printing` are printed whole
 };
 
-// ---- prompts
-// -------------------------------------------------------------------------------------------------
+// ---- prompts -----------------------------------------------------------------------------------------
 
 static fg_status read_prompts(generation *g, fg_error *err) {
   const fg_prompt_list *list = &g->options->prompts;
@@ -87,8 +86,7 @@ static fg_status encode_prompt(const generation *g, const answer *a, fg_ids *ids
   return status;
 }
 
-// ---- answers
-// -------------------------------------------------------------------------------------------------
+// ---- answers -----------------------------------------------------------------------------------------
 
 static bool is_eos(const fg_engine_info *info, int32_t token) {
   for (uint32_t i = 0; i < info->eos_count; i++)

@@ -15,8 +15,7 @@
 #include "interrupt.h"
 #include "model_input.h"
 
-// ---- where things are
-// --------------------------------------------------------------------------------------
+// ---- where things are --------------------------------------------------------------------------------
 
 static fg_status make_directories(char *path, fg_error *err) {
   for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
@@ -78,8 +77,7 @@ bool fg_packing_progress(void *user, uint64_t done, uint64_t total) {
   return *fg_interrupt_flag() == 0;
 }
 
-// ---- open, drive, close
-// ------------------------------------------------------------------------------------
+// ---- open, drive, close ------------------------------------------------------------------------------
 
 static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *err) {
   const fg_options *o = run->options;
@@ -203,8 +201,7 @@ int fg_run_close(fg_run *run, fg_status status, const fg_error *err) {
   return status == FG_OK && stats_status == FG_OK ? FG_EXIT_DONE : FG_EXIT_FAILED;
 }
 
-// ---- input and output
-// --------------------------------------------------------------------------------------
+// ---- input and output --------------------------------------------------------------------------------
 
 fg_status fg_read_text(const char *path, fg_text *text, fg_error *err) {
   bool standard = strcmp(path, "-") == 0;

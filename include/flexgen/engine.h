@@ -149,8 +149,7 @@ uint32_t fg_engine_wants(const fg_engine *engine);
 // engine can only be closed then.
 fg_status fg_engine_step(fg_engine *engine, fg_error *err);
 
-// ---- figures
-// -----------------------------------------------------------------------------------------------
+// ---- figures -----------------------------------------------------------------------------------------
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;

@@ -116,8 +116,7 @@ uint32_t fg_engine_wants(const fg_engine *e) {
   return e->pending < ready ? ready - e->pending : 0;
 }
 
-// ---- ending
-// ----------------------------------------------------------------------------------------------------
+// ---- ending ------------------------------------------------------------------------------------------
 
 static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
   fg_scheduler_remove(e->scheduler, s->seq);
@@ -148,8 +147,7 @@ void fg_engine_cancel_all(fg_engine *e) {
     if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
 }
 
-// ---- a step
-// ------------------------------------------------------------------------------------------------------
+// ---- a step ------------------------------------------------------------------------------------------
 
 static bool contains(const int32_t *ids, uint32_t count, int32_t id) {
   for (uint32_t i = 0; i < count; i++)

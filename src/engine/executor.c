@@ -101,8 +101,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   }
 }
 
-// ---- building
-// -------------------------------------------------------------------------------------------------
+// ---- building ----------------------------------------------------------------------------------------
 
 static fg_status find_weights(fg_executor *x, fg_error *err) {
   const fg_graph *g = x->options.graph;
@@ -326,8 +325,7 @@ void fg_executor_destroy(fg_executor *x) {
   free(x);
 }
 
-// ---- putting a step together
-// ---------------------------------------------------------------------------------
+// ---- putting a step together -------------------------------------------------------------------------
 
 void fg_executor_begin(fg_executor *x) {
   x->tokens = x->chunks = x->selected = 0;
@@ -360,8 +358,7 @@ void fg_executor_select(fg_executor *x, uint32_t row) {
   ((int32_t *)(x->host_arrays + x->at.selected))[x->selected++] = (int32_t)row;
 }
 
-// ---- running it
-// ---------------------------------------------------------------------------------------------------
+// ---- running it --------------------------------------------------------------------------------------
 
 static fg_status upload_arrays(fg_executor *x, fg_error *err) {
   fg_device *d = x->options.device;

@@ -65,8 +65,7 @@ static bool forward_packing(void *user, uint64_t done, uint64_t total) {
   return e->options.packing(e->options.user, done, total);
 }
 
-// ---- parts, in order
-// ------------------------------------------------------------------------------------------
+// ---- parts, in order ---------------------------------------------------------------------------------
 
 static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *err) {
   uint64_t limit = e->options.host_memory;

@@ -214,8 +214,7 @@ static fg_status pump(fg_weight_stream *s, fg_error *err) {
   return FG_OK;
 }
 
-// ---- for the executor
-// --------------------------------------------------------------------------------------
+// ---- for the executor --------------------------------------------------------------------------------
 
 fg_status fg_weight_stream_begin(fg_weight_stream *s, bool tail, fg_error *err) {
   if (s->order_count) (void)next_known(s); // passes over the epilogue of the step before, if unused
@@ -268,8 +267,7 @@ uint64_t fg_weight_stream_bytes_read(const fg_weight_stream *s) {
   return s->bytes_read;
 }
 
-// ---- life
-// ------------------------------------------------------------------------------------------------------
+// ---- life --------------------------------------------------------------------------------------------
 
 static fg_status allocate_tables(fg_weight_stream *s, fg_error *err) {
   uint32_t n = s->options.store->panel_count;

@@ -47,8 +47,7 @@ static double seconds_since(uint64_t ns) {
   return 1e-9 * (double)(fg_now_ns() - ns);
 }
 
-// ---- start
-// -----------------------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------------
 
 static uint64_t shard_rows(const batch *b) {
   uint32_t shards = b->options->shards;
@@ -189,8 +188,7 @@ static fg_status start(batch *b, fg_error *err) {
   return FG_OK;
 }
 
-// ---- progress
-// --------------------------------------------------------------------------------------------------
+// ---- progress ----------------------------------------------------------------------------------------
 
 static void measure(batch *b) {
   fg_batch_progress *p = &b->progress;
@@ -217,8 +215,7 @@ static void show(batch *b, bool last) {
   b->options->progress(b->options->user, &b->progress);
 }
 
-// ---- rows out
-// ----------------------------------------------------------------------------------------------------
+// ---- rows out ----------------------------------------------------------------------------------------
 
 static fg_status write_row(batch *b, fg_batch_row *row, fg_error *err) {
   fg_text_clear(&b->line);
@@ -263,8 +260,7 @@ static fg_status sync_sometimes(batch *b, fg_error *err) {
   return fg_output_sync(b->output, err);
 }
 
-// ---- rows in
-// -----------------------------------------------------------------------------------------------------
+// ---- rows in -----------------------------------------------------------------------------------------
 
 // Reads on to the next row that is to be done; *row stays NULL at the end of the input. Every id is noted,
 // also those of rows that are done or belong to another shard: what counts as a duplicate depends on the file
@@ -341,8 +337,7 @@ static fg_status fill(batch *b, fg_error *err) {
   return status;
 }
 
-// ---- the job
-// -----------------------------------------------------------------------------------------------------
+// ---- the job -----------------------------------------------------------------------------------------
 
 static bool stopped(const batch *b) {
   return b->options->stop && *b->options->stop;

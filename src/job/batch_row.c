@@ -9,8 +9,7 @@
 #include "base/hash.h"
 #include "job/json_out.h"
 
-// ---- in
-// ---------------------------------------------------------------------------------------------------------
+// ---- in ----------------------------------------------------------------------------------------------
 
 static bool check_envelope(fg_batch_row *row, const fg_envelope *e, bool duplicate, fg_endpoint *endpoint) {
   fg_api_error *error = &row->error;
@@ -71,8 +70,7 @@ void fg_batch_row_destroy(fg_batch_row *row) {
   free(row);
 }
 
-// ---- through the engine
-// ----------------------------------------------------------------------------------------
+// ---- through the engine ------------------------------------------------------------------------------
 
 static void fail_row(fg_batch_row *row, const fg_error *err) {
   if (row->error.status) return;
@@ -130,8 +128,7 @@ void fg_batch_row_cancel(fg_batch_row *row) {
       fg_engine_cancel(row->setting->engine, row->choices[i].id);
 }
 
-// ---- out
-// --------------------------------------------------------------------------------------------------------
+// ---- out ---------------------------------------------------------------------------------------------
 
 static void put_body(const fg_batch_row *row, fg_text *line) {
   if (row->error.status) {

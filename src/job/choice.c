@@ -30,8 +30,7 @@ static uint32_t count_code_points(const char *bytes, size_t length) {
   return count;
 }
 
-// ---- text
-// --------------------------------------------------------------------------------------------------
+// ---- text --------------------------------------------------------------------------------------------
 
 // Without a tokenizer a token's text is its name.
 static fg_status push_text(fg_choice *c, int32_t token, fg_text *text, fg_error *err) {
@@ -86,8 +85,7 @@ static bool ends(const fg_choice *c, int32_t token) {
          is_one_of(s->stop_ids, s->stop_id_count, token);
 }
 
-// ---- what the engine calls
-// -----------------------------------------------------------------------------------
+// ---- what the engine calls ---------------------------------------------------------------------------
 
 static bool fail(fg_choice *c, const fg_error *err) {
   if (c->error.status == FG_OK) c->error = *err;
@@ -139,8 +137,7 @@ static void take_end(void *user, fg_finish finish, const fg_error *error) {
   if (c->done) c->done(c->user, c);
 }
 
-// ---- start and end
-// -------------------------------------------------------------------------------------------
+// ---- start and end -----------------------------------------------------------------------------------
 
 // Where the prompt's tokens are scored, the rest of it is echoed as the scores come.
 static fg_status start_echo(fg_choice *c, fg_error *err) {

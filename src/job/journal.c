@@ -43,8 +43,7 @@ static uint64_t checksum(const record_head *head, const void *payload) {
   return fg_hash_more(fg_hash(fields, sizeof fields), payload, head->length);
 }
 
-// ---- reading what stands there
-// --------------------------------------------------------------------------------
+// ---- reading what stands there -----------------------------------------------------------------------
 
 // The record at `offset` into `payload`; *whole is false where the file ends or is torn.
 static fg_status read_record(const fg_safe_file *file, uint64_t offset, record_head *head, fg_text *payload,
@@ -103,8 +102,7 @@ fg_status fg_journal_look(const char *path, const fg_journal_key *key, fg_journa
   return status;
 }
 
-// ---- places in memory
-// ------------------------------------------------------------------------------------------
+// ---- places in memory --------------------------------------------------------------------------------
 
 static place *place_of(const fg_journal *j, uint64_t row) {
   return &j->ring[row & (j->capacity - 1)];
@@ -162,8 +160,7 @@ uint64_t fg_journal_end(const fg_journal *j) {
   return j->end;
 }
 
-// ---- open
-// ------------------------------------------------------------------------------------------------------
+// ---- open --------------------------------------------------------------------------------------------
 
 static fg_status append_record(fg_journal *j, uint64_t row, const char *bytes, size_t length, fg_error *err) {
   record_head head = {.magic = MAGIC, .length = (uint32_t)length, .row = row};
@@ -254,8 +251,7 @@ void fg_journal_close(fg_journal *j) {
   free(j);
 }
 
-// ---- rows
-// ------------------------------------------------------------------------------------------------------
+// ---- rows --------------------------------------------------------------------------------------------
 
 fg_status fg_journal_append(fg_journal *j, uint64_t row, const char *bytes, size_t length, fg_error *err) {
   if (length == 0 || length > LARGEST_RECORD)

@@ -84,8 +84,7 @@ static fg_status scan(fg_output *o, row_visitor *visit, out_scan *s, fg_error *e
   return status;
 }
 
-// ---- open
-// -----------------------------------------------------------------------------------------------------
+// ---- open --------------------------------------------------------------------------------------------
 
 static fg_status open_file(fg_output *o, fg_error *err) {
   const char *path = o->options.path;
@@ -266,8 +265,7 @@ fg_status fg_output_close(fg_output *o, bool complete, fg_error *err) {
   return status;
 }
 
-// ---- rows
-// -------------------------------------------------------------------------------------------------------
+// ---- rows --------------------------------------------------------------------------------------------
 
 bool fg_output_has(const fg_output *o, uint64_t row) {
   return row < o->next || fg_journal_has(o->journal, row);

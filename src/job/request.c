@@ -133,8 +133,7 @@ static bool fit_prompt(fg_request_reader *r, fg_prompt *prompt) {
       prompt->ids.count, (unsigned long long)answer, longest);
 }
 
-// ---- a body
-// --------------------------------------------------------------------------------------------------
+// ---- a body ------------------------------------------------------------------------------------------
 
 static bool read_body(fg_request_reader *r, const json_t *body) {
   if (!json_is_object(body)) return fg_api_fail(r->error, "body", "body must be an object");

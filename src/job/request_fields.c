@@ -167,8 +167,7 @@ static bool read_only(fg_request_reader *r, const field *f, const json_t *value)
                      f->accepted ? (int)strcspn(f->accepted, "\n") : 0, f->accepted ? f->accepted : "");
 }
 
-// ---- the table
-// ----------------------------------------------------------------------------------------------
+// ---- the table ---------------------------------------------------------------------------------------
 
 #define AT(name) offsetof(fg_job_request, name)
 
@@ -246,8 +245,7 @@ static const field *find_field(const char *name, fg_endpoint endpoint) {
   return NULL;
 }
 
-// ---- all fields, then what they mean together
-// -----------------------------------------------------------------
+// ---- all fields, then what they mean together --------------------------------------------------------
 
 static void set_defaults(fg_job_request *q) {
   q->n = 1;

@@ -8,8 +8,7 @@
 #include "job/json_out.h"
 #include "text/unicode.h"
 
-// ---- tokens and their log-probabilities
-// -----------------------------------------------------------------------
+// ---- tokens and their log-probabilities --------------------------------------------------------------
 
 enum { NAME_BYTES = 32 };
 
@@ -175,8 +174,7 @@ static void put_chat_logprobs(fg_text *out, const fg_choice *c) {
   fg_text_append_string(out, "],\"refusal\":null}");
 }
 
-// ---- choices
-// ----------------------------------------------------------------------------------------------------
+// ---- choices -----------------------------------------------------------------------------------------
 
 static void put_finish(fg_text *out, const fg_choice *c) {
   bool length = c->finish == FG_FINISH_LENGTH;
@@ -246,8 +244,7 @@ static void put_chat_choice(fg_text *out, const fg_choice *c) {
   fg_text_append(out, "}", 1);
 }
 
-// ---- bodies
-// ---------------------------------------------------------------------------------------------------
+// ---- bodies ------------------------------------------------------------------------------------------
 
 static const struct {
   const char *object;

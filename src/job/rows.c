@@ -54,8 +54,7 @@ static bool is_blank(char c) {
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
-// ---- one line after the other
-// ---------------------------------------------------------------------------------
+// ---- one line after the other ------------------------------------------------------------------------
 
 fg_status fg_rows_open(fg_rows **out, const char *path, fg_job_memory *memory, fg_error *err) {
   *out = NULL;
@@ -200,8 +199,7 @@ bool fg_rows_ready(const fg_rows *rows) {
   return rows->chunk_at < rows->chunk_end || rows->end || poll(&input, 1, 0) != 0;
 }
 
-// ---- a whole file
-// ---------------------------------------------------------------------------------------------
+// ---- a whole file ------------------------------------------------------------------------------------
 
 typedef struct line_counter {
   uint64_t rows;
@@ -253,8 +251,7 @@ fg_status fg_rows_look_over(const char *path, fg_rows_survey *survey, fg_error *
   return status;
 }
 
-// ---- what a line holds
-// -----------------------------------------------------------------------------------------
+// ---- what a line holds -------------------------------------------------------------------------------
 
 // An upper bound of what the parsed line takes: a value, its place in a list or object, heap overhead; and
 // its strings once more, in the parser's buffer and as token ids.

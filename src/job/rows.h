@@ -40,8 +40,7 @@ typedef struct fg_rows_survey {
 } fg_rows_survey;
 fg_status fg_rows_look_over(const char *path, fg_rows_survey *survey, fg_error *err);
 
-// ---- what a line holds: {"custom_id", "method", "url", "body"}
-// -----------------------------------------------
+// ---- what a line holds: {"custom_id", "method", "url", "body"} ---------------------------------------
 
 typedef struct fg_envelope {
   json_t *root; // owns the rest; NULL: the line cannot be read, see code and error

@@ -51,8 +51,7 @@ static fg_batch_progress run(fixture *f) {
   return p;
 }
 
-// ---- inputs
-// -----------------------------------------------------------------------------------------------------
+// ---- inputs ------------------------------------------------------------------------------------------
 
 static void add_row(fg_text *in, int id, const char *body) {
   fg_text_printf(in,
@@ -107,8 +106,7 @@ static const char *text_of(const json_t *row, size_t choice) {
   return json_string_value(json_object_get(json_array_get(json_object_get(body, "choices"), choice), "text"));
 }
 
-// ---- what comes out
-// ------------------------------------------------------------------------------------------------
+// ---- what comes out ----------------------------------------------------------------------------------
 
 static void test_a_row_comes_back_as_openai_writes_it(void **state) {
   fixture *f = *state;
@@ -210,8 +208,7 @@ static void test_samples_differ_and_seeds_repeat(void **state) {
   for (size_t i = 0; i < 4; i++) json_decref(rows[i]);
 }
 
-// ---- the same rows, whatever happens around them
-// --------------------------------------------------------------------
+// ---- the same rows, whatever happens around them -----------------------------------------------------
 
 static char *undisturbed(fixture *f) {
   run(f);
@@ -364,8 +361,7 @@ static void test_failed_rows_run_again_on_demand(void **state) {
   free(expected);
 }
 
-// ---- disks and memory
-// -----------------------------------------------------------------------------------------------
+// ---- disks and memory --------------------------------------------------------------------------------
 
 static void test_a_full_disk_stops_the_job_and_it_goes_on(void **state) {
   fixture *f = *state;
@@ -454,8 +450,7 @@ static void test_a_row_too_large_for_memory_is_an_error_of_that_row(void **state
   json_decref(row);
 }
 
-// ---- pipes, emptiness, progress
-// -------------------------------------------------------------------------------------
+// ---- pipes, emptiness, progress ----------------------------------------------------------------------
 
 static void test_rows_through_pipes(void **state) {
   fixture *f = *state;

@@ -84,8 +84,7 @@ static void assert_file_holds(const char *path, const char *digits) {
   fg_text_free(&expected);
 }
 
-// ---- order
-// -----------------------------------------------------------------------------------------------------
+// ---- order -------------------------------------------------------------------------------------------
 
 static void test_rows_come_out_in_order(void **state) {
   fixture *f = *state;
@@ -152,8 +151,7 @@ static void test_a_pipe_gets_rows_in_order_too(void **state) {
   unlink(fifo);
 }
 
-// ---- what a crash leaves
-// -----------------------------------------------------------------------------------------
+// ---- what a crash leaves -----------------------------------------------------------------------------
 
 // OUT and journal as a run left them, cut at every byte.
 static void test_torn_ends_are_dropped(void **state) {
@@ -230,8 +228,7 @@ static void test_a_block_of_zeros_is_no_row(void **state) {
   assert_file_holds(f->files.output, "01");
 }
 
-// ---- what is refused
-// ------------------------------------------------------------------------------------------
+// ---- what is refused ---------------------------------------------------------------------------------
 
 static void assert_refused(fixture *f, const char *words) {
   size_t before, after;
@@ -304,8 +301,7 @@ static void test_a_journal_of_an_unrepeatable_input_is_refused(void **state) {
   assert_refused(f, "cannot be read again");
 }
 
-// ---- failed rows once more
-// ---------------------------------------------------------------------------------------
+// ---- failed rows once more ---------------------------------------------------------------------------
 
 static void test_failed_rows_run_again_in_a_resumed_job(void **state) {
   fixture *f = *state;
@@ -372,8 +368,7 @@ static void test_retry_does_not_touch_what_it_does_not_know(void **state) {
   assert_false(file_exists(f->files.journal));
 }
 
-// ---- disks that are full or broken
-// ---------------------------------------------------------------------------------
+// ---- disks that are full or broken -------------------------------------------------------------------
 
 static void test_short_writes_are_finished(void **state) {
   fixture *f = *state;

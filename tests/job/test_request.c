@@ -45,8 +45,7 @@ static fg_job_request *read_good(const char *text) {
   return q;
 }
 
-// ---- what is refused, and what is named
-// ---------------------------------------------------------------------
+// ---- what is refused, and what is named --------------------------------------------------------------
 
 typedef struct refusal {
   const char *body, *param;
@@ -161,8 +160,7 @@ static void test_too_many_choices_are_refused(void **state) {
   fg_text_free(&body);
 }
 
-// ---- what is taken
-// ---------------------------------------------------------------------------------------------
+// ---- what is taken -----------------------------------------------------------------------------------
 
 static void test_defaults_are_openais(void **state) {
   (void)state;

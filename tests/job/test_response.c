@@ -31,8 +31,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-// ---- an answer that is given token by token
-// ----------------------------------------------------------------
+// ---- an answer that is given token by token ----------------------------------------------------------
 
 typedef struct answer {
   fg_job_request *q;
@@ -116,8 +115,7 @@ static void assert_member(const answer *a, const char *path, const char *expecte
   assert_true(same);
 }
 
-// ---- text and its end
-// ----------------------------------------------------------------------------------------
+// ---- text and its end --------------------------------------------------------------------------------
 
 static void test_an_eos_is_counted_but_is_no_text(void **state) {
   (void)state;
@@ -226,8 +224,7 @@ static void test_characters_come_whole_or_as_replacement(void **state) {
   done(&a);
 }
 
-// ---- log-probabilities
-// -----------------------------------------------------------------------------------------
+// ---- log-probabilities -------------------------------------------------------------------------------
 
 static void test_top_holds_the_token_too(void **state) {
   (void)state;
@@ -325,8 +322,7 @@ static void test_logprobs_are_written_alike_and_without_infinities(void **state)
   }
 }
 
-// ---- echo
-// ------------------------------------------------------------------------------------------------------
+// ---- echo --------------------------------------------------------------------------------------------
 
 static void test_echo_scores_the_prompt(void **state) {
   (void)state;
@@ -386,8 +382,7 @@ static void test_echo_without_logprobs(void **state) {
   done(&a);
 }
 
-// ---- without a tokenizer, keys, failures
-// ---------------------------------------------------------------------------
+// ---- without a tokenizer, keys, failures -------------------------------------------------------------
 
 static void test_a_model_without_tokenizer_shows_ids(void **state) {
   (void)state;
