@@ -1,8 +1,10 @@
 // flexgen batch: the main job.
 #include "flexgen/batch.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/size.h"
 #include "interrupt.h"
@@ -66,11 +68,21 @@ static fg_status check_options(const fg_options *o, fg_error *err) {
   return FG_OK;
 }
 
+// What can be seen to fail is told before a model is opened, and perhaps packed.
+static fg_status check_input(const fg_options *o, fg_error *err) {
+  if (strcmp(o->input, "-") == 0 || access(o->input, R_OK) == 0) return FG_OK;
+  return fg_fail(err, FG_NOT_FOUND, "%s: cannot read it: %s", o->input, strerror(errno));
+}
+
 int fg_command_batch(const fg_options *options, fg_console *console) {
   fg_error err = {FG_OK, ""};
   if (check_options(options, &err) != FG_OK) {
     fg_console_error(console, err.message);
     return FG_EXIT_USAGE;
+  }
+  if (check_input(options, &err) != FG_OK) {
+    fg_console_error(console, err.message);
+    return FG_EXIT_FAILED;
   }
   fg_run run;
   int code = fg_run_open(&run, "batch", options, console, 0);
@@ -96,7 +108,7 @@ int fg_command_batch(const fg_options *options, fg_console *console) {
   fg_batch_progress done = {0};
   fg_status status = fg_batch_run(run.engine, &job, &done, &err);
   run.rows = rows_json(&done);
-  say_summary(&run, &done);
+  if (status == FG_OK || done.rows_done) say_summary(&run, &done);
   if (status == FG_OK && options->json)
     status = fg_print_json(fg_run_stats(&run, "done", done.seconds), &err);
   code = fg_run_close(&run, status, &err);

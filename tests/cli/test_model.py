@@ -131,6 +131,12 @@ class Batch(Case):
         self.batch([row("a", prompt=[5])], "--device-memory", "1G", code=2)
         self.assertIn("--device-memory", self.said)
 
+    def test_missing_input_is_told_before_the_model_is_packed(self):
+        said = self.fail_with(1, "batch", MODEL, "-i", self.path("none.jsonl"), "-o", self.path("out.jsonl"),
+                              "--offload-dir", self.path("untouched"))
+        self.assertIn("none.jsonl: cannot read it", said)
+        self.assertFalse(os.path.exists(self.path("untouched")))
+
     def test_job_that_cannot_fit_is_refused_with_numbers(self):
         self.batch([row("a", prompt=[5])], "--host-memory", "1M", code=1)
         self.assertIn("--host-memory", self.said)
