@@ -1,0 +1,409 @@
+// bench_kernels: what the device's operations reach, beside the machine's limits of the same rounds.
+//
+// Dense products run through the device interface for every type that its layouts know as a weight, in every
+// arithmetic, in the shapes of whole layers. Their weights lie one behind the other in a block much larger
+// than the caches and each call takes the next, as layers do in a step.
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "device/device.h"
+#include "engine/sampler.h"
+#include "kernels/cpu.h"
+#include "kernels/kernels.h"
+#include "machine.h"
+#include "measure.h"
+
+enum { MAX_CASES = 4096, MAX_ROWS = 2048, MAX_WIDTH = 28672, PEAK_TURNS = 3000000 };
+
+static const uint64_t arena_bytes = (uint64_t)768 << 20, cache_bytes = (uint64_t)512 << 20;
+
+// An arithmetic of the device and the instruction whose peak it is held against.
+static const struct {
+  fg_compute compute;
+  const char *name;
+} arithmetics[] = {{FG_COMPUTE_F32, "f32"}, {FG_COMPUTE_BF16, "bf16"}};
+enum { ARITHMETICS = sizeof arithmetics / sizeof *arithmetics };
+
+static const struct {
+  const char *model;
+  uint32_t n, k;
+  bench_extent extent; // the least that has it
+} shapes[] = {
+    {"tinyllama-1.1b", 2048, 2048, BENCH_SMOKE},  {"tinyllama-1.1b", 256, 2048, BENCH_FULL},
+    {"tinyllama-1.1b", 11264, 2048, BENCH_QUICK}, {"tinyllama-1.1b", 2048, 5632, BENCH_QUICK},
+    {"opt-6.7b", 4096, 4096, BENCH_FULL},         {"opt-6.7b", 16384, 4096, BENCH_FULL},
+    {"opt-6.7b", 4096, 16384, BENCH_FULL},        {"llama-3-8b", 1024, 4096, BENCH_FULL},
+    {"llama-3-8b", 28672, 4096, BENCH_FULL},      {"llama-3-8b", 4096, 14336, BENCH_FULL},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static const struct {
+  uint32_t tokens;
+  bench_extent extent;
+} batches[] = {{1, BENCH_SMOKE}, {4, BENCH_FULL},    {16, BENCH_QUICK},
+               {64, BENCH_FULL}, {128, BENCH_QUICK}, {512, BENCH_QUICK}};
+enum { BATCHES = sizeof batches / sizeof *batches };
+
+static const struct {
+  const char *model;
+  uint32_t heads, kv_heads, dim;
+  bench_extent extent;
+} attentions[] = {{"tinyllama-1.1b", 32, 4, 64, BENCH_SMOKE},
+                  {"opt-6.7b", 32, 32, 128, BENCH_FULL},
+                  {"llama-3-8b", 32, 8, 128, BENCH_FULL}};
+enum { ATTENTIONS = sizeof attentions / sizeof *attentions };
+
+static const struct {
+  const char *name;
+  uint32_t sequences, tokens, context; // tokens: new ones of each sequence, the last of its context
+  bench_extent extent;
+} situations[] = {{"prefill", 1, 512, 512, BENCH_QUICK},
+                  {"prefill", 1, 2048, 2048, BENCH_FULL},
+                  {"decode", 32, 1, 512, BENCH_SMOKE}};
+enum { SITUATIONS = sizeof situations / sizeof *situations };
+
+static const uint32_t vocabularies[] = {32000, 128256};
+enum { VOCABULARIES = sizeof vocabularies / sizeof *vocabularies };
+
+enum { PAGE_TOKENS = 16, MAX_SEQUENCES = 32, MAX_PAGES = MAX_SEQUENCES * 512 / PAGE_TOKENS };
+
+typedef struct bench bench;
+
+// What one case does; which fields count depends on its run function.
+typedef struct setting {
+  bench *b;
+  const bench_instruction *instruction;
+  fg_device *device;
+  fg_call call;
+  uint64_t panel_bytes; // product: distance of weights in the arena
+  double amount;        // 1e9 of what the case counts, for one call
+  uint32_t vocab;
+  fg_dtype dtype;
+} setting;
+
+struct bench {
+  bench_options options;
+  fg_budget *budget;
+  fg_threads *threads;
+  fg_device *devices[ARITHMETICS];
+  fg_memory *arena, *x, *out, *tables; // of the first device; the CPU's devices share host memory
+  void *arena_host;
+  uint8_t *packed;
+  fg_sampler *sampler;
+  setting settings[MAX_CASES];
+  bench_case cases[MAX_CASES];
+  uint32_t count;
+  json_t *left_out;
+};
+
+// ---- measuring -----------------------------------------------------------------------------------------
+
+static fg_status run_once(setting *s, fg_error *err) {
+  fg_device *d = s->device;
+  fg_status status = d->ops->run(d, FG_QUEUE_COMPUTE, &s->call, err);
+  if (status) return status;
+  return d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_COMPUTE), err);
+}
+
+// Calls an operation for at least 20 ms (once for a smoke test); 1e9 of its amount a second.
+static fg_status measure_call(const bench_case *c, double *figure, fg_error *err) {
+  setting s = *(const setting *)c->setting;
+  uint64_t least = s.b->options.extent == BENCH_SMOKE ? 0 : 20000000;
+  fg_status status = run_once(&s, err); // compiles, warms
+  uint64_t begin = fg_now_ns(), spent = 0;
+  uint32_t calls = 0;
+  while (status == FG_OK && (calls == 0 || spent < least)) {
+    if (s.panel_bytes) s.call.b.offset += s.panel_bytes;
+    if (s.call.b.offset + s.panel_bytes > arena_bytes) s.call.b.offset = 0;
+    status = run_once(&s, err);
+    spent = fg_now_ns() - begin;
+    calls++;
+  }
+  *figure = s.amount * calls / ((double)spent * 1e-9);
+  return status;
+}
+
+static fg_status measure_peak(const bench_case *c, double *figure, fg_error *err) {
+  (void)err;
+  const setting *s = c->setting;
+  uint64_t turns = s->b->options.extent == BENCH_SMOKE ? 10000 : PEAK_TURNS;
+  *figure = bench_peak(s->instruction, s->b->threads, turns).wall;
+  return FG_OK;
+}
+
+static fg_status measure_memory(const bench_case *c, double *figure, fg_error *err) {
+  (void)err;
+  const setting *s = c->setting;
+  *figure = bench_read_rate(s->b->arena_host, cache_bytes, s->b->threads);
+  return FG_OK;
+}
+
+static fg_status measure_pack(const bench_case *c, double *figure, fg_error *err) {
+  (void)err;
+  const setting *s = c->setting;
+  uint64_t begin = fg_now_ns();
+  s->call.params.matmul.layout->pack(s->dtype, s->b->arena_host, s->call.params.matmul.n,
+                                     s->call.params.matmul.k, s->b->packed);
+  *figure = s->amount / ((double)(fg_now_ns() - begin) * 1e-9);
+  return FG_OK;
+}
+
+// Rows a second of one thread.
+static fg_status measure_draw(const bench_case *c, double *figure, fg_error *err) {
+  (void)err;
+  const setting *s = c->setting;
+  fg_sampling sampling = fg_sampling_default();
+  sampling.temperature = 0.8f;
+  fg_sampler_input input = {.logits = s->b->arena_host, .vocab = s->vocab, .sampling = &sampling};
+  uint64_t begin = fg_now_ns();
+  enum { DRAWS = 16 };
+  for (int i = 0; i < DRAWS; i++) fg_sampler_draw(s->b->sampler, &input);
+  *figure = DRAWS / ((double)(fg_now_ns() - begin) * 1e-9);
+  return FG_OK;
+}
+
+static fg_status measure_logprob(const bench_case *c, double *figure, fg_error *err) {
+  (void)err;
+  const setting *s = c->setting;
+  fg_candidate top[5];
+  uint32_t rank;
+  uint64_t begin = fg_now_ns();
+  enum { ROWS = 16 };
+  for (int i = 0; i < ROWS; i++) fg_logprob(s->b->arena_host, s->vocab, 7, &rank, top, 5);
+  *figure = ROWS / ((double)(fg_now_ns() - begin) * 1e-9);
+  return FG_OK;
+}
+
+// ---- cases ---------------------------------------------------------------------------------------------
+
+typedef fg_status case_fn(const bench_case *c, double *figure, fg_error *err);
+
+static void add_case(bench *b, case_fn *run, setting s, json_t *about) {
+  if (b->count == MAX_CASES) {
+    bench_leave_out(b->left_out, "further cases", "the program has no room for them");
+    json_decref(about);
+    return;
+  }
+  s.b = b;
+  b->settings[b->count] = s;
+  b->cases[b->count] = (bench_case){run, &b->settings[b->count], about, {0}, 0};
+  b->count++;
+}
+
+static void add_limits(bench *b) {
+  for (uint32_t i = 0; bench_instruction_at(i); i++) {
+    const bench_instruction *in = bench_instruction_at(i);
+    if (bench_instruction_of(in->name) != in) continue;
+    add_case(b, measure_peak, (setting){.instruction = in},
+             json_pack("{s:s,s:s,s:s}", "kind", "peak", "name", in->name, "unit", "Gop/s"));
+  }
+  add_case(b, measure_memory, (setting){0},
+           json_pack("{s:s,s:s,s:s}", "kind", "memory", "name", "read", "unit", "GB/s"));
+}
+
+static void add_product(bench *b, uint32_t arithmetic, fg_dtype dtype, uint32_t shape, uint32_t rows) {
+  uint32_t n = shapes[shape].n, k = shapes[shape].k;
+  const fg_layout *layout = b->devices[arithmetic]->family->choose(dtype, n, k);
+  if (!layout) return;
+  uint64_t bytes = layout->bytes(dtype, n, k);
+  setting s = {.device = b->devices[arithmetic], .panel_bytes = bytes};
+  s.amount = 2e-9 * n * k * rows;
+  s.call = (fg_call){
+      .op = FG_OP_MATMUL, .rows = rows, .a = {b->x, 0, k}, .b = {b->arena, 0, 0}, .out = {b->out, 0, n}};
+  s.call.params.matmul.n = n, s.call.params.matmul.k = k;
+  s.call.params.matmul.dtype = dtype, s.call.params.matmul.layout = layout;
+  add_case(b, measure_call, s,
+           json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:I,s:s}", "kind", "product", "name",
+                     arithmetics[arithmetic].name, "weights", fg_dtype_get(dtype)->name, "layout",
+                     layout->name, "model", shapes[shape].model, "n", (int)n, "k", (int)k, "tokens",
+                     (int)rows, "weight_bytes", (json_int_t)bytes, "unit", "Gop/s"));
+}
+
+static void add_products(bench *b) {
+  for (uint32_t dtype = 0; dtype < FG_DTYPE_COUNT; dtype++)
+    for (uint32_t arithmetic = 0; arithmetic < ARITHMETICS; arithmetic++)
+      for (uint32_t shape = 0; shape < SHAPES; shape++)
+        for (uint32_t i = 0; i < BATCHES; i++)
+          if (shapes[shape].extent <= b->options.extent && batches[i].extent <= b->options.extent)
+            add_product(b, arithmetic, (fg_dtype)dtype, shape, batches[i].tokens);
+}
+
+// Positions, chunks and page tables of a situation, one behind the other in `tables`.
+typedef struct tables {
+  int32_t positions[MAX_ROWS];
+  int32_t chunks[MAX_SEQUENCES][4];
+  int32_t pages[MAX_SEQUENCES][2048 / PAGE_TOKENS];
+} tables;
+
+static fg_batch_view fill_tables(const bench *b, uint32_t situation) {
+  uint32_t sequences = situations[situation].sequences, tokens = situations[situation].tokens;
+  uint64_t at = situation * sizeof(tables);
+  tables *t = (tables *)((uint8_t *)fg_device_host_pointer(b->devices[0], b->tables) + at);
+  int32_t first = (int32_t)(situations[situation].context - tokens), page = 0;
+  for (uint32_t s = 0; s < sequences; s++) {
+    t->chunks[s][0] = (int32_t)(s * tokens), t->chunks[s][1] = (int32_t)tokens;
+    t->chunks[s][2] = first, t->chunks[s][3] = (int32_t)s;
+    for (uint32_t i = 0; i < tokens; i++) t->positions[s * tokens + i] = first + (int32_t)i;
+    for (uint32_t i = 0; i * PAGE_TOKENS < situations[situation].context; i++) t->pages[s][i] = page++;
+  }
+  return (fg_batch_view){
+      .tokens = sequences * tokens,
+      .chunks = sequences,
+      .max_context = situations[situation].context,
+      .positions = {b->tables, at, 1},
+      .chunk_list = {b->tables, at + offsetof(tables, chunks), 4},
+      .page_tables = {b->tables, at + offsetof(tables, pages), 2048 / PAGE_TOKENS},
+  };
+}
+
+static void add_attention(bench *b, uint32_t model, uint32_t situation, fg_dtype dtype) {
+  uint32_t heads = attentions[model].heads, dim = attentions[model].dim;
+  uint32_t sequences = situations[situation].sequences, tokens = situations[situation].tokens;
+  double context = situations[situation].context, keys = context - (tokens - 1) / 2.0; // of a token, mean
+  setting s = {.device = b->devices[ARITHMETICS - 1]};
+  fg_kv_geometry kv = {attentions[model].kv_heads, dim, dim, PAGE_TOKENS, dtype};
+  s.call = (fg_call){.op = FG_OP_ATTENTION,
+                     .rows = sequences * tokens,
+                     .a = {b->x, 0, heads * dim},
+                     .b = {b->arena, 0, 0},
+                     .out = {b->out, 0, heads * dim},
+                     .batch = fill_tables(b, situation)};
+  s.call.params.attention.kv = kv, s.call.params.attention.heads = heads;
+  s.call.params.attention.scale = 0.1f;
+  s.amount = 4e-9 * heads * dim * keys * tokens * sequences;
+  double bytes = (double)fg_kv_page_bytes(&kv) / PAGE_TOKENS * context * sequences;
+  add_case(b, measure_call, s,
+           json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:f,s:f,s:s}", "kind", "attention", "name",
+                     situations[situation].name, "cache", fg_dtype_get(dtype)->name, "model",
+                     attentions[model].model, "sequences", (int)sequences, "context", (int)context,
+                     "operations", s.amount * 1e9, "cache_bytes", bytes, "unit", "Gop/s"));
+}
+
+static void add_attentions(bench *b) {
+  fg_kernels kernels;
+  fg_kernels_init(&kernels, fg_cpu_features());
+  for (uint32_t dtype = 0; dtype < FG_DTYPE_COUNT; dtype++)
+    for (uint32_t model = 0; model < ATTENTIONS; model++)
+      for (uint32_t situation = 0; situation < SITUATIONS; situation++)
+        if (kernels.attend[dtype] && attentions[model].extent <= b->options.extent &&
+            situations[situation].extent <= b->options.extent)
+          add_attention(b, model, situation, (fg_dtype)dtype);
+}
+
+static void add_packing(bench *b) {
+  enum { N = 1024, K = 4096 };
+  for (uint32_t dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
+    const fg_layout *layout = b->devices[0]->family->choose((fg_dtype)dtype, N, K);
+    if (!layout) continue;
+    uint64_t bytes = layout->bytes((fg_dtype)dtype, N, K);
+    setting s = {.dtype = (fg_dtype)dtype, .amount = 1e-9 * (double)bytes};
+    s.call.params.matmul.layout = layout, s.call.params.matmul.n = N, s.call.params.matmul.k = K;
+    add_case(b, measure_pack, s,
+             json_pack("{s:s,s:s,s:s,s:s}", "kind", "pack", "name", fg_dtype_get((fg_dtype)dtype)->name,
+                       "layout", layout->name, "unit", "GB/s of one thread"));
+  }
+}
+
+static void add_readouts(bench *b) {
+  static const struct {
+    const char *name;
+    case_fn *run;
+  } readouts[] = {{"draw", measure_draw}, {"log-probability and 5 candidates", measure_logprob}};
+  for (uint32_t i = 0; i < 2; i++)
+    for (uint32_t v = 0; v < VOCABULARIES; v++)
+      add_case(b, readouts[i].run, (setting){.vocab = vocabularies[v]},
+               json_pack("{s:s,s:s,s:i,s:s}", "kind", "readout", "name", readouts[i].name, "vocab",
+                         (int)vocabularies[v], "unit", "rows/s of one thread"));
+}
+
+// ---- the program ---------------------------------------------------------------------------------------
+
+// Bytes from 0x20 to 0x3f: whatever type reads them, floats and scales are normal numbers below 2 and so are
+// their products.
+static void fill_bytes(void *block, uint64_t bytes) {
+  uint64_t state = 1, *words = block;
+  for (uint64_t i = 0; i < bytes / sizeof *words; i++) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    words[i] = (state & 0x1f1f1f1f1f1f1f1f) | 0x2020202020202020;
+  }
+}
+
+static fg_status make_devices(bench *b, fg_error *err) {
+  fg_device_options options = {.max_rows = MAX_ROWS,
+                               .max_width = MAX_WIDTH,
+                               .max_k = 16384,
+                               .host = b->budget,
+                               .memory = b->budget,
+                               .threads = b->threads};
+  for (uint32_t i = 0; i < ARITHMETICS; i++) {
+    options.compute = arithmetics[i].compute;
+    fg_status status = fg_device_create(&b->devices[i], "cpu", &options, err);
+    if (status) return status;
+  }
+  return FG_OK;
+}
+
+static fg_status make_memory(bench *b, uint64_t bytes, fg_memory **out, fg_error *err) {
+  fg_device *d = b->devices[0];
+  fg_status status = d->ops->memory_create(d, bytes, "the benchmark", out, err);
+  if (status == FG_OK) fill_bytes(fg_device_host_pointer(d, *out), bytes);
+  return status;
+}
+
+static fg_status open_bench(bench *b, fg_error *err) {
+  fg_status status = fg_budget_create(&b->budget, "host memory", "--host-memory", 0, err);
+  if (status == FG_OK) status = fg_threads_create(&b->threads, b->options.threads, err);
+  if (status == FG_OK) status = make_devices(b, err);
+  if (status == FG_OK) status = make_memory(b, arena_bytes, &b->arena, err);
+  if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * 16384 * 4, &b->x, err);
+  if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_WIDTH * 4, &b->out, err);
+  if (status == FG_OK) status = make_memory(b, SITUATIONS * sizeof(tables), &b->tables, err);
+  if (status == FG_OK) b->arena_host = fg_device_host_pointer(b->devices[0], b->arena);
+  void *packed = NULL;
+  if (status == FG_OK) status = fg_budget_alloc(b->budget, (uint64_t)32 << 20, "packing", &packed, err);
+  b->packed = packed;
+  return status ? status : fg_sampler_create(&b->sampler, vocabularies[VOCABULARIES - 1], b->budget, err);
+}
+
+static void close_bench(bench *b) {
+  fg_memory *memories[] = {b->arena, b->x, b->out, b->tables};
+  if (b->sampler) fg_sampler_destroy(b->sampler);
+  if (b->packed) fg_budget_free(b->budget, b->packed);
+  for (uint32_t i = 0; i < sizeof memories / sizeof *memories; i++)
+    if (memories[i]) b->devices[0]->ops->memory_destroy(b->devices[0], memories[i]);
+  for (uint32_t i = 0; i < ARITHMETICS; i++)
+    if (b->devices[i]) fg_device_destroy(b->devices[i]);
+  if (b->threads) fg_threads_destroy(b->threads);
+  if (b->budget) fg_budget_destroy(b->budget);
+}
+
+static void add_cases(bench *b) {
+  add_limits(b);
+  add_products(b);
+  add_attentions(b);
+  add_packing(b);
+  add_readouts(b);
+}
+
+int main(int argc, char **argv) {
+  bench *b = calloc(1, sizeof *b);
+  fg_error err = {FG_OK, ""};
+  if (!b || !bench_parse(argc, argv, &b->options)) {
+    free(b);
+    return 2;
+  }
+  b->left_out = json_array();
+  fg_status status = open_bench(b, &err);
+  if (status == FG_OK) add_cases(b);
+  if (status == FG_OK) status = bench_rounds(b->cases, b->count, b->options.rounds, &err);
+  if (status == FG_OK)
+    bench_print("kernels", &b->options, b->cases, b->count, b->left_out);
+  else
+    fprintf(stderr, "bench_kernels: %s\n", err.message);
+  close_bench(b);
+  free(b);
+  return status ? 1 : 0;
+}

@@ -1,0 +1,144 @@
+#include "machine.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+enum { ACCUMULATORS = 12, MAX_THREADS = 1024 };
+
+#if defined(__x86_64__)
+
+#define CLEAR(r) "vpxor %%xmm" #r ",%%xmm" #r ",%%xmm" #r "\n\t"
+#define CLEAR_ALL                                                                                            \
+  CLEAR(0)                                                                                                   \
+  CLEAR(1)                                                                                                   \
+  CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8) CLEAR(9) CLEAR(10) CLEAR(11) CLEAR(15)
+#define STEP(op, reg, r) op " %%" reg "15,%%" reg "15,%%" reg #r "\n\t"
+#define STEP_ALL(op, reg)                                                                                    \
+  STEP(op, reg, 0)                                                                                           \
+  STEP(op, reg, 1)                                                                                           \
+  STEP(op, reg, 2) STEP(op, reg, 3) STEP(op, reg, 4) STEP(op, reg, 5) STEP(op, reg, 6) STEP(op, reg, 7)      \
+      STEP(op, reg, 8) STEP(op, reg, 9) STEP(op, reg, 10) STEP(op, reg, 11)
+#define LOOP(name, op, reg)                                                                                  \
+  static void name(uint64_t turns) {                                                                         \
+    __asm__ volatile(CLEAR_ALL "1:\n\t" STEP_ALL(op, reg) "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"               \
+                     : "+r"(turns)                                                                           \
+                     :                                                                                       \
+                     : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
+                       "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                \
+  }
+
+LOOP(fma_512, "vfmadd231ps", "zmm")
+LOOP(fma_256, "vfmadd231ps", "ymm")
+LOOP(dot_bf16_512, "vdpbf16ps", "zmm")
+LOOP(dot_int8_512, "vpdpbusd", "zmm")
+LOOP(dot_int8_256, "%{vex%} vpdpbusd", "ymm")
+
+static bool has_fma(void) {
+  return __builtin_cpu_supports("fma");
+}
+static bool has_avx512(void) {
+  return __builtin_cpu_supports("avx512f");
+}
+static bool has_bf16(void) {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+static bool has_vnni(void) {
+  return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+static bool has_vex_vnni(void) {
+  uint32_t a, b, c, d; // clang 14 does not know the feature's name
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
+}
+
+// A lane of 4 bytes has 1, 2 or 4 products, each added.
+static const bench_instruction instructions[] = {
+    {"f32", "vfmadd231ps zmm", ACCUMULATORS * 16 * 2, has_avx512, fma_512},
+    {"f32", "vfmadd231ps ymm", ACCUMULATORS * 8 * 2, has_fma, fma_256},
+    {"bf16", "vdpbf16ps zmm", ACCUMULATORS * 16 * 4, has_bf16, dot_bf16_512},
+    {"int8", "vpdpbusd zmm", ACCUMULATORS * 16 * 8, has_vnni, dot_int8_512},
+    {"int8", "vpdpbusd ymm", ACCUMULATORS * 8 * 8, has_vex_vnni, dot_int8_256},
+    {0},
+};
+
+#else
+
+static const bench_instruction instructions[] = {{0}};
+
+#endif
+
+const bench_instruction *bench_instruction_at(uint32_t i) {
+  return instructions[i].name ? &instructions[i] : NULL;
+}
+
+const bench_instruction *bench_instruction_of(const char *name) {
+  for (const bench_instruction *i = instructions; i->name; i++)
+    if (strcmp(i->name, name) == 0 && i->supported()) return i;
+  return NULL;
+}
+
+typedef struct peak_job {
+  const bench_instruction *instruction;
+  uint64_t turns;
+  double cpu_seconds[MAX_THREADS]; // by item
+} peak_job;
+
+static double thread_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_loop(void *arg, uint32_t item, uint32_t thread) {
+  (void)thread;
+  peak_job *job = arg;
+  double begin = thread_seconds();
+  job->instruction->loop(job->turns);
+  job->cpu_seconds[item] = thread_seconds() - begin;
+}
+
+bench_rate bench_peak(const bench_instruction *instruction, fg_threads *threads, uint64_t turns) {
+  peak_job job = {.instruction = instruction, .turns = turns};
+  uint32_t count = fg_threads_count(threads);
+  if (count > MAX_THREADS) count = MAX_THREADS;
+  uint64_t begin = fg_now_ns();
+  fg_threads_run(threads, count, run_loop, &job);
+  double wall = (double)(fg_now_ns() - begin), operations = (double)instruction->operations * (double)turns;
+  bench_rate rate = {.wall = count * operations / wall};
+  for (uint32_t i = 0; i < count; i++) rate.cpu += operations / job.cpu_seconds[i] * 1e-9;
+  return rate;
+}
+
+enum { READ_PIECE = 1 << 20 };
+
+typedef struct read_job {
+  const uint8_t *block;
+  uint64_t sums[MAX_THREADS]; // so that the loads are wanted
+} read_job;
+
+typedef uint64_t read_vector __attribute__((vector_size(64)));
+
+static void read_piece(void *arg, uint32_t item, uint32_t thread) {
+  read_job *job = arg;
+  const read_vector *p = (const read_vector *)(job->block + (uint64_t)item * READ_PIECE);
+  read_vector sum = {0};
+  for (uint32_t i = 0; i < READ_PIECE / sizeof *p; i++) sum |= p[i];
+  for (uint32_t i = 0; i < 8; i++) job->sums[thread] |= sum[i];
+}
+
+double bench_read_rate(const void *block, uint64_t bytes, fg_threads *threads) {
+  read_job job = {.block = block};
+  uint32_t pieces = (uint32_t)(bytes / READ_PIECE);
+  uint64_t begin = fg_now_ns();
+  fg_threads_run(threads, pieces, read_piece, &job);
+  uint64_t end = fg_now_ns();
+  volatile uint64_t sink = job.sums[0];
+  (void)sink;
+  return (double)pieces * READ_PIECE / (double)(end - begin);
+}
