@@ -30,11 +30,11 @@ static json_t *model_json(const fg_engine_info *info) {
 }
 
 static json_t *phases_json(const fg_run *run, const fg_engine_stats *s, double seconds) {
-  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "open_s",
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "open_s",
                    (double)(run->opened_ns - run->start_ns) * 1e-9, "run_s", seconds, "steps_s",
                    s->seconds_steps, "compute_s", s->seconds_compute, "wait_read_s", s->seconds_wait_read,
-                   "read_s", s->seconds_read, "read_overlapped_s", s->seconds_read_overlapped, "sample_s",
-                   s->seconds_sample);
+                   "read_s", s->seconds_read, "read_overlapped_s", s->seconds_read_overlapped, "gather_s",
+                   s->seconds_gather, "sample_s", s->seconds_sample);
 }
 
 static json_t *tokens_json(const fg_engine_stats *s, double seconds) {

@@ -159,7 +159,7 @@ typedef struct fg_engine_stats {
   uint64_t process_peak;                                   // resident set, as the system says
   uint32_t running, waiting;
   double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped,
-      seconds_sample;
+      seconds_sample, seconds_gather;
 } fg_engine_stats;
 
 void fg_engine_get_stats(const fg_engine *engine, fg_engine_stats *out);

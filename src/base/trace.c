@@ -32,8 +32,8 @@ typedef struct span_row {
 static const span_row span_rows[] = {
     [FG_SPAN_STEP] = {"step", "engine"},       [FG_SPAN_COMPUTE] = {"compute", "device"},
     [FG_SPAN_WAIT_READ] = {"wait read", "io"}, [FG_SPAN_READ] = {"read", "io"},
-    [FG_SPAN_UPLOAD] = {"upload", "device"},   [FG_SPAN_SAMPLE] = {"sample", "engine"},
-    [FG_SPAN_OUTPUT] = {"output", "engine"},
+    [FG_SPAN_GATHER] = {"gather", "engine"},   [FG_SPAN_UPLOAD] = {"upload", "device"},
+    [FG_SPAN_SAMPLE] = {"sample", "engine"},   [FG_SPAN_OUTPUT] = {"output", "engine"},
 };
 _Static_assert(sizeof span_rows / sizeof span_rows[0] == FG_SPAN_KIND_COUNT, "a row for every kind of span");
 

@@ -22,6 +22,7 @@ typedef enum fg_span_kind {
   FG_SPAN_WAIT_READ, // compute waits for weights from disk
   FG_SPAN_READ,      // a disk read in flight
   FG_SPAN_UPLOAD,    // host to device
+  FG_SPAN_GATHER,    // rows of token and position tables on their way into a step
   FG_SPAN_SAMPLE,    // sampling and the bookkeeping of a step
   FG_SPAN_OUTPUT,    // results being written
   FG_SPAN_KIND_COUNT

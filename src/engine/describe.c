@@ -79,6 +79,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .seconds_compute = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_COMPUTE).nanoseconds,
       .seconds_wait_read = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,
       .seconds_sample = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_SAMPLE).nanoseconds,
+      .seconds_gather = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_GATHER).nanoseconds,
       .seconds_read = 1e-9 * (double)busy,
       .seconds_read_overlapped = 1e-9 * (double)covered,
   };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "engine/tables.h"
 
 enum {
@@ -35,6 +36,7 @@ struct fg_executor {
   uint32_t head_rows;  // rows of a block of logits
   uint64_t resident;
   uint32_t tokens, chunks, selected;
+  uint32_t track;
 };
 
 static uint32_t pages_of(const fg_graph *g, uint32_t tokens) {
@@ -293,6 +295,7 @@ fg_status fg_executor_create(fg_executor **out, const fg_executor_options *optio
   fg_executor *x = calloc(1, sizeof *x);
   if (!x) return fg_fail(err, FG_NO_SPACE, "out of memory for the executor");
   x->options = *options;
+  x->track = fg_trace_track(options->trace, "rows of tables");
   fg_status status = find_weights(x, err);
   if (status == FG_OK) status = load_vectors(x, err);
   if (status == FG_OK) status = create_tables(x, err);
@@ -408,7 +411,9 @@ static fg_status gather_input(fg_executor *x, uint32_t i, fg_error *err) {
   fg_view to = register_view(x, input->reg, 0);
   char *reach = fg_device_host_pointer(d, x->registers);
   float *out = reach ? (float *)(reach + to.offset) : x->staging;
+  uint64_t begin = fg_now_ns();
   fg_status status = fg_table_gather(x->tables[i], x->rows, x->tokens, input->scale, out, to.stride, err);
+  fg_trace_span(x->options.trace, x->track, FG_SPAN_GATHER, NULL, -1, 0, begin, fg_now_ns());
   if (status != FG_OK || reach) return status;
   status = d->ops->upload(d, FG_QUEUE_LOAD, x->registers, to.offset, out,
                           (uint64_t)x->tokens * to.stride * sizeof(float), err);

@@ -7,7 +7,7 @@
 #include "base/checked.h"
 #include "format/store_file.h"
 
-enum { READS = 32 }; // rows in flight
+enum { READS = 128 }; // rows in flight: single blocks want a deep queue
 
 struct fg_table {
   fg_store *store;
