@@ -91,6 +91,7 @@ typedef struct chunk {
 typedef struct attention_job {
   fg_cpu_executor *e;
   const fg_call *call;
+  fg_attend_fn *attend;
   fg_attention attention;
   const chunk *chunks;
   const int32_t *tables;
@@ -114,7 +115,7 @@ static void attend_item(void *arg, uint32_t item, uint32_t thread) {
       .head = kv_head * j->group + before,
       .heads = left < j->heads ? left : j->heads,
   };
-  e->kernels.attend[j->attention.kv.dtype](&j->attention, &block, e->scratch + thread * e->thread_bytes);
+  j->attend(&j->attention, &block, e->scratch + thread * e->thread_bytes);
 }
 
 static fg_status check_chunk(const attention_job *j, const chunk *c, uint64_t pages, fg_error *err) {
@@ -180,7 +181,10 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (!status && (heads == 0 || heads % kv->kv_heads))
     status = fg_fail(err, FG_INTERNAL, "%u query heads for %u KV heads", heads, kv->kv_heads);
   if (status) return status;
-  attention_job j = {.e = e, .call = call, .group = heads / kv->kv_heads};
+  attention_job j = {
+      .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
+  if (e->options.compute == FG_COMPUTE_BF16 && kv->dtype == FG_BF16 && e->kernels.attend_bf16)
+    j.attend = e->kernels.attend_bf16;
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;
   j.attention = (fg_attention){

@@ -18,6 +18,7 @@ void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
 #if defined(__x86_64__)
   if (features & FG_CPU_AVX2) fg_kernels_avx2(kernels);
   if (features & FG_CPU_AVX512) fg_kernels_avx512(kernels);
+  if (features & FG_CPU_AVX512_BF16) fg_attention_avx512_bf16(kernels);
 #else
   (void)features;
 #endif

@@ -109,11 +109,10 @@ static inline void vec_store_f16(uint8_t *p, vec v, uint32_t n) {
                            _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-// out[j, i] = in[i, j] of a square of VEC. First pairs of rows, then pairs of pairs within each quarter,
+// out[j, i] = lane j of r[i]. First pairs of rows, then pairs of pairs within each quarter,
 // then the quarters.
-static inline void vec_transpose(const float *in, uint64_t in_stride, float *out, uint64_t out_stride) {
-  __m512 r[16], t[16];
-  for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(in + (uint64_t)i * in_stride);
+static inline void vec_store_transposed(__m512 r[16], float *out, uint64_t out_stride) {
+  __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -136,6 +135,13 @@ static inline void vec_transpose(const float *in, uint64_t in_stride, float *out
     _mm512_storeu_ps(out + (uint64_t)(8 + j) * out_stride, _mm512_shuffle_f32x4(even_ab, even_cd, 0xdd));
     _mm512_storeu_ps(out + (uint64_t)(12 + j) * out_stride, _mm512_shuffle_f32x4(odd_ab, odd_cd, 0xdd));
   }
+}
+
+// out[j, i] = in[i, j] of a square of VEC.
+static inline void vec_transpose(const float *in, uint64_t in_stride, float *out, uint64_t out_stride) {
+  __m512 r[16];
+  for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(in + (uint64_t)i * in_stride);
+  vec_store_transposed(r, out, out_stride);
 }
 
 #endif

@@ -1,0 +1,334 @@
+// Attention over a bfloat16 cache by dot products of bfloat16 pairs. Compiled for AVX-512 with BF16
+// (src/CMakeLists.txt).
+//
+// Queries are rounded to bfloat16 once, keys and values are taken as stored, weights are rounded for their
+// product with the values; sums, maxima and outputs are float32. Scores are in powers of two. Each score
+// and each output is one chain of dot products: over pairs of dimensions, over pairs of positions that begin
+// at even ones. So a row's bits do not depend on what else is in its block.
+#if defined(__AVX512BF16__)
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels_internal.h"
+#include "kernels/vec_avx512.h"
+
+enum {
+  DIMS = 64,                // rows of scratch are padded to a multiple of it: four vectors of float32
+  HALVES = 32,              // of 16 bits in a vector
+  PAIRS = FG_KEY_BLOCK / 2, // of positions
+};
+
+// ---- c = start + a b -----------------------------------------------------------------------------------
+
+// A pair is two bfloat16 in 32 bits. a: [rows, pairs] pairs; b: [pairs, columns] pairs, columns a multiple
+// of 64; start, c: [rows, columns] float32; strides in elements of 32 bits.
+typedef struct pair_product {
+  const uint32_t *a, *b;
+  const float *start;
+  float *c;
+  uint64_t a_stride, b_stride, start_stride, c_stride;
+  uint32_t rows, pairs, columns;
+} pair_product;
+
+// Variables of their own, not an array (blocks_tmpl.h).
+typedef struct quad {
+  __m512 v0, v1, v2, v3;
+} quad;
+typedef struct quad_pairs {
+  __m512i v0, v1, v2, v3;
+} quad_pairs;
+
+static inline quad load_quad(const float *p) {
+  return (quad){vec_load(p), vec_load(p + VEC), vec_load(p + 2 * VEC), vec_load(p + 3 * VEC)};
+}
+static inline void store_quad(float *p, quad q) {
+  vec_store(p, q.v0);
+  vec_store(p + VEC, q.v1);
+  vec_store(p + 2 * VEC, q.v2);
+  vec_store(p + 3 * VEC, q.v3);
+}
+static inline quad_pairs load_pairs(const uint32_t *p) {
+  return (quad_pairs){_mm512_loadu_si512(p), _mm512_loadu_si512(p + VEC), _mm512_loadu_si512(p + 2 * VEC),
+                      _mm512_loadu_si512(p + 3 * VEC)};
+}
+static inline quad add_pairs(uint32_t a, quad_pairs b, quad c) {
+  __m512bh s = (__m512bh)_mm512_set1_epi32((int)a);
+  return (quad){_mm512_dpbf16_ps(c.v0, s, (__m512bh)b.v0), _mm512_dpbf16_ps(c.v1, s, (__m512bh)b.v1),
+                _mm512_dpbf16_ps(c.v2, s, (__m512bh)b.v2), _mm512_dpbf16_ps(c.v3, s, (__m512bh)b.v3)};
+}
+
+static void rows_1(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
+                   float *c) {
+  quad c0 = load_quad(start);
+  for (uint32_t i = 0; i < p->pairs; i++) c0 = add_pairs(a[i], load_pairs(b + i * p->b_stride), c0);
+  store_quad(c, c0);
+}
+
+static void rows_2(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
+                   float *c) {
+  uint64_t as = p->a_stride;
+  quad c0 = load_quad(start), c1 = load_quad(start + p->start_stride);
+  for (uint32_t i = 0; i < p->pairs; i++) {
+    quad_pairs column = load_pairs(b + i * p->b_stride);
+    c0 = add_pairs(a[i], column, c0);
+    c1 = add_pairs(a[as + i], column, c1);
+  }
+  store_quad(c, c0);
+  store_quad(c + p->c_stride, c1);
+}
+
+static void rows_6(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
+                   float *c) {
+  uint64_t as = p->a_stride, ss = p->start_stride, cs = p->c_stride;
+  quad c0 = load_quad(start), c1 = load_quad(start + ss), c2 = load_quad(start + 2 * ss);
+  quad c3 = load_quad(start + 3 * ss), c4 = load_quad(start + 4 * ss), c5 = load_quad(start + 5 * ss);
+  for (uint32_t i = 0; i < p->pairs; i++) {
+    quad_pairs column = load_pairs(b + i * p->b_stride);
+    c0 = add_pairs(a[i], column, c0);
+    c1 = add_pairs(a[as + i], column, c1);
+    c2 = add_pairs(a[2 * as + i], column, c2);
+    c3 = add_pairs(a[3 * as + i], column, c3);
+    c4 = add_pairs(a[4 * as + i], column, c4);
+    c5 = add_pairs(a[5 * as + i], column, c5);
+  }
+  store_quad(c, c0);
+  store_quad(c + cs, c1);
+  store_quad(c + 2 * cs, c2);
+  store_quad(c + 3 * cs, c3);
+  store_quad(c + 4 * cs, c4);
+  store_quad(c + 5 * cs, c5);
+}
+
+static void multiply_pairs(const pair_product *p) {
+  for (uint32_t column = 0; column < p->columns; column += 4 * VEC)
+    for (uint32_t row = 0, taken; row < p->rows; row += taken) {
+      uint32_t left = p->rows - row;
+      taken = left >= 6 ? 6 : left >= 2 ? 2 : 1;
+      (taken == 6   ? rows_6
+       : taken == 2 ? rows_2
+                    : rows_1)(p, p->a + row * p->a_stride, p->b + column,
+                              p->start + row * p->start_stride + column, p->c + row * p->c_stride + column);
+    }
+}
+
+// ---- keys and values -----------------------------------------------------------------------------------
+
+typedef struct attend {
+  const fg_attention *a;
+  const fg_query_block *block;
+  uint32_t queries;
+  uint32_t q_pairs;  // of dimensions in a row of q
+  uint64_t v_stride; // of rows of values and out
+  uint32_t *keys;    // [q_pairs, 64]: pairs along dimensions
+  uint32_t *values;  // [32, v_stride]: pairs along positions
+  uint32_t *q;       // [queries, q_pairs], scaled
+  uint32_t *weights; // [queries, 32]: pairs along positions
+  float *scores;     // [queries, 64]
+  float *out;        // [queries, v_stride], not yet divided by sums
+  float *max, *sums; // [queries]
+} attend;
+
+typedef enum side { KEYS, VALUES } side;
+
+// The rows of a block of keys (values); NULL at positions that no query of the block sees.
+typedef struct key_block {
+  const uint16_t *rows[FG_KEY_BLOCK];
+} key_block;
+
+static uint32_t first_key(const attend *t, uint32_t row) {
+  uint32_t end = t->block->position + row + 1;
+  return t->a->window && end > t->a->window ? end - t->a->window : 0;
+}
+
+static void find_rows(const attend *t, side of, uint32_t first, key_block *b) {
+  const fg_kv_geometry *kv = &t->a->kv;
+  uint32_t dim = of == KEYS ? kv->k_dim : kv->v_dim, size = kv->page_tokens;
+  uint64_t kv_head = t->block->head / (t->a->heads / kv->kv_heads), page_bytes = fg_kv_page_bytes(kv);
+  uint64_t head = (of == KEYS ? 0 : (uint64_t)kv->kv_heads * size * kv->k_dim) + kv_head * size * dim;
+  uint32_t begin = first_key(t, 0), end = t->block->position + t->block->rows, token = first % size;
+  const uint16_t *page = NULL; // the head's part of it
+  for (uint32_t i = 0, number = first / size; i < FG_KEY_BLOCK; i++) {
+    bool seen = first + i >= begin && first + i < end;
+    if (seen && !page)
+      page = (const uint16_t *)(t->a->cache + (uint64_t)t->block->pages[number] * page_bytes) + head;
+    b->rows[i] = seen ? page + (uint64_t)token * dim : NULL;
+    if (++token == size) token = 0, number++, page = NULL;
+  }
+}
+
+// Pages lie anywhere and their runs are too short for the CPU to foresee.
+static void prefetch(const key_block *b, uint32_t dim) {
+  for (uint32_t i = 0; i < FG_KEY_BLOCK; i++)
+    for (uint32_t at = 0; b->rows[i] && at < dim; at += HALVES) __builtin_prefetch(b->rows[i] + at, 0, 2);
+}
+
+// Halves [at, at + 32) of a row of `dim`, zero beyond it and in a row that is NULL.
+static inline __m512i load_halves(const uint16_t *row, uint32_t at, uint32_t dim) {
+  uint32_t left = row ? dim - at : 0;
+  __mmask32 mask = left >= HALVES ? 0xffffffffu : (1u << left) - 1;
+  return _mm512_maskz_loadu_epi16(mask, row ? row + at : NULL);
+}
+
+static void transpose_keys(const attend *t, const key_block *b) {
+  uint32_t dim = t->a->kv.k_dim;
+  for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC)
+    for (uint32_t c = 0; c < dim; c += HALVES) {
+      vec r[VEC];
+      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(load_halves(b->rows[j + (uint32_t)i], c, dim));
+      vec_store_transposed(r, (float *)(t->keys + (uint64_t)c / 2 * FG_KEY_BLOCK + j), FG_KEY_BLOCK);
+    }
+}
+
+static void pair_values(const attend *t, const key_block *b) {
+  uint32_t dim = t->a->kv.v_dim;
+  __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                                 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+  __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
+  for (uint32_t i = 0; i < PAIRS; i++)
+    for (uint32_t c = 0; c < dim; c += HALVES) {
+      __m512i even = load_halves(b->rows[2 * i], c, dim), odd = load_halves(b->rows[2 * i + 1], c, dim);
+      uint32_t *to = t->values + i * t->v_stride + c;
+      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
+      _mm512_storeu_si512(to + VEC, _mm512_permutex2var_epi16(even, high, odd));
+    }
+}
+
+// ---- softmax -------------------------------------------------------------------------------------------
+
+// 2^x: the power of the whole part times a polynomial of the rest, in [0, 1), that is 1 at 0 and within
+// 3e-7 of itself elsewhere (degree 5, fitted to the least largest error). 2^-inf is 0.
+static inline vec exp2_vec(vec x) {
+  vec f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  vec sum = vec_set(0.00178836874f);
+  sum = vec_fma(sum, f, vec_set(0.0091993876f));
+  sum = vec_fma(sum, f, vec_set(0.0556570544f));
+  sum = vec_fma(sum, f, vec_set(0.240207194f));
+  sum = vec_fma(sum, f, vec_set(0.693147568f));
+  return _mm512_scalef_ps(vec_fma(sum, f, vec_set(1)), x);
+}
+
+static inline __mmask16 quarter(uint64_t seen, int i) {
+  return (__mmask16)(seen >> (i * VEC));
+}
+
+// A query's turn in the online softmax: of the block it sees the keys in `seen`. Its scores become weights,
+// its output so far is brought to the new maximum.
+static void soften(const attend *t, uint32_t query, uint64_t seen) {
+  const float *s = t->scores + (uint64_t)query * FG_KEY_BLOCK;
+  uint32_t *w = t->weights + (uint64_t)query * PAIRS;
+  if (!seen) {
+    memset(w, 0, PAIRS * sizeof *w);
+    return;
+  }
+  vec lowest = vec_set(-INFINITY);
+  vec s0 = _mm512_mask_loadu_ps(lowest, quarter(seen, 0), s);
+  vec s1 = _mm512_mask_loadu_ps(lowest, quarter(seen, 1), s + VEC);
+  vec s2 = _mm512_mask_loadu_ps(lowest, quarter(seen, 2), s + 2 * VEC);
+  vec s3 = _mm512_mask_loadu_ps(lowest, quarter(seen, 3), s + 3 * VEC);
+  float max = vec_highest(vec_max(vec_max(s0, s1), vec_max(s2, s3)));
+  if (max > t->max[query]) {
+    vec factor = exp2_vec(vec_set(t->max[query] - max));
+    float *out = t->out + query * t->v_stride;
+    for (uint64_t i = 0; i < t->v_stride; i += VEC) vec_store(out + i, vec_mul(vec_load(out + i), factor));
+    t->sums[query] *= _mm512_cvtss_f32(factor);
+    t->max[query] = max;
+  }
+  vec top = vec_set(t->max[query]);
+  s0 = exp2_vec(vec_sub(s0, top));
+  s1 = exp2_vec(vec_sub(s1, top));
+  s2 = exp2_vec(vec_sub(s2, top));
+  s3 = exp2_vec(vec_sub(s3, top));
+  _mm512_storeu_si512(w, (__m512i)_mm512_cvtne2ps_pbh(s1, s0));
+  _mm512_storeu_si512(w + VEC, (__m512i)_mm512_cvtne2ps_pbh(s3, s2));
+  t->sums[query] += vec_sum(vec_add(vec_add(s0, s1), vec_add(s2, s3)));
+}
+
+// Of the keys [first, first + 64), those in [begin, end).
+static uint64_t seen_of(uint32_t first, uint32_t begin, uint32_t end) {
+  if (end <= first || begin >= first + FG_KEY_BLOCK) return 0;
+  uint32_t lo = begin > first ? begin - first : 0, hi = end - first;
+  return (hi < FG_KEY_BLOCK ? (1ull << hi) - 1 : ~0ull) & (~0ull << lo);
+}
+
+// ---- a block of queries --------------------------------------------------------------------------------
+
+static void attend_keys(const attend *t, uint32_t first) {
+  static const float zeros[FG_KEY_BLOCK];
+  const fg_query_block *block = t->block;
+  key_block keys, values, next;
+  find_rows(t, KEYS, first, &keys);
+  find_rows(t, VALUES, first, &values);
+  find_rows(t, KEYS, first + FG_KEY_BLOCK, &next);
+  prefetch(&next, t->a->kv.k_dim);
+  transpose_keys(t, &keys);
+  multiply_pairs(&(pair_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
+                                 t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint32_t row = i / block->heads;
+    soften(t, i, seen_of(first, first_key(t, row), block->position + row + 1));
+  }
+  find_rows(t, VALUES, first + FG_KEY_BLOCK, &next);
+  prefetch(&next, t->a->kv.v_dim);
+  pair_values(t, &values);
+  multiply_pairs(&(pair_product){t->weights, t->values, t->out, t->out, PAIRS, t->v_stride, t->v_stride,
+                                 t->v_stride, t->queries, PAIRS, (uint32_t)t->v_stride});
+}
+
+static void load_queries(const attend *t) {
+  const fg_attention *a = t->a;
+  const vec scale = vec_set(a->scale * 1.44269504f); // 1 / ln 2: scores are in powers of two
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
+    const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
+    for (uint32_t c = 0; c < 2 * t->q_pairs; c += VEC) {
+      uint32_t left = c < a->kv.k_dim ? a->kv.k_dim - c : 0;
+      vec scaled = vec_mul(vec_load_part(q + (left ? c : 0), left < VEC ? left : VEC), scale);
+      _mm256_storeu_si256((void *)((uint16_t *)(t->q + (uint64_t)i * t->q_pairs) + c), vec_to_bf16(scaled));
+    }
+    t->max[i] = -FLT_MAX;
+    t->sums[i] = 0;
+  }
+  memset(t->out, 0, t->queries * t->v_stride * sizeof(float));
+}
+
+static void store_outputs(const attend *t) {
+  const fg_attention *a = t->a;
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
+    float *out = a->out + row * a->out_stride + head * a->kv.v_dim;
+    const float *sums = t->out + i * t->v_stride;
+    for (uint32_t c = 0; c < a->kv.v_dim; c++) out[c] = sums[c] / t->sums[i];
+  }
+}
+
+static void attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+  attend t = {.a = a, .block = block, .queries = block->rows * block->heads};
+  uint64_t k_stride = ((uint64_t)a->kv.k_dim + DIMS - 1) / DIMS * DIMS;
+  t.v_stride = ((uint64_t)a->kv.v_dim + DIMS - 1) / DIMS * DIMS;
+  t.q_pairs = (uint32_t)(k_stride / 2);
+  t.keys = scratch;
+  t.values = t.keys + (uint64_t)t.q_pairs * FG_KEY_BLOCK;
+  t.q = t.values + t.v_stride * PAIRS;
+  t.weights = t.q + (uint64_t)t.q_pairs * FG_QUERY_BLOCK;
+  t.scores = (float *)(t.weights + (uint64_t)PAIRS * FG_QUERY_BLOCK);
+  t.out = t.scores + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;
+  t.max = t.out + t.v_stride * FG_QUERY_BLOCK;
+  t.sums = t.max + FG_QUERY_BLOCK;
+  load_queries(&t);
+  // Columns of values beyond v_dim are never written, but are multiplied.
+  memset(t.values, 0, t.v_stride * PAIRS * sizeof *t.values);
+  for (uint32_t first = first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK; first < block->position + block->rows;
+       first += FG_KEY_BLOCK)
+    attend_keys(&t, first);
+  store_outputs(&t);
+}
+
+void fg_attention_avx512_bf16(fg_kernels *k) {
+  k->attend_bf16 = attention;
+}
+
+#else
+typedef int fg_avx512_bf16_is_not_of_this_cpu;
+#endif

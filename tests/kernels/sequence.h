@@ -1,0 +1,116 @@
+// sequence.h: a sequence in a KV cache, its attention by the definition, and by a kernel.
+#ifndef FG_TESTS_KERNELS_SEQUENCE_H
+#define FG_TESTS_KERNELS_SEQUENCE_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "random.h"
+
+// One sequence: q, k and v of all its tokens in float32 (already rounded to the cache's type), and a cache
+// whose pages lie in a shuffled order. Memory of no token is NaN.
+typedef struct sequence {
+  fg_kv_geometry kv;
+  uint32_t heads, tokens, window;
+  float scale;
+  float *q, *k, *v;
+  uint8_t *cache;
+  int32_t *pages;
+} sequence;
+
+static inline void put_token(sequence *s, uint32_t token) {
+  const fg_kv_geometry *kv = &s->kv;
+  const fg_dtype_info *info = fg_dtype_get(kv->dtype);
+  uint8_t *page = s->cache + (uint64_t)s->pages[token / kv->page_tokens] * fg_kv_page_bytes(kv);
+  uint32_t place = token % kv->page_tokens;
+  uint8_t *values = page + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim * info->bytes;
+  for (uint32_t h = 0; h < kv->kv_heads; h++) {
+    float *k = s->k + ((uint64_t)token * kv->kv_heads + h) * kv->k_dim;
+    float *v = s->v + ((uint64_t)token * kv->kv_heads + h) * kv->v_dim;
+    uint8_t *to_k = page + ((uint64_t)h * kv->page_tokens + place) * kv->k_dim * info->bytes;
+    uint8_t *to_v = values + ((uint64_t)h * kv->page_tokens + place) * kv->v_dim * info->bytes;
+    info->from_f32(k, to_k, kv->k_dim);
+    info->to_f32(to_k, k, kv->k_dim);
+    info->from_f32(v, to_v, kv->v_dim);
+    info->to_f32(to_v, v, kv->v_dim);
+  }
+}
+
+static inline sequence make_sequence(fg_kv_geometry kv, uint32_t heads, uint32_t tokens, uint32_t window,
+                                     uint64_t seed) {
+  uint64_t state = seed;
+  sequence s = {.kv = kv, .heads = heads, .tokens = tokens, .window = window, .scale = 0.3f};
+  s.q = random_floats(&state, (size_t)tokens * heads * kv.k_dim);
+  s.k = random_floats(&state, (size_t)tokens * kv.kv_heads * kv.k_dim);
+  s.v = random_floats(&state, (size_t)tokens * kv.kv_heads * kv.v_dim);
+  for (size_t i = 0; i < (size_t)tokens * heads * kv.k_dim; i++) s.q[i] *= 6; // weights far from uniform
+  uint32_t pages = (tokens - 1) / kv.page_tokens + 1;
+  s.cache = malloc(pages * fg_kv_page_bytes(&kv));
+  memset(s.cache, 0xff, pages * fg_kv_page_bytes(&kv));
+  s.pages = malloc(pages * sizeof *s.pages);
+  for (uint32_t i = 0; i < pages; i++) {
+    uint32_t j = (uint32_t)(random_u64(&state) % (i + 1));
+    s.pages[i] = s.pages[j];
+    s.pages[j] = (int32_t)i;
+  }
+  for (uint32_t t = 0; t < tokens; t++) put_token(&s, t);
+  return s;
+}
+
+static inline void drop_sequence(sequence *s) {
+  free(s->q), free(s->k), free(s->v), free(s->cache), free(s->pages);
+}
+
+// The definition, in doubles.
+static inline void naive(const sequence *s, uint32_t token, uint32_t head, double *out) {
+  const fg_kv_geometry *kv = &s->kv;
+  uint32_t kv_head = head / (s->heads / kv->kv_heads);
+  uint32_t first = s->window && token + 1 > s->window ? token + 1 - s->window : 0;
+  double *weights = calloc(token + 1, sizeof *weights), max = -INFINITY, sum = 0;
+  const float *q = s->q + ((size_t)token * s->heads + head) * kv->k_dim;
+  for (uint32_t j = first; j <= token; j++) {
+    for (uint32_t c = 0; c < kv->k_dim; c++)
+      weights[j] += (double)q[c] * s->k[((size_t)j * kv->kv_heads + kv_head) * kv->k_dim + c];
+    weights[j] *= s->scale;
+    max = fmax(max, weights[j]);
+  }
+  for (uint32_t j = first; j <= token; j++) sum += weights[j] = exp(weights[j] - max);
+  for (uint32_t c = 0; c < kv->v_dim; c++) out[c] = 0;
+  for (uint32_t j = first; j <= token; j++)
+    for (uint32_t c = 0; c < kv->v_dim; c++)
+      out[c] += weights[j] / sum * s->v[((size_t)j * kv->kv_heads + kv_head) * kv->v_dim + c];
+  free(weights);
+}
+
+// All tokens, in chunks of `chunk` rows, each cut into blocks of `rows` queries; out [tokens, heads, v_dim].
+static inline float *attend(fg_attend_fn *attend_block, const sequence *s, uint32_t chunk, uint32_t rows) {
+  uint32_t group = s->heads / s->kv.kv_heads, q_width = s->heads * s->kv.k_dim,
+           width = s->heads * s->kv.v_dim;
+  uint32_t dim = s->kv.k_dim > s->kv.v_dim ? s->kv.k_dim : s->kv.v_dim;
+  float *out = malloc((size_t)s->tokens * width * sizeof *out);
+  void *scratch = malloc(fg_attend_scratch_bytes(dim));
+  memset(scratch, 0xff, fg_attend_scratch_bytes(dim)); // what is left from earlier work must not matter
+  for (uint32_t begin = 0; begin < s->tokens; begin += chunk) {
+    uint32_t count = s->tokens - begin < chunk ? s->tokens - begin : chunk;
+    fg_attention a = {
+        s->kv,   s->heads, s->window, s->scale, s->q + (size_t)begin * q_width, out + (size_t)begin * width,
+        q_width, width,    s->cache};
+    for (uint32_t first = 0; first < count; first += rows)
+      for (uint32_t h = 0; h < s->kv.kv_heads; h++) {
+        fg_query_block block = {.pages = s->pages,
+                                .row = first,
+                                .rows = count - first < rows ? count - first : rows,
+                                .position = begin + first,
+                                .head = h * group,
+                                .heads = group};
+        attend_block(&a, &block, scratch);
+      }
+  }
+  free(scratch);
+  return out;
+}
+
+#endif
