@@ -5,7 +5,7 @@
 #   make demo     a real model answers a real batch in less memory than its size
 #   make check    build, unit tests, goldens: what CI runs
 #   make check-full  all of that under sanitizers, long fuzzing, kills, memory limits
-#   make bench    first figures of speed
+#   make bench    the scoreboard, ten minutes; FULL=1 everything, KEEP=1 kept under bench/results
 #   make install  PREFIX=/usr/local, DESTDIR=
 #   make fmt lint clean
 BUILD ?= build
@@ -34,7 +34,7 @@ check-full:
 	@scripts/check-full
 
 bench: all
-	@scripts/bench
+	@bench/run --build $(BUILD) $(if $(FULL),--full) $(if $(KEEP),--keep)
 
 install: all
 	@cmake --install $(BUILD)

@@ -189,7 +189,8 @@ static void add_case(bench *b, case_fn *run, setting s, json_t *about) {
   }
   s.b = b;
   b->settings[b->count] = s;
-  b->cases[b->count] = (bench_case){run, &b->settings[b->count], about, {0}, 0};
+  b->cases[b->count] =
+      (bench_case){run, &b->settings[b->count], about, run == measure_peak || run == measure_memory, {0}, 0};
   b->count++;
 }
 

@@ -105,7 +105,7 @@ static void add_peaks(limits *l, peak_setting *settings) {
       json_t *about = json_pack("{s:s,s:s,s:s,s:s,s:I,s:s}", "kind", "peak", "name", in->name, "instruction",
                                 in->instruction, "time", cpu_time ? "cpu" : "wall", "threads",
                                 (json_int_t)(all ? l->options.threads : 1), "unit", "Gop/s");
-      add_case(l, (bench_case){measure_peak, &settings[l->count], about, {0}, 0});
+      add_case(l, (bench_case){measure_peak, &settings[l->count], about, false, {0}, 0});
     }
   }
 }
@@ -113,7 +113,7 @@ static void add_peaks(limits *l, peak_setting *settings) {
 static void add_rates(limits *l) {
   json_t *memory = json_pack("{s:s,s:s,s:I,s:s}", "kind", "memory", "name", "read", "bytes",
                              (json_int_t)l->memory_bytes, "unit", "GB/s");
-  add_case(l, (bench_case){measure_memory, l, memory, {0}, 0});
+  add_case(l, (bench_case){measure_memory, l, memory, false, {0}, 0});
   static const struct {
     const char *name;
     fg_status (*run)(const bench_case *c, double *figure, fg_error *err);
@@ -122,7 +122,7 @@ static void add_rates(limits *l) {
     json_t *about = json_pack("{s:s,s:s,s:s,s:b,s:I,s:s}", "kind", "disk", "name", reads[i].name, "backend",
                               fg_io_backend_name(l->deep), "direct", fg_file_is_direct(l->file), "bytes",
                               (json_int_t)l->file_bytes, "unit", "GB/s");
-    add_case(l, (bench_case){reads[i].run, l, about, {0}, 0});
+    add_case(l, (bench_case){reads[i].run, l, about, false, {0}, 0});
   }
 }
 

@@ -44,15 +44,33 @@ bool bench_parse(int argc, char **argv, bench_options *o) {
   return true;
 }
 
+static fg_status measure(bench_case *c, fg_error *err) {
+  double figure;
+  fg_status status = c->run(c, &figure, err);
+  if (status == FG_OK) c->figures[c->count++ % BENCH_MAX_FIGURES] = figure;
+  return status;
+}
+
+static fg_status measure_limits(bench_case *cases, uint32_t count, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; status == FG_OK && i < count; i++)
+    if (cases[i].is_limit) status = measure(&cases[i], err);
+  return status;
+}
+
 fg_status bench_rounds(bench_case *cases, uint32_t count, uint32_t rounds, fg_error *err) {
+  fg_status status = measure_limits(cases, count, err);
   for (uint32_t round = 0; round < rounds; round++)
-    for (uint32_t i = 0; i < count; i++) {
-      bench_case *c = &cases[i];
-      fg_status status = c->run(c, &c->figures[c->count], err);
-      if (status) return status;
-      c->count++;
+    for (uint32_t i = 0, others = 0; status == FG_OK && i < count; i++) {
+      if (cases[i].is_limit) continue;
+      status = measure(&cases[i], err);
+      if (status == FG_OK && ++others % BENCH_LIMITS_EVERY == 0) status = measure_limits(cases, count, err);
     }
-  return FG_OK;
+  return status;
+}
+
+static uint32_t kept(const bench_case *c) {
+  return c->count < BENCH_MAX_FIGURES ? c->count : BENCH_MAX_FIGURES;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -61,30 +79,23 @@ static int by_value(const void *a, const void *b) {
 }
 
 static void sorted_figures(const bench_case *c, double *out) {
-  memcpy(out, c->figures, c->count * sizeof *out);
-  qsort(out, c->count, sizeof *out, by_value);
+  memcpy(out, c->figures, kept(c) * sizeof *out);
+  qsort(out, kept(c), sizeof *out, by_value);
 }
 
 static double middle(const double *sorted, uint32_t count) {
   return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
 
-double bench_median(const bench_case *c) {
-  double sorted[BENCH_MAX_ROUNDS];
-  if (!c->count) return 0;
-  sorted_figures(c, sorted);
-  return middle(sorted, c->count);
-}
-
 static json_t *finished_row(bench_case *c) {
-  double sorted[BENCH_MAX_ROUNDS];
+  double sorted[BENCH_MAX_FIGURES];
   json_t *row = c->about;
   c->about = NULL;
   if (!c->count) return row;
   sorted_figures(c, sorted);
-  json_object_set_new(row, "median", json_real(middle(sorted, c->count)));
+  json_object_set_new(row, "median", json_real(middle(sorted, kept(c))));
   json_object_set_new(row, "low", json_real(sorted[0]));
-  json_object_set_new(row, "high", json_real(sorted[c->count - 1]));
+  json_object_set_new(row, "high", json_real(sorted[kept(c) - 1]));
   return row;
 }
 

@@ -1,0 +1,9 @@
+"""transformers, bfloat16, all weights in memory."""
+import torch
+from transformers import AutoModelForCausalLM
+
+import job
+
+options = job.arguments()
+torch.set_num_threads(options.threads)
+job.generate(AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval(), options)

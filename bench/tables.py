@@ -1,0 +1,99 @@
+"""Results as markdown, and what became slower since another result."""
+
+
+def _table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
+
+
+def _spread(row):
+    return f"{row['low']:.3g} to {row['high']:.3g}"
+
+
+def limit(result, kind, name, threads=None, time="wall"):
+    """The median of a limit; None if this machine does not have it."""
+    for row in result["rows"]:
+        if row["kind"] == kind and row["name"] == name and row.get("time", time) == time:
+            if threads is None or row.get("threads", threads) == threads:
+                return row["median"]
+    return None
+
+
+def limits_table(result):
+    rows = [(row["kind"], row["name"], row.get("instruction", ""),
+             f"{row.get('time', 'wall')}, {row['threads']} thread(s)" if "threads" in row else
+             "direct" if row.get("direct") else "", f"{row['median']:.4g}", _spread(row), row["unit"])
+            for row in result["rows"]]
+    rows += [("left out", row["name"], "", row["reason"], "", "", "") for row in result["left_out"]]
+    return ["## Limits of this machine", ""] + _table(
+        ("limit", "of", "instruction", "how", "median", "range", "unit"), rows)
+
+
+def _share(value, limit_value):
+    return f"{value / limit_value:.2f}" if limit_value else "-"
+
+
+def kernels_table(result):
+    memory = limit(result, "memory", "read")
+    products, attention, others = [], [], []
+    for row in result["rows"]:
+        figure = (f"{row['median']:.4g}", _spread(row))
+        if row["kind"] == "product":
+            calls = row["median"] * 1e9 / (2 * row["n"] * row["k"] * row["tokens"])
+            products.append((row["model"], f"{row['n']} x {row['k']}", row["weights"], row["name"],
+                             row["tokens"], *figure, _share(row["median"], limit(result, "peak", row["name"])),
+                             _share(calls * row["weight_bytes"] * 1e-9, memory)))
+        elif row["kind"] == "attention":
+            rate = row["median"] * 1e9 / row["operations"] * row["cache_bytes"] * 1e-9
+            attention.append((row["name"], row["model"], row["sequences"], row["context"], row["cache"], *figure,
+                              _share(row["median"], limit(result, "peak", "bf16")), _share(rate, memory)))
+        elif row["kind"] in ("pack", "readout"):
+            others.append((row["kind"], row["name"], row.get("vocab", row.get("layout")), *figure, row["unit"]))
+    shares = ("Gop/s", "range", "of the peak", "of memory's rate")
+    return (["## Dense products", "", "Of the peak: of the arithmetic's instruction, measured in the same rounds.", ""]
+            + _table(("model", "n x k", "weights", "arithmetic", "tokens", *shares), products)
+            + ["## Attention", "", "Of the peak of bfloat16.", ""]
+            + _table(("part", "model", "sequences", "context", "cache", *shares), attention)
+            + ["## Packing and reading logits", ""]
+            + _table(("part", "of", "layout or vocabulary", "median", "range", "unit"), others))
+
+
+def engine_table(rows):
+    return ["## End to end", "",
+            "Of the peak: useful operations a second over the arithmetic's peak. Of the roofline: in memory the",
+            "bound by peak and memory; out of core the sum over the run's steps of max(compute, bytes at the disk's",
+            "rate), divided by the time that the steps took.", ""] + _table(
+        ("model", "weights", "memory", "in", "out", "sequences", "generated token/s", "range", "prefill s",
+         "decode s", "of the peak", "of the roofline", "peak GB"),
+        [(row["model"], row["weights"], row["memory"], row["prompt_len"], row["gen_len"], row["sequences"],
+          f"{row['median']:.2f}", _spread(row), f"{row['prefill_s']:.1f}", f"{row['decode_s']:.1f}",
+          _share(row["operations_per_s"], row["peak_per_s"]), f"{row['of_roofline']:.2f}",
+          f"{row['peak_memory_bytes'] * 1e-9:.2f}") for row in rows])
+
+
+NAMES = ("kind", "name", "instruction", "time", "threads", "weights", "model", "n", "k", "tokens", "cache",
+         "sequences", "context", "vocab", "memory", "prompt_len", "gen_len")
+
+
+def _key(row):
+    return tuple((name, row[name]) for name in NAMES if name in row)
+
+
+def all_rows(result):
+    return [row for part in ("limits", "kernels") if part in result for row in result[part]["rows"]] + [
+        row for row in result.get("engine", [])]
+
+
+def regressions(before, now):
+    """Rows whose best round now is slower than the worst round then: by more than both spreads."""
+    old = {_key(row): row for row in all_rows(before)}
+    slower = []
+    for row in all_rows(now):
+        then = old.get(_key(row))
+        if then and row["high"] < then["low"]:
+            slower.append((" ".join(str(value) for _, value in _key(row)), f"{then['median']:.4g}",
+                           f"{row['median']:.4g}", f"{row['median'] / then['median']:.2f}"))
+    if not slower:
+        return ["Nothing is slower by more than its spread.", ""]
+    return ["Slower by more than the spread of both (limits among them: then the machine was disturbed):", ""] + _table(
+        ("what", "then", "now", "ratio"), slower)
