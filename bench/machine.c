@@ -14,22 +14,14 @@ enum { ACCUMULATORS = 12, MAX_THREADS = 1024 };
 
 #if defined(__x86_64__)
 
-#define CLEAR(r) "vpxor %%xmm" #r ",%%xmm" #r ",%%xmm" #r "\n\t"
-#define CLEAR_ALL                                                                                            \
-  CLEAR(0)                                                                                                   \
-  CLEAR(1)                                                                                                   \
-  CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8) CLEAR(9) CLEAR(10) CLEAR(11) CLEAR(15)
-#define STEP(op, reg, r) op " %%" reg "15,%%" reg "15,%%" reg #r "\n\t"
-#define STEP_ALL(op, reg)                                                                                    \
-  STEP(op, reg, 0)                                                                                           \
-  STEP(op, reg, 1)                                                                                           \
-  STEP(op, reg, 2)                                                                                           \
-  STEP(op, reg, 3)                                                                                           \
-  STEP(op, reg, 4) STEP(op, reg, 5) STEP(op, reg, 6) STEP(op, reg, 7) STEP(op, reg, 8) STEP(op, reg, 9)      \
-      STEP(op, reg, 10) STEP(op, reg, 11)
+// The assembler repeats the text for each register.
+#define EACH(registers, text) ".irp r," registers "\n\t" text "\n\t.endr\n\t"
+#define SUMS                  "0,1,2,3,4,5,6,7,8,9,10,11"
+#define CLEAR                 EACH(SUMS ",15", "vpxor %%xmm\\r,%%xmm\\r,%%xmm\\r")
 #define LOOP(name, op, reg)                                                                                  \
   static void name(uint64_t turns) {                                                                         \
-    __asm__ volatile(CLEAR_ALL "1:\n\t" STEP_ALL(op, reg) "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"               \
+    __asm__ volatile(CLEAR "1:\n\t" EACH(SUMS, op " %%" reg "15,%%" reg "15,%%" reg                          \
+                                                  "\\r") "dec %0\n\tjnz 1b\n\tvzeroupper\n\t"                \
                      : "+r"(turns)                                                                           \
                      :                                                                                       \
                      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
