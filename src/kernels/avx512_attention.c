@@ -127,14 +127,15 @@ typedef struct attend {
   uint32_t *weights; // [queries, 32]: pairs along positions
   float *scores;     // [queries, 64]
   float *out;        // [queries, v_stride], not yet divided by sums
+  uint16_t *zeros;   // [the larger dimension]
   float *max, *sums; // [queries]
 } attend;
 
 typedef enum side { KEYS, VALUES } side;
 
-// The rows of a block of keys (values); NULL at positions that no query of the block sees.
+// The rows of a block of keys and of values; zeros at positions that no query of the block sees.
 typedef struct key_block {
-  const uint16_t *rows[FG_KEY_BLOCK];
+  const uint16_t *rows[2][FG_KEY_BLOCK]; // [side]
 } key_block;
 
 static uint32_t first_key(const attend *t, uint32_t row) {
@@ -142,43 +143,53 @@ static uint32_t first_key(const attend *t, uint32_t row) {
   return t->a->window && end > t->a->window ? end - t->a->window : 0;
 }
 
-static void find_rows(const attend *t, side of, uint32_t first, key_block *b) {
+static void find_rows(const attend *t, uint32_t first, key_block *b) {
   const fg_kv_geometry *kv = &t->a->kv;
-  uint32_t dim = of == KEYS ? kv->k_dim : kv->v_dim, size = kv->page_tokens;
+  uint32_t begin = first_key(t, 0), end = t->block->position + t->block->rows, run;
   uint64_t kv_head = t->block->head / (t->a->heads / kv->kv_heads), page_bytes = fg_kv_page_bytes(kv);
-  uint64_t head = (of == KEYS ? 0 : (uint64_t)kv->kv_heads * size * kv->k_dim) + kv_head * size * dim;
-  uint32_t begin = first_key(t, 0), end = t->block->position + t->block->rows, token = first % size;
-  const uint16_t *page = NULL; // the head's part of it
-  for (uint32_t i = 0, number = first / size; i < FG_KEY_BLOCK; i++) {
-    bool seen = first + i >= begin && first + i < end;
-    if (seen && !page)
-      page = (const uint16_t *)(t->a->cache + (uint64_t)t->block->pages[number] * page_bytes) + head;
-    b->rows[i] = seen ? page + (uint64_t)token * dim : NULL;
-    if (++token == size) token = 0, number++, page = NULL;
+  for (uint32_t i = 0; i < FG_KEY_BLOCK; i += run) {
+    uint32_t p = first + i;
+    bool seen = p >= begin && p < end;
+    run = seen ? kv->page_tokens - p % kv->page_tokens : 1;
+    if (seen && run > end - p) run = end - p;
+    if (run > FG_KEY_BLOCK - i) run = FG_KEY_BLOCK - i;
+    const uint16_t *key = t->zeros, *value = t->zeros;
+    if (seen) {
+      const uint16_t *page =
+          (const uint16_t *)(t->a->cache + (uint64_t)t->block->pages[p / kv->page_tokens] * page_bytes);
+      uint64_t token = kv_head * kv->page_tokens + p % kv->page_tokens;
+      key = page + token * kv->k_dim;
+      value = page + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim + token * kv->v_dim;
+    }
+    for (uint32_t k = 0; k < run; k++) {
+      b->rows[KEYS][i + k] = key + (uint64_t)k * kv->k_dim;
+      b->rows[VALUES][i + k] = value + (uint64_t)k * kv->v_dim;
+    }
   }
 }
 
 // Pages lie anywhere and their runs are too short for the CPU to foresee.
-static void prefetch(const key_block *b, uint32_t dim) {
-  for (uint32_t i = 0; i < FG_KEY_BLOCK; i++)
-    for (uint32_t at = 0; b->rows[i] && at < dim; at += HALVES) __builtin_prefetch(b->rows[i] + at, 0, 2);
+static void prefetch(const key_block *b, side of, uint32_t dim) {
+  for (uint32_t at = 0; at < dim; at += HALVES)
+    for (uint32_t i = 0; i < FG_KEY_BLOCK; i++) __builtin_prefetch(b->rows[of][i] + at, 0, 2);
 }
 
-// Halves [at, at + 32) of a row of `dim`, zero beyond it and in a row that is NULL.
-static inline __m512i load_halves(const uint16_t *row, uint32_t at, uint32_t dim) {
-  uint32_t left = row ? dim - at : 0;
-  __mmask32 mask = left >= HALVES ? 0xffffffffu : (1u << left) - 1;
-  return _mm512_maskz_loadu_epi16(mask, row ? row + at : NULL);
+// Of the halves [at, at + 32) of a row those before dim.
+static __mmask32 halves_of(uint32_t dim, uint32_t at) {
+  return dim - at >= HALVES ? 0xffffffffu : (1u << (dim - at)) - 1;
 }
 
 static void transpose_keys(const attend *t, const key_block *b) {
   uint32_t dim = t->a->kv.k_dim;
-  for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC)
-    for (uint32_t c = 0; c < dim; c += HALVES) {
+  for (uint32_t c = 0; c < dim; c += HALVES) {
+    __mmask32 mask = halves_of(dim, c);
+    for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC) {
+      const uint16_t *const *rows = &b->rows[KEYS][j];
       vec r[VEC];
-      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(load_halves(b->rows[j + (uint32_t)i], c, dim));
+      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, rows[i] + c));
       vec_store_transposed(r, (float *)(t->keys + (uint64_t)c / 2 * FG_KEY_BLOCK + j), FG_KEY_BLOCK);
     }
+  }
 }
 
 static void pair_values(const attend *t, const key_block *b) {
@@ -186,13 +197,17 @@ static void pair_values(const attend *t, const key_block *b) {
   __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                                  37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
   __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
-  for (uint32_t i = 0; i < PAIRS; i++)
-    for (uint32_t c = 0; c < dim; c += HALVES) {
-      __m512i even = load_halves(b->rows[2 * i], c, dim), odd = load_halves(b->rows[2 * i + 1], c, dim);
+  const uint16_t *const *rows = b->rows[VALUES];
+  for (uint32_t c = 0; c < dim; c += HALVES) {
+    __mmask32 mask = halves_of(dim, c);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+      __m512i even = _mm512_maskz_loadu_epi16(mask, rows[2 * i] + c);
+      __m512i odd = _mm512_maskz_loadu_epi16(mask, rows[2 * i + 1] + c);
       uint32_t *to = t->values + i * t->v_stride + c;
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
       _mm512_storeu_si512(to + VEC, _mm512_permutex2var_epi16(even, high, odd));
     }
+  }
 }
 
 // ---- softmax -------------------------------------------------------------------------------------------
@@ -254,24 +269,20 @@ static uint64_t seen_of(uint32_t first, uint32_t begin, uint32_t end) {
 
 // ---- a block of queries --------------------------------------------------------------------------------
 
-static void attend_keys(const attend *t, uint32_t first) {
+// Keys [first, first + 64), which `keys` tells; `next` is asked for meanwhile.
+static void attend_keys(const attend *t, uint32_t first, const key_block *keys, const key_block *next) {
   static const float zeros[FG_KEY_BLOCK];
   const fg_query_block *block = t->block;
-  key_block keys, values, next;
-  find_rows(t, KEYS, first, &keys);
-  find_rows(t, VALUES, first, &values);
-  find_rows(t, KEYS, first + FG_KEY_BLOCK, &next);
-  prefetch(&next, t->a->kv.k_dim);
-  transpose_keys(t, &keys);
+  prefetch(next, KEYS, t->a->kv.k_dim);
+  transpose_keys(t, keys);
   multiply_pairs(&(pair_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
                                  t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
   for (uint32_t i = 0; i < t->queries; i++) {
     uint32_t row = i / block->heads;
     soften(t, i, seen_of(first, first_key(t, row), block->position + row + 1));
   }
-  find_rows(t, VALUES, first + FG_KEY_BLOCK, &next);
-  prefetch(&next, t->a->kv.v_dim);
-  pair_values(t, &values);
+  prefetch(next, VALUES, t->a->kv.v_dim);
+  pair_values(t, keys);
   multiply_pairs(&(pair_product){t->weights, t->values, t->out, t->out, PAIRS, t->v_stride, t->v_stride,
                                  t->v_stride, t->queries, PAIRS, (uint32_t)t->v_stride});
 }
@@ -316,12 +327,21 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   t.out = t.scores + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;
   t.max = t.out + t.v_stride * FG_QUERY_BLOCK;
   t.sums = t.max + FG_QUERY_BLOCK;
+  t.zeros = (uint16_t *)(t.sums + FG_QUERY_BLOCK);
+  uint64_t stride = k_stride > t.v_stride ? k_stride : t.v_stride;
+  memset(t.zeros, 0, stride * sizeof *t.zeros);
+  // Columns of values beyond v_dim are multiplied, but not always written.
+  if (t.v_stride - a->kv.v_dim >= HALVES) memset(t.values, 0, t.v_stride * PAIRS * sizeof *t.values);
   load_queries(&t);
-  // Columns of values beyond v_dim are never written, but are multiplied.
-  memset(t.values, 0, t.v_stride * PAIRS * sizeof *t.values);
-  for (uint32_t first = first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK; first < block->position + block->rows;
-       first += FG_KEY_BLOCK)
-    attend_keys(&t, first);
+  key_block blocks[2];
+  uint32_t first = first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK, end = block->position + block->rows;
+  find_rows(&t, first, &blocks[0]);
+  prefetch(&blocks[0], KEYS, a->kv.k_dim);
+  prefetch(&blocks[0], VALUES, a->kv.v_dim);
+  for (uint32_t turn = 0; first < end; first += FG_KEY_BLOCK, turn ^= 1) {
+    find_rows(&t, first + FG_KEY_BLOCK, &blocks[turn ^ 1]);
+    attend_keys(&t, first, &blocks[turn], &blocks[turn ^ 1]);
+  }
   store_outputs(&t);
 }
 
