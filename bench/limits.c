@@ -126,6 +126,15 @@ static void add_rates(limits *l) {
   }
 }
 
+// A file that is there is read from its beginning, at most as much as a new one would have.
+static fg_status open_file(limits *l, fg_error *err) {
+  fg_status status = fg_file_open(&l->file, l->options.file, FG_FILE_READ, err);
+  if (status) return status;
+  uint64_t bytes = fg_file_size(l->file) / CHUNK * CHUNK;
+  if (bytes < l->file_bytes) l->file_bytes = bytes;
+  return bytes ? FG_OK : fg_fail(err, FG_INVALID, "%s is smaller than 32 MiB", l->options.file);
+}
+
 // The file is written with bytes that no disk can shrink.
 static fg_status make_file(limits *l, fg_error *err) {
   uint64_t state = 1, *words = l->memory;
@@ -143,7 +152,8 @@ static fg_status make_file(limits *l, fg_error *err) {
 static fg_status open_limits(limits *l, fg_error *err) {
   static const uint64_t sizes[] = {
       [BENCH_SMOKE] = CHUNK, [BENCH_QUICK] = 8 * CHUNK, [BENCH_FULL] = 32 * CHUNK};
-  l->memory_bytes = l->file_bytes = sizes[l->options.extent];
+  l->file_bytes = sizes[l->options.extent];
+  l->memory_bytes = l->file_bytes < 2 * (uint64_t)CHUNK ? 2 * (uint64_t)CHUNK : l->file_bytes;
   if (l->memory_bytes > 16 * (uint64_t)CHUNK) l->memory_bytes = 16 * (uint64_t)CHUNK;
   l->turns = l->options.extent == BENCH_SMOKE ? 100000 : 10000000;
   fg_status status = fg_budget_create(&l->budget, "host memory", "--host-memory", 0, err);
@@ -153,13 +163,15 @@ static fg_status open_limits(limits *l, fg_error *err) {
   fg_io_options deep = {.budget = l->budget}, single = {.budget = l->budget, .depth = 1};
   if (status == FG_OK) status = fg_io_create(&l->deep, &deep, err);
   if (status == FG_OK) status = fg_io_create(&l->single, &single, err);
-  return status ? status : make_file(l, err);
+  if (status) return status;
+  fg_io_register(l->deep, l->memory, 2 * CHUNK); // as the engine does with its ring
+  return l->options.file ? open_file(l, err) : make_file(l, err);
 }
 
 static void close_limits(limits *l) {
   if (l->file) {
     fg_file_close(l->file);
-    unlink(l->path);
+    if (!l->options.file) unlink(l->path);
   }
   if (l->single) fg_io_destroy(l->single);
   if (l->deep) fg_io_destroy(l->deep);

@@ -20,9 +20,11 @@ static bool parse_number(const char *text, uint32_t highest, uint32_t *out) {
 static bool parse_value(const char *flag, const char *value, bench_options *o) {
   if (strcmp(flag, "--rounds") == 0) return parse_number(value, BENCH_MAX_ROUNDS, &o->rounds);
   if (strcmp(flag, "--threads") == 0) return parse_number(value, 1024, &o->threads);
-  if (strcmp(flag, "--dir") != 0) return false;
-  o->directory = value;
-  return true;
+  const char **text = strcmp(flag, "--dir") == 0    ? &o->directory
+                      : strcmp(flag, "--file") == 0 ? &o->file
+                                                    : NULL;
+  if (text) *text = value;
+  return text;
 }
 
 bool bench_parse(int argc, char **argv, bench_options *o) {
@@ -35,8 +37,9 @@ bool bench_parse(int argc, char **argv, bench_options *o) {
     } else if (i + 1 < argc && parse_value(argv[i], argv[i + 1], o)) {
       i++;
     } else {
-      fprintf(stderr, "usage: %s [--quick|--smoke] [--rounds 1..%d] [--threads N] [--dir DIR]\n", argv[0],
-              BENCH_MAX_ROUNDS);
+      fprintf(stderr,
+              "usage: %s [--quick|--smoke] [--rounds 1..%d] [--threads N] [--dir DIR] [--file FILE]\n",
+              argv[0], BENCH_MAX_ROUNDS);
       return false;
     }
   }

@@ -20,7 +20,8 @@ typedef enum bench_extent { BENCH_SMOKE, BENCH_QUICK, BENCH_FULL } bench_extent;
 typedef struct bench_options {
   bench_extent extent;
   uint32_t rounds, threads;
-  const char *directory; // of the file that the disk is measured with
+  const char *directory; // where a file is made that the disk is measured with
+  const char *file;      // read instead; NULL = none
 } bench_options;
 
 typedef struct bench_case {
