@@ -4,8 +4,9 @@
 #include <immintrin.h>
 
 #include "kernels/kernels_internal.h"
+#include "tensor/groups.h"
 
-enum { LANES = 16, QUARTERS = FG_TILE_ROWS / LANES, QUANTIZED = 32 };
+enum { LANES = 16, QUARTERS = FG_TILE_ROWS / LANES };
 
 typedef enum tile_form { TILE_F32, TILE_BF16 } tile_form;
 
@@ -70,64 +71,59 @@ INLINE void expand_f16(tile_form form, const void *block, uint32_t k, void *tile
     }
 }
 
-// ---- quantized blocks ----------------------------------------------------------------------------------
+// ---- quantized groups ----------------------------------------------------------------------------------
 
-// Byte i of each lane's word, as a signed number.
-INLINE __m512 signed_byte(__m512i words, unsigned i) {
-  return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(words, 24 - 8 * i), 24));
+// A type's group: its codes' bits, how many values, whether it has a minimum.
+typedef struct group_form {
+  uint32_t bits, values;
+  bool minimum;
+} group_form;
+
+INLINE group_form form_of(fg_dtype dtype, uint32_t bits, bool minimum) {
+  return (group_form){bits, fg_dtype_get(dtype)->block, minimum};
 }
 
-INLINE void expand_q8_0(tile_form form, const void *block, uint32_t k, void *tile) {
+// Byte i of each lane's word; or its low or high half (`half`).
+INLINE __m512i code(group_form g, __m512i words, unsigned i, unsigned half) {
+  if (g.bits == 4) return _mm512_and_si512(_mm512_srli_epi32(words, 8 * i + 4 * half), _mm512_set1_epi32(15));
+  __m512i top = _mm512_slli_epi32(words, 24 - 8 * i);
+  return g.minimum ? _mm512_srli_epi32(top, 24) : _mm512_srai_epi32(top, 24);
+}
+
+// d (code - zero point), or d code + m in two roundings: the formats' own arithmetic, so results are exact.
+INLINE __m512 value(group_form g, __m512i code, __m512 d, __m512 m) {
+  if (g.minimum) return _mm512_add_ps(_mm512_mul_ps(d, _mm512_cvtepi32_ps(code)), m);
+  if (g.bits == 4) code = _mm512_sub_epi32(code, _mm512_set1_epi32(8));
+  return _mm512_mul_ps(d, _mm512_cvtepi32_ps(code));
+}
+
+// A word of 4 bytes of each of a quarter's 16 rows: columns c to c + 3, and c + 16 to c + 19 of 4 bits.
+INLINE void expand_word(tile_form form, group_form g, __m512i words, uint64_t c, uint32_t quarter, __m512 d,
+                        __m512 m, void *tile) {
+  for (unsigned half = 0; half < 8 / g.bits; half++)
+    for (unsigned i = 0; i < 4; i += 2)
+      put_pair(form, tile, c + 16 * half + i, quarter, value(g, code(g, words, i, half), d, m),
+               value(g, code(g, words, i + 1, half), d, m));
+}
+
+INLINE void expand_groups(tile_form form, group_form g, const void *block, uint32_t k, void *tile) {
   const uint8_t *in = block;
-  for (uint64_t c = 0; c < k; c += QUANTIZED, in += (2 + QUANTIZED) * FG_TILE_ROWS)
-    for (uint32_t q = 0; q < QUARTERS; q++) {
-      __m512 d = load_f16(in + 2 * LANES * q);
-      for (uint32_t word = 0; word < QUANTIZED / 4; word++) {
-        const uint8_t *at = in + 2 * FG_TILE_ROWS + (word * FG_TILE_ROWS + q * LANES) * 4;
-        __m512i codes = _mm512_loadu_si512(at);
-        for (unsigned i = 0; i < 4; i += 2)
-          put_pair(form, tile, c + 4 * word + i, q, _mm512_mul_ps(d, signed_byte(codes, i)),
-                   _mm512_mul_ps(d, signed_byte(codes, i + 1)));
+  const uint32_t heads = g.minimum ? 2 : 1, words = g.bits;
+  for (uint64_t c = 0; c < k; c += g.values) {
+    const uint8_t *head = in;
+    in += 2 * heads * FG_TILE_ROWS;
+    for (uint32_t run = 0; run < g.values; run += FG_GROUP_RUN, in += 4 * words * FG_TILE_ROWS)
+      for (uint32_t q = 0; q < QUARTERS; q++) {
+        __m512 d = load_f16(head + 2 * LANES * q);
+        __m512 m = g.minimum ? load_f16(head + 2 * FG_TILE_ROWS + 2 * LANES * q) : _mm512_setzero_ps();
+        for (uint32_t word = 0; word < words; word++)
+          expand_word(form, g, _mm512_loadu_si512(in + (word * FG_TILE_ROWS + q * LANES) * 4),
+                      c + run + 4 * word, q, d, m, tile);
       }
-    }
+  }
 }
 
-INLINE __m512i nibble(__m512i words, unsigned i) {
-  return _mm512_and_si512(_mm512_srli_epi32(words, 4 * i), _mm512_set1_epi32(15));
-}
-
-// d (code - 8), and d code + m in two roundings: the formats' own arithmetic, so results are exact.
-INLINE __m512 value_q4_0(__m512i code, __m512 d, __m512 m) {
-  (void)m;
-  return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_sub_epi32(code, _mm512_set1_epi32(8))));
-}
-INLINE __m512 value_q4_1(__m512i code, __m512 d, __m512 m) {
-  return _mm512_add_ps(_mm512_mul_ps(d, _mm512_cvtepi32_ps(code)), m);
-}
-
-// A byte holds elements j and j + 16 of a block; four bytes a word.
-INLINE void expand_q4(tile_form form, bool minimum, const void *block, uint32_t k, void *tile) {
-  const uint8_t *in = block;
-  uint32_t heads = minimum ? 2 : 1;
-  for (uint64_t c = 0; c < k; c += QUANTIZED, in += (2 * heads + QUANTIZED / 2) * FG_TILE_ROWS)
-    for (uint32_t q = 0; q < QUARTERS; q++) {
-      __m512 d = load_f16(in + 2 * LANES * q);
-      __m512 m = minimum ? load_f16(in + 2 * FG_TILE_ROWS + 2 * LANES * q) : _mm512_setzero_ps();
-      for (uint32_t word = 0; word < QUANTIZED / 8; word++) {
-        const uint8_t *at = in + 2 * heads * FG_TILE_ROWS + (word * FG_TILE_ROWS + q * LANES) * 4;
-        __m512i codes = _mm512_loadu_si512(at);
-        for (unsigned half = 0; half < 2; half++)
-          for (unsigned i = 0; i < 4; i += 2) {
-            __m512i even = nibble(codes, 2 * i + half), odd = nibble(codes, 2 * i + 2 + half);
-            uint64_t column = c + QUANTIZED / 2 * half + 4 * word + i;
-            put_pair(form, tile, column, q, minimum ? value_q4_1(even, d, m) : value_q4_0(even, d, m),
-                     minimum ? value_q4_1(odd, d, m) : value_q4_0(odd, d, m));
-          }
-      }
-    }
-}
-
-// One function a type and form, so that both are constants inside.
+// One function a kind and form, so that both are constants inside.
 #define TILE(name, call)                                                                                     \
   static void name(fg_dtype dtype, const void *block, uint32_t rows, uint32_t k, void *tile) {               \
     (void)dtype, (void)rows;                                                                                 \
@@ -135,26 +131,32 @@ INLINE void expand_q4(tile_form form, bool minimum, const void *block, uint32_t 
   }
 TILE(f16_to_f32, expand_f16(TILE_F32, block, k, tile))
 TILE(f16_to_bf16, expand_f16(TILE_BF16, block, k, tile))
-TILE(q8_0_to_f32, expand_q8_0(TILE_F32, block, k, tile))
-TILE(q8_0_to_bf16, expand_q8_0(TILE_BF16, block, k, tile))
-TILE(q4_0_to_f32, expand_q4(TILE_F32, false, block, k, tile))
-TILE(q4_0_to_bf16, expand_q4(TILE_BF16, false, block, k, tile))
-TILE(q4_1_to_f32, expand_q4(TILE_F32, true, block, k, tile))
-TILE(q4_1_to_bf16, expand_q4(TILE_BF16, true, block, k, tile))
+TILE(codes8_to_f32, expand_groups(TILE_F32, form_of(dtype, 8, false), block, k, tile))
+TILE(codes8_to_bf16, expand_groups(TILE_BF16, form_of(dtype, 8, false), block, k, tile))
+TILE(codes8_minimum_to_f32, expand_groups(TILE_F32, form_of(dtype, 8, true), block, k, tile))
+TILE(codes8_minimum_to_bf16, expand_groups(TILE_BF16, form_of(dtype, 8, true), block, k, tile))
+TILE(codes4_to_f32, expand_groups(TILE_F32, form_of(dtype, 4, false), block, k, tile))
+TILE(codes4_to_bf16, expand_groups(TILE_BF16, form_of(dtype, 4, false), block, k, tile))
+TILE(codes4_minimum_to_f32, expand_groups(TILE_F32, form_of(dtype, 4, true), block, k, tile))
+TILE(codes4_minimum_to_bf16, expand_groups(TILE_BF16, form_of(dtype, 4, true), block, k, tile))
 
 // Float32 to float32 and bfloat16 to bfloat16 are used in place and stay the reference's.
 void fg_tiles_avx512(fg_kernels *k) {
   fg_tile_fn **f32 = k->tile_f32[FG_LAYOUT_N64], **bf16 = k->tile_bf16[FG_LAYOUT_N64];
   f32[FG_BF16] = bf16_to_f32;
   f32[FG_F16] = f16_to_f32;
-  f32[FG_Q8_0] = q8_0_to_f32;
-  f32[FG_Q4_0] = q4_0_to_f32;
-  f32[FG_Q4_1] = q4_1_to_f32;
   bf16[FG_F32] = f32_to_bf16;
   bf16[FG_F16] = f16_to_bf16;
-  bf16[FG_Q8_0] = q8_0_to_bf16;
-  bf16[FG_Q4_0] = q4_0_to_bf16;
-  bf16[FG_Q4_1] = q4_1_to_bf16;
+  for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
+    const fg_dtype_info *info = fg_dtype_get(dtype);
+    if (info->bits == 8) {
+      f32[dtype] = info->minimum ? codes8_minimum_to_f32 : codes8_to_f32;
+      bf16[dtype] = info->minimum ? codes8_minimum_to_bf16 : codes8_to_bf16;
+    } else if (info->bits == 4) {
+      f32[dtype] = info->minimum ? codes4_minimum_to_f32 : codes4_to_f32;
+      bf16[dtype] = info->minimum ? codes4_minimum_to_bf16 : codes4_to_bf16;
+    }
+  }
 }
 
 #else

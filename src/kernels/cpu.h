@@ -8,6 +8,8 @@ typedef enum fg_cpu_feature {
   FG_CPU_AVX2 = 1,        // with FMA and F16C
   FG_CPU_AVX512 = 2,      // F, BW, DQ, VL
   FG_CPU_AVX512_BF16 = 4, // dot products of bfloat16
+  FG_CPU_AVX512_VNNI = 8, // dot products of int8
+  FG_CPU_AVX_VNNI = 16,   // the same without AVX-512
 } fg_cpu_feature;
 
 uint32_t fg_cpu_features(void); // a set of fg_cpu_feature

@@ -16,6 +16,7 @@
 #include "kernels/kinds.h"
 #include "kernels/layout.h"
 #include "kernels/n64.h"
+#include "kernels/qproduct.h"
 
 // A panel's block of at most 64 output rows as a tile: tile[c, r] = w[r, c], zero where the block has no
 // row r and for c in [k, padded k). f32: [padded k, 64] float32, exact. bf16: [padded k / 2, 64, 2]
@@ -23,7 +24,7 @@
 typedef void fg_tile_fn(fg_dtype dtype, const void *block, uint32_t rows, uint32_t k, void *tile);
 
 typedef struct fg_kernels {
-  const char *name; // of the last instruction set that overrode something: "c", "avx2", "avx512"
+  const char *name; // of the last instruction set that overrode something: "c", "avx2", "avx512_vnni"
 
   // out = (x - mean) / sqrt(variance + eps) * weight + bias; RMS: x / sqrt(mean square + eps) * weight +
   // bias. weight and bias [width] may be NULL; out may be x.
@@ -44,6 +45,9 @@ typedef struct fg_kernels {
   // out[r, 64] = sum over c < k of x[r, c] tile[c, 64], c in order.
   // x: [rows, k]; tile: [k, 64] f32; out: [rows, 64], not aliased.
   void (*product)(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out);
+
+  fg_quantise_fn *quantise;
+  fg_q_product_fn *q_product[FG_LAYOUT_COUNT][FG_DTYPE_COUNT]; // NULL: the type has no such product
 
   // out (= or +=) sums + bias; bias may be NULL
   void (*finish)(const float *sums, const float *bias, float *out, uint32_t width, bool accumulate);

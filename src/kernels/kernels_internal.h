@@ -9,10 +9,19 @@ void fg_kernels_avx2(fg_kernels *k);
 void fg_kernels_avx512(fg_kernels *k);
 void fg_tiles_avx512(fg_kernels *k); // of the layout n64
 void fg_attention_avx512_bf16(fg_kernels *k);
+// Quantised products.
+void fg_q_product_avx2(fg_kernels *k);
+void fg_q_product_avx_vnni(fg_kernels *k);
+void fg_q_product_avx512_vnni(fg_kernels *k);
 
 // The reference in parts, a file each.
 void fg_rows_ref(fg_kernels *k);
 void fg_tiles_ref(fg_kernels *k);
 void fg_attention_ref(fg_kernels *k);
+void fg_q_product_ref(fg_kernels *k);
+
+// The bytes of row r's values [c, c + count) of a block in n64, as they were before packing.
+void fg_n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint32_t c, uint32_t count,
+                      uint8_t *out);
 
 #endif

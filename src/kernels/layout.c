@@ -6,9 +6,29 @@
 #include "kernels/cpu.h"
 #include "kernels/n64.h"
 
+// A group is its scale, perhaps its minimum, and its codes.
+#define GROUP(bits, group, minimum)                                                                          \
+  { group, (minimum) ? 2 : 1, (group) * (bits) / 32 }
 static const fg_n64_step steps[FG_DTYPE_COUNT] = {
-    [FG_F32] = {1, 0, 1},   [FG_F16] = {1, 1, 0},   [FG_BF16] = {2, 0, 1},
-    [FG_Q8_0] = {32, 1, 8}, [FG_Q4_0] = {32, 1, 4}, [FG_Q4_1] = {32, 2, 4},
+    [FG_F32] = {1, 0, 1},
+    [FG_F16] = {1, 1, 0},
+    [FG_BF16] = {2, 0, 1},
+    [FG_Q8_0] = GROUP(8, 32, false),
+    [FG_Q4_0] = GROUP(4, 32, false),
+    [FG_Q4_1] = GROUP(4, 32, true),
+    [FG_I4G64] = GROUP(4, 64, false),
+    [FG_I4G128] = GROUP(4, 128, false),
+    [FG_I4G256] = GROUP(4, 256, false),
+    [FG_I4G64M] = GROUP(4, 64, true),
+    [FG_I4G128M] = GROUP(4, 128, true),
+    [FG_I4G256M] = GROUP(4, 256, true),
+    [FG_I8G64] = GROUP(8, 64, false),
+    [FG_I8G128] = GROUP(8, 128, false),
+    [FG_I8G256] = GROUP(8, 256, false),
+    [FG_I8G32M] = GROUP(8, 32, true),
+    [FG_I8G64M] = GROUP(8, 64, true),
+    [FG_I8G128M] = GROUP(8, 128, true),
+    [FG_I8G256M] = GROUP(8, 256, true),
 };
 
 const fg_n64_step *fg_n64_step_of(fg_dtype dtype) {
@@ -37,7 +57,7 @@ static uint64_t n64_bytes(fg_dtype dtype, uint32_t rows, uint32_t k) {
   return fg_mul_u64(padded_rows, row_bytes, &bytes) ? bytes : UINT64_MAX;
 }
 
-enum { PIECE = 64 }; // bytes of each row that are packed at a time
+enum { PIECE = 260 }; // bytes of each row that are packed at a time, at least a step's: i8g256m
 
 // One unit of a block: out[r] = rows[r]. Copies of constant sizes are single moves.
 static void pack_unit(const uint8_t *rows, uint32_t count, uint32_t size, uint8_t *out) {

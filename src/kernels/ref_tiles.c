@@ -4,13 +4,13 @@
 #include "kernels/kernels_internal.h"
 #include "tensor/half.h"
 
-enum { PIECE = 32, PIECE_BYTES = 4 * PIECE }; // values taken at once: a multiple of every type's block
+enum { PIECE = 256, PIECE_BYTES = 4 * PIECE }; // values taken at once: a multiple of every type's block
 
-// The bytes of row r's values [c, c + PIECE) as they were before packing.
-static void n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint32_t c, uint8_t *out) {
+void fg_n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint32_t c, uint32_t count,
+                      uint8_t *out) {
   const fg_n64_step *step = fg_n64_step_of(dtype);
   block += (uint64_t)(c / step->elements) * fg_n64_step_bytes(step) * FG_TILE_ROWS;
-  for (uint32_t s = 0; s < PIECE / step->elements; s++)
+  for (uint32_t s = 0; s < count / step->elements; s++)
     for (uint32_t unit = 0; unit < step->small + step->words; unit++) {
       uint32_t size = unit < step->small ? 2 : 4;
       memcpy(out, block + (uint64_t)r * size, size);
@@ -19,25 +19,32 @@ static void n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint
     }
 }
 
-// values[i] = w[r, c + i], zeros behind the row's end
-static void n64_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, float *values) {
+// values[i] = w[r, c + i] for i < count; where k is padded, zeros behind the row's end
+static void n64_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, uint32_t count,
+                       float *values) {
   (void)k;
   uint8_t bytes[PIECE_BYTES];
-  n64_row_bytes(dtype, block, r, c, bytes);
-  fg_dtype_get(dtype)->to_f32(bytes, values, PIECE);
+  fg_n64_row_bytes(dtype, block, r, c, count, bytes);
+  fg_dtype_get(dtype)->to_f32(bytes, values, count);
 }
 
 static void plain_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c,
-                         float *values) {
+                         uint32_t count, float *values) {
   const fg_dtype_info *info = fg_dtype_get(dtype);
   uint64_t row_bytes = (uint64_t)k / info->block * info->bytes;
-  uint32_t count = k - c < PIECE ? k - c : PIECE;
+  uint32_t there = k - c < count ? k - c : count;
   const uint8_t *row = (const uint8_t *)block + r * row_bytes;
-  info->to_f32(row + (uint64_t)c / info->block * info->bytes, values, count);
-  memset(values + count, 0, (PIECE - count) * sizeof *values);
+  info->to_f32(row + (uint64_t)c / info->block * info->bytes, values, there);
+  memset(values + there, 0, (count - there) * sizeof *values);
 }
 
-typedef void values_fn(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, float *values);
+typedef void values_fn(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, uint32_t count,
+                       float *values);
+
+static uint32_t piece_at(uint32_t k, uint32_t c) {
+  uint64_t left = fg_tile_k(k) - c;
+  return left < PIECE ? (uint32_t)left : PIECE;
+}
 
 static void fill_f32(values_fn *values_of, fg_dtype dtype, const void *block, uint32_t rows, uint32_t k,
                      float *tile) {
@@ -45,8 +52,9 @@ static void fill_f32(values_fn *values_of, fg_dtype dtype, const void *block, ui
   if (rows < FG_TILE_ROWS) memset(tile, 0, fg_tile_k(k) * FG_TILE_ROWS * sizeof *tile);
   for (uint32_t r = 0; r < rows; r++)
     for (uint32_t c = 0; c < k; c += PIECE) {
-      values_of(dtype, block, k, r, c, values);
-      for (uint32_t i = 0; i < PIECE; i++) tile[(uint64_t)(c + i) * FG_TILE_ROWS + r] = values[i];
+      uint32_t count = piece_at(k, c);
+      values_of(dtype, block, k, r, c, count, values);
+      for (uint32_t i = 0; i < count; i++) tile[(uint64_t)(c + i) * FG_TILE_ROWS + r] = values[i];
     }
 }
 
@@ -56,8 +64,9 @@ static void fill_bf16(values_fn *values_of, fg_dtype dtype, const void *block, u
   if (rows < FG_TILE_ROWS) memset(tile, 0, fg_tile_k(k) * FG_TILE_ROWS * sizeof *tile);
   for (uint32_t r = 0; r < rows; r++)
     for (uint32_t c = 0; c < k; c += PIECE) {
-      values_of(dtype, block, k, r, c, values);
-      for (uint32_t i = 0; i < PIECE; i++)
+      uint32_t count = piece_at(k, c);
+      values_of(dtype, block, k, r, c, count, values);
+      for (uint32_t i = 0; i < count; i++)
         tile[((uint64_t)(c + i) / 2 * FG_TILE_ROWS + r) * 2 + (i & 1)] = fg_bf16_from_f32(values[i]);
     }
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "tensor/groups.h"
 #include "tensor/half.h"
 
 static uint16_t load_u16(const uint8_t *p) {
@@ -53,58 +54,64 @@ static void f64_to_f32(const void *src, float *dst, size_t count) {
   }
 }
 
-// GGUF blocks of 32 along a row; the products are single float32 operations, as in the format's
-// reference, so the results agree bit for bit.
-enum { BLOCK = 32, HALF = BLOCK / 2 };
-
-// d f16, q int8[32]: w = d q
-static void q8_0_to_f32(const void *src, float *dst, size_t count) {
-  const uint8_t *in = src;
-  for (; count >= BLOCK; count -= BLOCK, dst += BLOCK, in += 34) {
-    float d = fg_f16_to_f32(load_u16(in));
-    for (int j = 0; j < BLOCK; j++) dst[j] = d * (float)(int8_t)in[2 + j];
+// The conversions of a quantized type, by its name in the enumeration.
+#define GROUPED(type, bits, group, minimum)                                                                  \
+  static void type##_to_f32(const void *src, float *dst, size_t count) {                                     \
+    fg_groups_to_f32(bits, group, minimum, src, dst, count);                                                 \
+  }                                                                                                          \
+  static void type##_from_f32(const float *src, void *dst, size_t count) {                                   \
+    fg_groups_from_f32(bits, group, minimum, src, dst, count);                                               \
   }
-}
+GROUPED(q8_0, 8, 32, false)
+GROUPED(q4_0, 4, 32, false)
+GROUPED(q4_1, 4, 32, true)
+GROUPED(i4g64, 4, 64, false)
+GROUPED(i4g128, 4, 128, false)
+GROUPED(i4g256, 4, 256, false)
+GROUPED(i4g64m, 4, 64, true)
+GROUPED(i4g128m, 4, 128, true)
+GROUPED(i4g256m, 4, 256, true)
+GROUPED(i8g64, 8, 64, false)
+GROUPED(i8g128, 8, 128, false)
+GROUPED(i8g256, 8, 256, false)
+GROUPED(i8g32m, 8, 32, true)
+GROUPED(i8g64m, 8, 64, true)
+GROUPED(i8g128m, 8, 128, true)
+GROUPED(i8g256m, 8, 256, true)
 
-// d f16, codes[16]: element j in the low half of byte j, element j + 16 in the high one; w = d (q - 8)
-static void q4_0_to_f32(const void *src, float *dst, size_t count) {
-  const uint8_t *in = src;
-  for (; count >= BLOCK; count -= BLOCK, dst += BLOCK, in += 18) {
-    float d = fg_f16_to_f32(load_u16(in));
-    for (int j = 0; j < HALF; j++) {
-      dst[j] = d * (float)((in[2 + j] & 15) - 8);
-      dst[j + HALF] = d * (float)((in[2 + j] >> 4) - 8);
-    }
-  }
-}
-
-// d f16, m f16, codes[16] as above: w = d q + m
-static void q4_1_to_f32(const void *src, float *dst, size_t count) {
-  const uint8_t *in = src;
-  for (; count >= BLOCK; count -= BLOCK, dst += BLOCK, in += 20) {
-    float d = fg_f16_to_f32(load_u16(in)), m = fg_f16_to_f32(load_u16(in + 2));
-    for (int j = 0; j < HALF; j++) {
-      dst[j] = d * (float)(in[4 + j] & 15) + m;
-      dst[j + HALF] = d * (float)(in[4 + j] >> 4) + m;
-    }
-  }
-}
+#define PLAIN(name, bytes, to, from)                                                                         \
+  { name, 1, bytes, 0, false, to, from }
+#define QUANTIZED(type, bits, group, minimum)                                                                \
+  { #type, group, FG_GROUP_BYTES(bits, group, minimum), bits, minimum, type##_to_f32, type##_from_f32 }
 
 static const fg_dtype_info dtypes[] = {
-    //            name  block bytes
-    [FG_F32] = {"f32", 1, 4, f32_to_f32, f32_from_f32},
-    [FG_F16] = {"f16", 1, 2, f16_to_f32, f16_from_f32},
-    [FG_BF16] = {"bf16", 1, 2, bf16_to_f32, bf16_from_f32},
-    [FG_F64] = {"f64", 1, 8, f64_to_f32, NULL},
-    [FG_I8] = {"i8", 1, 1, NULL, NULL},
-    [FG_I16] = {"i16", 1, 2, NULL, NULL},
-    [FG_I32] = {"i32", 1, 4, NULL, NULL},
-    [FG_I64] = {"i64", 1, 8, NULL, NULL},
-    [FG_U8] = {"u8", 1, 1, NULL, NULL},
-    [FG_BOOL] = {"bool", 1, 1, NULL, NULL},
-    [FG_Q8_0] = {"q8_0", BLOCK, 34, q8_0_to_f32, NULL},
-    [FG_Q4_0] = {"q4_0", BLOCK, 18, q4_0_to_f32, NULL},
-    [FG_Q4_1] = {"q4_1", BLOCK, 20, q4_1_to_f32, NULL},
+    [FG_F32] = PLAIN("f32", 4, f32_to_f32, f32_from_f32),
+    [FG_F16] = PLAIN("f16", 2, f16_to_f32, f16_from_f32),
+    [FG_BF16] = PLAIN("bf16", 2, bf16_to_f32, bf16_from_f32),
+    [FG_F64] = PLAIN("f64", 8, f64_to_f32, NULL),
+    [FG_I8] = PLAIN("i8", 1, NULL, NULL),
+    [FG_I16] = PLAIN("i16", 2, NULL, NULL),
+    [FG_I32] = PLAIN("i32", 4, NULL, NULL),
+    [FG_I64] = PLAIN("i64", 8, NULL, NULL),
+    [FG_U8] = PLAIN("u8", 1, NULL, NULL),
+    [FG_BOOL] = PLAIN("bool", 1, NULL, NULL),
+    //               type, bits, group, minimum
+    [FG_Q8_0] = QUANTIZED(q8_0, 8, 32, false),
+    [FG_Q4_0] = QUANTIZED(q4_0, 4, 32, false),
+    [FG_Q4_1] = QUANTIZED(q4_1, 4, 32, true),
+    [FG_I4G64] = QUANTIZED(i4g64, 4, 64, false),
+    [FG_I4G128] = QUANTIZED(i4g128, 4, 128, false),
+    [FG_I4G256] = QUANTIZED(i4g256, 4, 256, false),
+    [FG_I4G64M] = QUANTIZED(i4g64m, 4, 64, true),
+    [FG_I4G128M] = QUANTIZED(i4g128m, 4, 128, true),
+    [FG_I4G256M] = QUANTIZED(i4g256m, 4, 256, true),
+    [FG_I8G64] = QUANTIZED(i8g64, 8, 64, false),
+    [FG_I8G128] = QUANTIZED(i8g128, 8, 128, false),
+    [FG_I8G256] = QUANTIZED(i8g256, 8, 256, false),
+    [FG_I8G32M] = QUANTIZED(i8g32m, 8, 32, true),
+    [FG_I8G64M] = QUANTIZED(i8g64m, 8, 64, true),
+    [FG_I8G128M] = QUANTIZED(i8g128m, 8, 128, true),
+    [FG_I8G256M] = QUANTIZED(i8g256m, 8, 256, true),
 };
 _Static_assert(sizeof dtypes / sizeof dtypes[0] == FG_DTYPE_COUNT, "a row for every type");
 

@@ -1,8 +1,9 @@
 // dtype.h: element types as rows of one table.
 //
-// A plain type is a block of one element. A quantized type (GGUF's names) packs `block` consecutive
-// elements of a row into `bytes` bytes. Everything that varies between types is a column here; code
-// elsewhere asks the table and does not switch over types.
+// A plain type is a block of one element. A quantized type packs `block` consecutive elements of a row into
+// `bytes` bytes: those of GGUF under its names, and our own, "i4g64" being 4-bit codes with a scale for each
+// 64 of them, "i4g64m" with a minimum too (groups.h has the order of bytes). Everything that varies between
+// types is a column here; code elsewhere asks the table and does not switch over types.
 #ifndef FG_TENSOR_DTYPE_H
 #define FG_TENSOR_DTYPE_H
 
@@ -24,6 +25,19 @@ typedef enum fg_dtype {
   FG_Q8_0,
   FG_Q4_0,
   FG_Q4_1,
+  FG_I4G64,
+  FG_I4G128,
+  FG_I4G256,
+  FG_I4G64M,
+  FG_I4G128M,
+  FG_I4G256M,
+  FG_I8G64,
+  FG_I8G128,
+  FG_I8G256,
+  FG_I8G32M,
+  FG_I8G64M,
+  FG_I8G128M,
+  FG_I8G256M,
   FG_DTYPE_COUNT
 } fg_dtype;
 
@@ -31,6 +45,8 @@ typedef struct fg_dtype_info {
   const char *name; // "f32", "bf16", "q4_1": as shown, and as written in the store's manifest
   uint32_t block;   // elements a block
   uint32_t bytes;   // bytes a block
+  uint32_t bits;    // of a code in a quantized block; 0: a plain type
+  bool minimum;     // w = d code + m; else w = d (code - zero point)
   // Expands `count` elements (a multiple of block) exactly to float32; NULL where a type cannot be a
   // weight. src needs no alignment.
   void (*to_f32)(const void *src, float *dst, size_t count);

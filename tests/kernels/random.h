@@ -33,7 +33,7 @@ static inline uint8_t *random_weights(uint64_t *state, fg_dtype dtype, size_t n,
   const fg_dtype_info *info = fg_dtype_get(dtype);
   size_t bytes = n * k / info->block * info->bytes;
   uint8_t *w = malloc(bytes ? bytes : 1);
-  if (info->from_f32) {
+  if (!info->bits) {
     for (size_t i = 0; i < n * k; i++) {
       float value = random_float(state);
       info->from_f32(&value, w + i * info->bytes, 1);
@@ -45,12 +45,15 @@ static inline uint8_t *random_weights(uint64_t *state, fg_dtype dtype, size_t n,
     uint16_t scale = fg_f16_from_f32(random_float(state) / 64),
              minimum = fg_f16_from_f32(random_float(state) / 8);
     memcpy(w + at, &scale, 2);
-    if (dtype == FG_Q4_1) memcpy(w + at + 2, &minimum, 2);
+    if (info->minimum) memcpy(w + at + 2, &minimum, 2);
   }
   return w;
 }
 
-static const fg_dtype weight_types[] = {FG_F32, FG_F16, FG_BF16, FG_Q8_0, FG_Q4_0, FG_Q4_1};
+static const fg_dtype weight_types[] = {FG_F32,     FG_F16,     FG_BF16,    FG_Q8_0,   FG_Q4_0,
+                                        FG_Q4_1,    FG_I4G64,   FG_I4G128,  FG_I4G256, FG_I4G64M,
+                                        FG_I4G128M, FG_I4G256M, FG_I8G64,   FG_I8G128, FG_I8G256,
+                                        FG_I8G32M,  FG_I8G64M,  FG_I8G128M, FG_I8G256M};
 enum { WEIGHT_TYPES = sizeof weight_types / sizeof *weight_types };
 
 #endif

@@ -12,7 +12,7 @@ typedef struct shape {
   uint32_t n, k;
 } shape;
 
-static const shape shapes[] = {{1, 1}, {64, 32}, {63, 33}, {65, 64}, {130, 100}, {3, 31}, {192, 576}};
+static const shape shapes[] = {{1, 1}, {64, 32}, {63, 33}, {65, 64}, {130, 100}, {3, 31}, {192, 576}, {70, 768}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 // Calls `check` for every weight type, layout and shape that they allow.

@@ -1,0 +1,64 @@
+// qproduct.h: products of activations quantised to int8 with weights in their own quantised bits.
+//
+// A row of activations becomes codes in [-127, 127] with one scale for each 256 values along k, finer
+// groups being bought with speed. A value more than FG_Q_OUTLIER times its group's mean magnitude would
+// take the scale for itself and leave the rest few codes; it is taken out, code 0, and multiplied in float32
+// with its column of weights. Weights are of any quantized type (tensor/groups.h); a weight group's sum of
+// products is an integer and exact, so it does not matter how an instruction set adds it up. What follows is
+// one chain of fused float32 operations in order of k:
+//
+//   for each activation group a: s = 0
+//     for each weight group b of it: s = fma(sum of codes, d[b], s)
+//                                    with a minimum: s = fma(m[b], sums[b], s)
+//     out = fma(s, scale[a], out)
+//   for each outlier:                out = fma(value, w[column], out)
+//
+// So every variant gives the same bits, for any number of rows at once.
+#ifndef FG_KERNELS_QPRODUCT_H
+#define FG_KERNELS_QPRODUCT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tensor/dtype.h"
+
+enum {
+  FG_Q_GROUP = 256,  // activations that share a scale: a multiple of every weight group
+  FG_Q_OUTLIER = 16, // so at most 15 of a group are outliers
+};
+
+typedef struct fg_q_outlier {
+  uint32_t column;
+  float value;
+} fg_q_outlier;
+
+// Quantised rows, for weights of one type: arrays with one run a row.
+typedef struct fg_q_rows {
+  uint32_t k;              // a multiple of the weights' group
+  uint32_t group;          // of the weights
+  int32_t zero_point;      // the unsigned form of a weight's code is the code plus this
+  int8_t *codes;           // [rows, k]
+  int32_t *starts;         // [rows, k / group]: minus the zero point times the sum of the codes
+  float *sums;             // [rows, k / group]: the sum of the codes
+  float *scales;           // [rows, activation groups]
+  fg_q_outlier *outliers;  // [rows, 16 for each activation group], in order of columns
+  uint32_t *outlier_count; // [rows]
+} fg_q_rows;
+
+static inline uint32_t fg_q_groups(uint32_t k) {
+  return (k + FG_Q_GROUP - 1) / FG_Q_GROUP;
+}
+
+// Bytes that hold `rows` quantised rows of at most k values for any type, and their places for one type.
+// The memory is aligned to 64 bytes.
+uint64_t fg_q_rows_bytes(uint32_t rows, uint32_t k);
+fg_q_rows fg_q_rows_place(void *memory, uint32_t rows, uint32_t k, fg_dtype weights);
+
+// Quantises x [k] into row `row`.
+typedef void fg_quantise_fn(const float *x, const fg_q_rows *out, uint32_t row);
+// out[r, 64] = rows [first, first + rows) times a block of `columns` <= 64 output rows of type `dtype`; what
+// is out of columns is any finite value.
+typedef void fg_q_product_fn(const fg_q_rows *x, uint32_t first, uint32_t rows, fg_dtype dtype,
+                             const void *block, uint32_t columns, float *out);
+
+#endif

@@ -1,0 +1,30 @@
+// groups.h: quantized groups of a row's values, of every size and kind.
+//
+// A group is its scale d in float16, its minimum m in float16 if the type has one, and the codes, 32 values
+// after 32 values. 8 bits: a byte each, signed unless there is a minimum. 4 bits: byte j of 16 holds value j
+// in its low half and value j + 16 in the high one. With groups of 32 these are the blocks of GGUF: q8_0,
+// q4_0, q4_1.
+//
+//   with a minimum:    w = d code + m, two roundings
+//   4 bits without:    w = d (code - 8)
+//   8 bits without:    w = d code
+//
+// Rounding to a type takes the nearest code for the scale as it is stored. Without a minimum the scale makes
+// the value of largest size an end of the codes (4 bits: -8, as in GGUF; 8 bits: 127 or -127); with one,
+// the smallest value is code 0 and the largest the last. Values that are no numbers become code 0.
+#ifndef FG_TENSOR_GROUPS_H
+#define FG_TENSOR_GROUPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FG_GROUP_RUN = 32 }; // codes lie in runs of so many values
+
+#define FG_GROUP_BYTES(bits, group, minimum) (2 + ((minimum) ? 2 : 0) + (group) * (bits) / 8)
+
+// count: a multiple of group
+void fg_groups_to_f32(int bits, int group, bool minimum, const void *src, float *dst, size_t count);
+void fg_groups_from_f32(int bits, int group, bool minimum, const float *src, void *dst, size_t count);
+
+#endif
