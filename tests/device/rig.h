@@ -18,7 +18,7 @@ static inline fg_device_options rig_options(const rig *r, fg_compute compute) {
   return (fg_device_options){.compute = compute,
                              .max_rows = 200,
                              .max_width = 512,
-                             .max_k = 128,
+                             .max_k = 256,
                              .max_head_dim = 64,
                              .host = r->host,
                              .memory = r->memory,

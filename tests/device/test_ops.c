@@ -159,13 +159,14 @@ static void test_rope(void **state) {
 // ---- products ------------------------------------------------------------------------------------------
 
 static void check_matmul(rig *r) {
-  enum { N = 130, K = 96 };
+  enum { N = 130, MOST_K = 256 };
   for (int t = 0; t < WEIGHT_TYPES; t++) {
     uint64_t state = 5;
     fg_dtype dtype = weight_types[t];
+    const int K = fg_dtype_get(dtype)->block > 32 ? MOST_K : 96;
     const fg_layout *layout = r->device->family->choose(dtype, N, K);
-    float *x = random_floats(&state, ROWS * K), *bias = random_floats(&state, N), w[N * K];
-    static float out[ROWS * N];
+    float *x = random_floats(&state, ROWS * K), *bias = random_floats(&state, N);
+    static float w[N * MOST_K], out[ROWS * N];
     uint8_t *rows = random_weights(&state, dtype, N, K), *panel = malloc(layout->bytes(dtype, N, K));
     layout->pack(dtype, rows, N, K, panel);
     fg_dtype_get(dtype)->to_f32(rows, w, N * K);
