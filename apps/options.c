@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/weight_type.h"
 #include "option_values.h"
 
 enum {
@@ -97,10 +98,18 @@ static const fg_option_row rows[] = {
     // numbers
     {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
      "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},
-    {"dtype", 0, FG_KIND_CHOICE, "auto|f32|bf16", 0, 0, FIELD(dtype), RUNNING,
-     "arithmetic of the dense products; f32 is the reference"},
-    {"weight-dtype", 0, FG_KIND_CHOICE, DTYPES, 0, 0, FIELD(weight_dtype), SIZED,
-     "how weights are held; auto keeps the checkpoint's"},
+    {"dtype", 0, FG_KIND_CHOICE, "auto|f32|bf16|int8", 0, 0, FIELD(dtype), RUNNING,
+     "arithmetic of the dense products; f32 is the reference, int8 multiplies quantized weights in their own "
+     "bits; auto: int8 for quantized weights, else bf16"},
+    {"weight-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4", 0, 0, FIELD(weight_dtype), SIZED,
+     "how matrices are held; auto keeps the checkpoint's; int8 and int4 are codes with a scale for each "
+     "group"},
+    {"weight-group", 0, FG_KIND_CHOICE, "auto|32|64|128|channel", 0, 0, FIELD(weight_group), SIZED,
+     "values of an int8 or int4 matrix that share a scale; channel is a whole row; auto: int8 128, int4 64"},
+    {"weight-symmetric", 0, FG_KIND_CHOICE, "auto|true|false", 0, 0, FIELD(weight_symmetric), SIZED,
+     "whether int8 or int4 groups go without a minimum of their own; auto: int8 true, int4 false"},
+    {"compress-weight", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_weight), SIZED,
+     "FlexGen's: --weight-dtype int4"},
     {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES, 0, 0, FIELD(cache_dtype), RUNNING,
      "how keys and values are held"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
@@ -224,12 +233,26 @@ static fg_status take_letters(fg_options *options, uint32_t command, char *lette
   return FG_OK;
 }
 
+// Whether the words about weights go together; resolves --compress-weight.
+static fg_status check_weights(fg_options *o, fg_error *err) {
+  if (o->compress_weight) {
+    if (strcmp(o->weight_dtype, "auto") != 0 && strcmp(o->weight_dtype, "int4") != 0)
+      return fg_fail(err, FG_INVALID, "--compress-weight means int4, --weight-dtype says %s",
+                     o->weight_dtype);
+    o->weight_dtype = "int4";
+  }
+  fg_weight_wish ignored;
+  return fg_weight_wish_read(&ignored, o->weight_dtype, o->weight_group, o->weight_symmetric, err);
+}
+
 fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char **argv, fg_error *err) {
   *options = (fg_options){
       .device = "cpu",
       .io = "auto",
       .dtype = "auto",
       .weight_dtype = "auto",
+      .weight_group = "auto",
+      .weight_symmetric = "auto",
       .cache_dtype = "auto",
       .color = "auto",
       .overlap = true,
@@ -258,7 +281,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
     if (options->help) return FG_OK;
     if (status != FG_OK) return status;
   }
-  return FG_OK;
+  return check_weights(options, err);
 }
 
 void fg_options_free(fg_options *options) {

@@ -31,8 +31,9 @@ typedef struct fg_event {
   uint64_t value; // 0 = always reached
 } fg_event;
 
-// The arithmetic of dense products. f32 is the reference: stored weights are expanded exactly.
-typedef enum fg_compute { FG_COMPUTE_F32, FG_COMPUTE_BF16 } fg_compute;
+// The arithmetic of dense products. f32 is the reference: stored weights are expanded exactly. int8
+// multiplies quantized weights in their own bits, and all others as bf16 does.
+typedef enum fg_compute { FG_COMPUTE_F32, FG_COMPUTE_BF16, FG_COMPUTE_INT8 } fg_compute;
 
 typedef struct fg_device_options {
   fg_compute compute;

@@ -61,6 +61,7 @@ static fg_status execute_matmul(fg_cpu_executor *e, const fg_call *call, fg_erro
                            .dtype = call->params.matmul.dtype,
                            .layout = layout,
                            .accumulate = call->params.matmul.accumulate,
+                           .same_x = call->params.matmul.same_a,
                        },
                        err);
 }
@@ -131,7 +132,8 @@ static uint64_t block_list_bytes(const fg_device_options *o) {
 static fg_matmul_options matmul_options(const fg_device_options *o, uint32_t features) {
   return (fg_matmul_options){
       .features = features,
-      .bf16 = o->compute == FG_COMPUTE_BF16,
+      .bf16 = o->compute != FG_COMPUTE_F32,
+      .int8 = o->compute == FG_COMPUTE_INT8,
       .max_rows = o->max_rows,
       .max_k = o->max_k ? o->max_k : o->max_width,
       .threads = o->threads,

@@ -183,7 +183,7 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (status) return status;
   attention_job j = {
       .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
-  if (e->options.compute == FG_COMPUTE_BF16 && kv->dtype == FG_BF16 && e->kernels.attend_bf16)
+  if (e->options.compute != FG_COMPUTE_F32 && kv->dtype == FG_BF16 && e->kernels.attend_bf16)
     j.attend = e->kernels.attend_bf16;
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;

@@ -20,10 +20,16 @@ fg_trace *fg_engine_trace(fg_engine *e) {
   return e->trace;
 }
 
-// The type in which most bytes of the matrices are held.
-static const char *weight_type(const fg_store *store) {
+static const char *compute_name(fg_compute compute) {
+  static const char *const names[] = {
+      [FG_COMPUTE_F32] = "f32", [FG_COMPUTE_BF16] = "bf16", [FG_COMPUTE_INT8] = "int8"};
+  return names[compute];
+}
+
+fg_dtype fg_engine_weight_type(const fg_engine *e) {
+  const fg_store *store = e->model->store;
   uint64_t bytes[FG_DTYPE_COUNT] = {0};
-  int most = FG_F32;
+  fg_dtype most = FG_F32;
   for (uint32_t w = 0; w < store->weight_count; w++) {
     const fg_weight *weight = &store->weights[w];
     if (weight->kind != FG_WEIGHT_MATRIX) continue;
@@ -31,7 +37,7 @@ static const char *weight_type(const fg_store *store) {
       bytes[weight->dtype] += store->panels[p].bytes;
     if (bytes[weight->dtype] > bytes[most]) most = weight->dtype;
   }
-  return fg_dtype_get((fg_dtype)most)->name;
+  return most;
 }
 
 void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
@@ -41,8 +47,8 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .architecture = m->architecture,
       .fingerprint = m->fingerprint,
       .device = e->device_name,
-      .dtype = e->compute == FG_COMPUTE_F32 ? "f32" : "bf16",
-      .weight_dtype = weight_type(m->store),
+      .dtype = compute_name(e->compute),
+      .weight_dtype = fg_dtype_get(fg_engine_weight_type(e))->name,
       .cache_dtype = fg_dtype_get(e->cache_dtype)->name,
       .io = fg_io_backend_name(e->io),
       .vocab = m->graph->vocab,

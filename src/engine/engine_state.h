@@ -33,6 +33,7 @@ struct fg_engine {
   char *name, *fingerprint;
   const char *device_name;
   fg_compute compute;
+  bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;
   fg_log log;
   fg_trace *trace;
@@ -57,6 +58,9 @@ struct fg_engine {
   fg_status failed; // a step failed: only close is left
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
 };
+
+// The type in which most bytes of the matrices are held.
+fg_dtype fg_engine_weight_type(const fg_engine *engine);
 
 // Ends every request that is left; on_done hears FG_FINISH_CANCELLED.
 void fg_engine_cancel_all(fg_engine *engine);

@@ -446,6 +446,7 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_weight *weig
     fg_status status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
     if (status != FG_OK) return status;
     call->params.matmul.n = panel->rows;
+    call->params.matmul.same_a = p > weight->panel;
     call->out.offset = out.offset + panel->row * sizeof(float);
     call->c.offset = bias.offset + panel->row * sizeof(float);
     status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);
@@ -532,6 +533,7 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
   for (uint32_t p = head->panel; p < head->panel + head->panels; p++) {
     const fg_panel *panel = &x->options.store->panels[p];
     call.params.matmul.n = panel->rows;
+    call.params.matmul.same_a = p > head->panel && x->selected <= x->head_rows;
     fg_status status = fg_weight_stream_acquire(x->stream, p, &call.b, err);
     for (uint32_t first = 0; status == FG_OK && first < x->selected; first += x->head_rows) {
       uint32_t rows = x->selected - first < x->head_rows ? x->selected - first : x->head_rows;

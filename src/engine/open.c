@@ -38,17 +38,22 @@ static fg_status choose(const char *flag, const char *text, const choice *choice
 
 enum { AUTO = -1 };
 
-static fg_status read_types(fg_engine *e, int *weight_dtype, int *backend, fg_error *err) {
-  static const choice computes[] = {{"auto", AUTO}, {"f32", FG_COMPUTE_F32}, {"bf16", FG_COMPUTE_BF16}, {0}};
+static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend, fg_error *err) {
+  static const choice computes[] = {
+      {"auto", AUTO}, {"f32", FG_COMPUTE_F32}, {"bf16", FG_COMPUTE_BF16}, {"int8", FG_COMPUTE_INT8}, {0}};
   static const choice types[] = {{"auto", AUTO}, {"f32", FG_F32}, {"bf16", FG_BF16}, {"f16", FG_F16}, {0}};
   static const choice backends[] = {
       {"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}, {0}};
   int compute = AUTO, cache = AUTO;
   fg_status status = choose("--dtype", e->options.dtype, computes, &compute, err);
-  if (status == FG_OK) status = choose("--weight-dtype", e->options.weight_dtype, types, weight_dtype, err);
+  if (status == FG_OK)
+    status = fg_weight_wish_read(weights, e->options.weight_dtype, e->options.weight_group,
+                                 e->options.weight_symmetric, err);
   if (status == FG_OK) status = choose("--cache-dtype", e->options.cache_dtype, types, &cache, err);
   if (status == FG_OK) status = choose("--io", e->options.io, backends, backend, err);
   if (status != FG_OK) return status;
+  // What is asked for; AUTO is settled when the model's weights are known.
+  e->compute_auto = compute == AUTO;
   e->compute = compute == AUTO ? FG_COMPUTE_BF16 : (fg_compute)compute;
   e->cache_dtype = cache != AUTO ? (fg_dtype)cache : e->compute == FG_COMPUTE_F32 ? FG_F32 : FG_BF16;
   return FG_OK;
@@ -95,13 +100,12 @@ static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   return FG_OK;
 }
 
-static fg_status open_model(fg_engine *e, int weight_dtype, fg_error *err) {
+static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
                               .offload_dir = e->options.offload_dir,
                               .family = fg_device_family(e->device_name),
-                              .weight_dtype_set = weight_dtype != AUTO,
-                              .weight_dtype = weight_dtype != AUTO ? (fg_dtype)weight_dtype : FG_F32,
+                              .weights = *weights,
                               .io = e->io,
                               .host = e->host,
                               .threads = e->threads,
@@ -110,6 +114,7 @@ static fg_status open_model(fg_engine *e, int weight_dtype, fg_error *err) {
                               .user = e};
   fg_status status = fg_model_open(&e->model, &options, err);
   if (status != FG_OK) return status;
+  if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
   e->model->graph->kv.dtype = e->cache_dtype;
   e->model->graph->kv.page_tokens = PAGE_TOKENS;
   return FG_OK;
@@ -244,12 +249,13 @@ fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_e
   e->options = *options;
   if (options->log)
     e->log = (fg_log){.level = (fg_log_level)options->log_level, .write = forward_log, .user = e};
-  int weight_dtype = AUTO, backend = FG_IO_AUTO;
-  fg_status status = read_types(e, &weight_dtype, &backend, err);
+  int backend = FG_IO_AUTO;
+  fg_weight_wish weights;
+  fg_status status = read_types(e, &weights, &backend, err);
   if (status == FG_OK) status = open_machine(e, (fg_io_backend_id)backend, err);
   bool one_memory = false;
   if (status == FG_OK) status = choose_device(e, &one_memory, err);
-  if (status == FG_OK) status = open_model(e, weight_dtype, err);
+  if (status == FG_OK) status = open_model(e, &weights, err);
   if (status == FG_OK) status = open_text(e, err);
   if (status == FG_OK && !one_memory)
     status =

@@ -8,10 +8,11 @@
 #include "kernels/product.h"
 
 enum {
-  ROW_CHUNK = 256,   // rows whose x is in scratch at once: 2.8 MiB of bfloat16 at k = 5632
+  CHUNK_F32 = 256,   // rows whose x is in scratch at once: 5.5 MiB of float32 at k = 5632
+  CHUNK_16 = 2048,   // the same of bfloat16, which takes half of that and is what large steps use
   ROW_BLOCK = 128,   // largest shape: 98 % of what one call over all rows reaches
   COPY_ROWS = 8,     // rows of x that a thread copies at a time
-  MAX_BLOCKS = 8,    // of a chunk: at most 128, 64, 32, 16, 8 and one of fewer rows
+  MAX_BLOCKS = 21,   // of a chunk: CHUNK_16 / ROW_BLOCK, then at most 64, 32, 16, 8 and one of fewer rows
   ITEMS_A_THREAD = 4 // wanted, so that threads end together
 };
 
@@ -19,27 +20,40 @@ enum {
 // for each shape kept. It cannot be counted one by one, so it is charged as a lump.
 #define ONEDNN_BYTES (((uint64_t)1536 + 72 * FG_PRODUCT_SHAPES) << 10)
 
+// What x becomes in scratch.
+typedef enum x_form { X_F32, X_BF16, X_INT8, X_FORMS } x_form;
+
+// The call whose x is in scratch, all of it.
+typedef struct held_x {
+  x_form form;
+  uint32_t rows, k; // rows 0: none
+  fg_dtype dtype;   // X_INT8: of the weights it was quantised for
+} held_x;
+
 struct fg_matmul {
   fg_matmul_options options;
   fg_product *product; // NULL: the kernel table's
   bool bf16;
-  uint32_t chunk; // rows
-  uint64_t thread_bytes;
+  uint64_t x_bytes, thread_bytes;
   uint64_t lump;
-  void *x;          // [chunk, padded k], float32 or bfloat16
+  held_x held;
+  void *x;          // [chunk, padded k], float32 or bfloat16; or quantised rows
   uint8_t *scratch; // [threads, thread_bytes]: an expanded tile, then sums [ROW_BLOCK, 64]
 };
 
 typedef struct row_block {
   uint32_t row, rows;      // within the chunk; a shape may have more, which are padding
-  fg_product_shape *shape; // NULL: the kernel table's product
+  fg_product_shape *shape; // NULL: one of the kernel table's products
 } row_block;
 
 typedef struct job {
   fg_matmul *m;
   const fg_matmul_call *call;
+  x_form form;
+  uint32_t chunk;     // rows at once, at most
   uint32_t row, rows; // the chunk, within the call
   uint64_t k;         // padded
+  fg_q_rows q;        // X_INT8
   uint32_t tiles;
   row_block blocks[MAX_BLOCKS];
   uint32_t block_count;
@@ -52,11 +66,6 @@ static uint32_t thread_count(const fg_matmul_options *o) {
   return o->threads ? fg_threads_count(o->threads) : 1;
 }
 
-static uint32_t chunk_rows(const fg_matmul_options *o) {
-  uint32_t rows = o->max_rows < ROW_CHUNK ? o->max_rows : ROW_CHUNK;
-  return (rows / COPY_ROWS + (rows % COPY_ROWS != 0 || rows == 0)) * COPY_ROWS;
-}
-
 static bool takes_onednn(const fg_matmul_options *o) {
   return o->features & FG_CPU_AVX512;
 }
@@ -65,9 +74,24 @@ static bool takes_bf16(const fg_matmul_options *o) {
   return o->bf16 && takes_onednn(o) && o->features & FG_CPU_AVX512_BF16;
 }
 
-// Sized for float32 even where bfloat16 is wanted: oneDNN may yet refuse it.
+static uint32_t whole_rows(uint32_t rows, uint32_t most) {
+  uint32_t taken = rows < most ? rows : most;
+  return (taken / COPY_ROWS + (taken % COPY_ROWS != 0 || taken == 0)) * COPY_ROWS;
+}
+
+// Of bfloat16, which oneDNN may yet refuse, half as many rows of float32 fit.
 static uint64_t x_bytes(const fg_matmul_options *o) {
-  return fg_align_up(chunk_rows(o) * fg_tile_k(o->max_k) * 4, 4096);
+  uint64_t k = fg_tile_k(o->max_k), bytes = whole_rows(o->max_rows, CHUNK_F32) * k * sizeof(float);
+  if (takes_bf16(o)) bytes = whole_rows(o->max_rows, CHUNK_16) * k * sizeof(uint16_t);
+  if (o->int8 && bytes < fg_q_rows_bytes(COPY_ROWS, o->max_k)) bytes = fg_q_rows_bytes(COPY_ROWS, o->max_k);
+  return fg_align_up(bytes, 4096);
+}
+
+// Rows of this call that fit into scratch at once.
+static uint32_t chunk_rows(const fg_matmul *m, x_form form, uint32_t k) {
+  uint64_t row = form == X_INT8 ? fg_q_rows_bytes(1, k) : fg_tile_k(k) * (form == X_BF16 ? 2 : 4);
+  uint64_t rows = m->x_bytes / row / COPY_ROWS * COPY_ROWS;
+  return rows < COPY_ROWS ? COPY_ROWS : rows < CHUNK_16 ? (uint32_t)rows : CHUNK_16;
 }
 
 static uint64_t thread_scratch_bytes(const fg_matmul_options *o) {
@@ -81,50 +105,63 @@ uint64_t fg_matmul_scratch_bytes(const fg_matmul_options *options) {
 
 // ---- one chunk -----------------------------------------------------------------------------------------
 
+typedef void x_row_fn(const job *j, const float *x, uint32_t r); // x [k] becomes row r of the scratch
+
+static void x_row_f32(const job *j, const float *x, uint32_t r) {
+  float *out = (float *)j->m->x + r * j->k;
+  memcpy(out, x, (uint64_t)j->call->k * sizeof *out);
+  memset(out + j->call->k, 0, (j->k - j->call->k) * sizeof *out);
+}
+
+static void x_row_bf16(const job *j, const float *x, uint32_t r) {
+  uint16_t *out = (uint16_t *)j->m->x + r * j->k;
+  j->m->options.kernels->to_bf16(x, out, j->call->k);
+  memset(out + j->call->k, 0, (j->k - j->call->k) * sizeof *out);
+}
+
+static void x_row_int8(const job *j, const float *x, uint32_t r) {
+  j->m->options.kernels->quantise(x, &j->q, r);
+}
+
+static x_row_fn *const x_rows[X_FORMS] = {x_row_f32, x_row_bf16, x_row_int8};
+
 static void copy_rows(void *arg, uint32_t item, uint32_t thread) {
   const job *j = arg;
-  const fg_matmul *m = j->m;
-  uint32_t k = j->call->k, end = (item + 1) * COPY_ROWS < j->rows ? (item + 1) * COPY_ROWS : j->rows;
+  uint32_t end = (item + 1) * COPY_ROWS < j->rows ? (item + 1) * COPY_ROWS : j->rows;
   (void)thread;
-  for (uint32_t r = item * COPY_ROWS; r < end; r++) {
-    const float *x = j->call->x + (uint64_t)(j->row + r) * j->call->x_stride;
-    if (m->bf16) {
-      uint16_t *out = (uint16_t *)m->x + r * j->k;
-      m->options.kernels->to_bf16(x, out, k);
-      memset(out + k, 0, (j->k - k) * sizeof *out);
-    } else {
-      float *out = (float *)m->x + r * j->k;
-      memcpy(out, x, (uint64_t)k * sizeof *out);
-      memset(out + k, 0, (j->k - k) * sizeof *out);
-    }
-  }
+  for (uint32_t r = item * COPY_ROWS; r < end; r++)
+    x_rows[j->form](j, j->call->x + (uint64_t)(j->row + r) * j->call->x_stride, r);
 }
 
-// The tile's bytes if they can be used as they lie; else NULL.
-static const void *tile_in_place(const job *j, const uint8_t *block) {
-  bool fits = j->call->layout->kind == FG_LAYOUT_N64 && j->call->dtype == (j->m->bf16 ? FG_BF16 : FG_F32);
-  return fits ? block : NULL;
+// Whether the product reads the tile's bytes as they lie.
+static bool in_place(const job *j) {
+  if (j->form == X_INT8) return true;
+  return j->call->layout->kind == FG_LAYOUT_N64 && j->call->dtype == (j->form == X_BF16 ? FG_BF16 : FG_F32);
 }
 
-static const void *tile_of(const job *j, uint32_t tile, void *scratch) {
+static const void *tile_of(const job *j, uint32_t tile, uint32_t columns, void *scratch) {
   const fg_matmul_call *c = j->call;
   const fg_kernels *kernels = j->m->options.kernels;
-  uint32_t rows = c->n - tile * FG_TILE_ROWS < FG_TILE_ROWS ? c->n - tile * FG_TILE_ROWS : FG_TILE_ROWS;
   const uint8_t *block = (const uint8_t *)c->panel + tile * c->layout->bytes(c->dtype, FG_TILE_ROWS, c->k);
-  const void *in_place = tile_in_place(j, block);
-  if (in_place) return in_place;
+  if (in_place(j)) return block;
   fg_tile_fn *const *expand =
-      j->m->bf16 ? kernels->tile_bf16[c->layout->kind] : kernels->tile_f32[c->layout->kind];
-  expand[c->dtype](c->dtype, block, rows, c->k, scratch);
+      j->form == X_BF16 ? kernels->tile_bf16[c->layout->kind] : kernels->tile_f32[c->layout->kind];
+  expand[c->dtype](c->dtype, block, columns, c->k, scratch);
   return scratch;
 }
 
-static void multiply_block(const job *j, const row_block *b, const void *tile, uint32_t thread, float *sums) {
+// sums [b's rows, 64]
+static void multiply_block(const job *j, const row_block *b, const void *tile, uint32_t columns,
+                           uint32_t thread, float *sums) {
+  const fg_matmul_call *c = j->call;
+  const fg_kernels *kernels = j->m->options.kernels;
   uint64_t at = b->row * j->k;
-  if (b->shape)
-    fg_product_run(b->shape, thread, (const uint8_t *)j->m->x + at * (j->m->bf16 ? 2 : 4), tile, sums);
+  if (j->form == X_INT8)
+    kernels->q_product[c->layout->kind][c->dtype](&j->q, b->row, b->rows, c->dtype, tile, columns, sums);
+  else if (b->shape)
+    fg_product_run(b->shape, thread, (const uint8_t *)j->m->x + at * (j->form == X_BF16 ? 2 : 4), tile, sums);
   else
-    j->m->options.kernels->product((const float *)j->m->x + at, b->rows, (uint32_t)j->k, tile, sums);
+    kernels->product((const float *)j->m->x + at, b->rows, (uint32_t)j->k, tile, sums);
 }
 
 static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
@@ -134,10 +171,10 @@ static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
   float *sums = (float *)(scratch + fg_tile_k(j->m->options.max_k) * FG_TILE_ROWS * 4);
   uint32_t tile_index = item / j->parts, part = item % j->parts, column = tile_index * FG_TILE_ROWS;
   uint32_t columns = c->n - column < FG_TILE_ROWS ? c->n - column : FG_TILE_ROWS;
-  const void *tile = tile_of(j, tile_index, scratch);
+  const void *tile = tile_of(j, tile_index, columns, scratch);
   for (uint32_t i = part; i < j->block_count; i += j->parts) {
     const row_block *b = &j->blocks[i];
-    multiply_block(j, b, tile, thread, sums);
+    multiply_block(j, b, tile, columns, thread, sums);
     float *out = c->out + (uint64_t)(j->row + b->row) * c->out_stride + column;
     for (uint32_t r = 0; r < b->rows; r++)
       j->m->options.kernels->finish(sums + (uint64_t)r * FG_TILE_ROWS, c->bias ? c->bias + column : NULL,
@@ -159,7 +196,7 @@ static fg_status cut_rows(job *j, fg_error *err) {
     row_block *b = &j->blocks[j->block_count++];
     uint32_t left = j->rows - row, shape = shape_rows(left);
     *b = (row_block){.row = row, .rows = left < shape ? left : shape};
-    if (j->m->product) {
+    if (j->m->product && j->form != X_INT8) {
       fg_status status = fg_product_prepare(j->m->product, shape, (uint32_t)j->k, &b->shape, err);
       if (status) return status;
     }
@@ -179,6 +216,21 @@ static void run_items(const job *j, uint32_t items, fg_thread_fn *fn) {
   for (uint32_t i = 0; i < items; i++) fn(arg, i, 0);
 }
 
+static x_form form_of(const fg_matmul *m, const fg_matmul_call *call) {
+  bool own_bits = m->options.int8 && m->options.kernels->q_product[call->layout->kind][call->dtype];
+  return own_bits ? X_INT8 : m->bf16 ? X_BF16 : X_F32;
+}
+
+// Whether scratch holds this call's x already; if not, says what it will hold.
+static bool holds_x(fg_matmul *m, const job *j) {
+  const fg_matmul_call *c = j->call;
+  const held_x *h = &m->held;
+  bool same = c->same_x && c->rows <= j->chunk && h->form == j->form && h->rows == c->rows && h->k == c->k &&
+              (j->form != X_INT8 || h->dtype == c->dtype);
+  m->held = (held_x){j->form, c->rows <= j->chunk ? c->rows : 0, c->k, c->dtype};
+  return same;
+}
+
 fg_status fg_matmul_run(fg_matmul *matmul, const fg_matmul_call *call, fg_error *err) {
   if (call->k == 0 || call->k > matmul->options.max_k)
     return fg_fail(err, FG_INTERNAL, "a product with k = %u on a device made for at most %u", call->k,
@@ -187,13 +239,16 @@ fg_status fg_matmul_run(fg_matmul *matmul, const fg_matmul_call *call, fg_error 
     return fg_fail(err, FG_INTERNAL, "weights [%u, %u] of type %s cannot be multiplied", call->n, call->k,
                    fg_dtype_get(call->dtype)->name);
   if (call->n == 0) return FG_OK;
-  job j = {.m = matmul, .call = call, .k = fg_tile_k(call->k)};
+  job j = {.m = matmul, .call = call, .form = form_of(matmul, call), .k = fg_tile_k(call->k)};
+  j.chunk = chunk_rows(matmul, j.form, call->k);
   j.tiles = (call->n - 1) / FG_TILE_ROWS + 1;
+  const bool held = holds_x(matmul, &j);
   for (; j.row < call->rows; j.row += j.rows) {
-    j.rows = call->rows - j.row < matmul->chunk ? call->rows - j.row : matmul->chunk;
+    j.rows = call->rows - j.row < j.chunk ? call->rows - j.row : j.chunk;
+    if (j.form == X_INT8) j.q = fg_q_rows_place(matmul->x, j.rows, call->k, call->dtype);
     fg_status status = cut_rows(&j, err);
     if (status) return status;
-    run_items(&j, (j.rows - 1) / COPY_ROWS + 1, copy_rows);
+    if (!held) run_items(&j, (j.rows - 1) / COPY_ROWS + 1, copy_rows);
     run_items(&j, j.tiles * j.parts, multiply_tile);
   }
   return FG_OK;
@@ -226,10 +281,10 @@ fg_status fg_matmul_create(fg_matmul **out, const fg_matmul_options *options, fg
   fg_matmul *m = calloc(1, sizeof *m);
   if (!m) return fg_fail(err, FG_NO_SPACE, "no memory for the matrix products");
   m->options = *options;
-  m->chunk = chunk_rows(options);
+  m->x_bytes = x_bytes(options);
   m->thread_bytes = thread_scratch_bytes(options);
   fg_budget *budget = options->budget;
-  fg_status status = fg_budget_alloc(budget, x_bytes(options), "activations of a product", &m->x, err);
+  fg_status status = fg_budget_alloc(budget, m->x_bytes, "activations of a product", &m->x, err);
   if (!status) {
     void *scratch;
     status =

@@ -1,11 +1,12 @@
 // matmul.h: dense products of activations with one panel of a packed matrix.
 //
 // A panel is walked in tiles of 64 output rows. Where its bytes already are what the product reads
-// (float32 or bfloat16 in n64), they are used in place; any other type is expanded one tile at a time
-// into a thread's scratch, which then serves all rows at hand. Rows are taken in blocks of a power of two,
-// 1 to 128, so that few shapes exist. x is copied into scratch once: dense, padded along k, and rounded
-// to bfloat16 if that is the arithmetic. A row's result is a function of that row: neither the block it
-// came in nor panels, tiles and threads change a bit of it.
+// (float32 or bfloat16 in n64), they are used in place; quantized types are multiplied in their own bits
+// if int8 is the arithmetic (qproduct.h); any other type is expanded one tile at a time into a thread's
+// scratch, which then serves all rows at hand. Rows are taken in blocks of a power of two, 1 to 128, so that
+// few shapes exist. x is copied into scratch in the form that the product reads: dense and padded along k,
+// rounded to bfloat16, or quantised; calls that follow with the same x use the copy again. A row's result is
+// a function of that row: neither the block it came in nor panels, tiles and threads change a bit of it.
 //
 // Threads: one owner; the work is split over the team.
 #ifndef FG_KERNELS_MATMUL_H
@@ -24,6 +25,7 @@ typedef struct fg_matmul_options {
   const fg_kernels *kernels;
   uint32_t features; // of the CPU; without AVX-512 the table's own product is used
   bool bf16;         // wanted; float32 is computed where the CPU has no bfloat16
+  bool int8;         // quantized weights against activations quantised to int8
   uint32_t max_rows, max_k;
   fg_threads *threads; // NULL: all on the calling thread
   fg_budget *budget;   // pays for scratch
@@ -39,6 +41,7 @@ typedef struct fg_matmul_call {
   fg_dtype dtype;
   const fg_layout *layout;
   bool accumulate; // out += instead of out =
+  bool same_x;     // x, rows and k are those of the call before, and so are the values
 } fg_matmul_call;
 
 // What create charges.

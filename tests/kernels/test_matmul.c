@@ -17,22 +17,27 @@
 extern void omp_set_num_threads(int count);
 extern int omp_get_max_threads(void);
 
+typedef enum arithmetic { F32, BF16, INT8 } arithmetic;
+
 typedef struct rig {
+  arithmetic arithmetic;
   fg_budget *budget;
   fg_threads *threads;
   fg_kernels kernels;
   fg_matmul *matmul;
 } rig;
 
-static rig *make_rig(uint32_t features, bool bf16, uint32_t max_rows, uint32_t max_k, uint32_t threads) {
+static rig *make_rig(uint32_t features, arithmetic a, uint32_t max_rows, uint32_t max_k, uint32_t threads) {
   rig *r = calloc(1, sizeof *r);
+  r->arithmetic = a;
   assert_int_equal(fg_budget_create(&r->budget, "host memory", "--host-memory", 0, NULL), FG_OK);
   assert_int_equal(fg_threads_create(&r->threads, threads, NULL), FG_OK);
   fg_kernels_init(&r->kernels, features);
   fg_matmul_options options = {
       .kernels = &r->kernels,
       .features = features,
-      .bf16 = bf16,
+      .bf16 = a != F32,
+      .int8 = a == INT8,
       .max_rows = max_rows,
       .max_k = max_k,
       .threads = r->threads,
@@ -69,7 +74,8 @@ typedef struct shape {
 } shape;
 
 // Compares a product with its double-precision value. The bound is a share of sum |x w|: for float32
-// the usual random walk of roundings with room to spare; for bfloat16 one rounding of x and one of w.
+// the usual random walk of roundings with room to spare; for bfloat16 one rounding of x and one of w; for
+// int8 half a step of the codes of x, which is in (-1, 1). The variants after the first use x's copy again.
 static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape s, uint64_t seed) {
   uint32_t x_stride = s.k + 3, out_stride = s.n + 5;
   uint64_t state = seed;
@@ -80,15 +86,16 @@ static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape
         *out = malloc(((size_t)s.rows * out_stride + 1) * sizeof *out);
   uint8_t *rows = random_weights(&state, dtype, s.n, s.k), *panel = pack(layout, dtype, rows, s.n, s.k);
   fg_dtype_get(dtype)->to_f32(rows, w, (size_t)s.n * s.k);
-  double bound = fg_matmul_is_bf16(r->matmul) ? 0x1p-8 * 1.01 : 1e-6;
+  bool own_bits = r->arithmetic == INT8 && fg_dtype_get(dtype)->bits;
+  double bound = own_bits ? 0.5 / 127 * 1.01 : fg_matmul_is_bf16(r->matmul) ? 0x1p-8 * 1.01 : 1e-6;
   for (int variant = 0; variant < 4; variant++) {
     bool accumulate = variant & 1, biased = variant & 2;
     memcpy(out, before, (size_t)s.rows * out_stride * sizeof *out);
     run(r, &(fg_matmul_call){x, panel, biased ? bias : NULL, out, s.rows, s.n, s.k, x_stride, out_stride,
-                             dtype, layout, accumulate});
+                             dtype, layout, accumulate, variant > 0});
     for (size_t i = 0; i < (size_t)s.rows * out_stride; i++) {
       size_t row = i / out_stride, column = i % out_stride;
-      double sum = 0, size = 1;
+      double sum = 0, size = own_bits ? 0.01 : 1;
       if (column >= s.n) {
         assert_memory_equal(&out[i], &before[i], sizeof *out); // the gap between two rows
         continue;
@@ -96,7 +103,7 @@ static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape
       for (uint32_t c = 0; c < s.k; c++) {
         double term = (double)x[row * x_stride + c] * w[column * s.k + c];
         sum += term;
-        size += fabs(term);
+        size += own_bits ? fabs(w[column * s.k + c]) : fabs(term);
       }
       if (biased) sum += bias[column];
       if (accumulate) sum += before[i];
@@ -109,10 +116,10 @@ static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape
   free(x), free(bias), free(before), free(w), free(out), free(rows), free(panel);
 }
 
-static void check_all_products(uint32_t features, bool bf16) {
-  static const shape shapes[] = {{0, 64, 32}, {1, 1, 1},     {1, 64, 64},   {3, 70, 24},  {5, 130, 100},
-                                 {8, 64, 33}, {17, 200, 96}, {130, 65, 40}, {300, 66, 64}};
-  rig *r = make_rig(features, bf16, 300, 100, 2);
+static void check_all_products(uint32_t features, arithmetic a) {
+  static const shape shapes[] = {{0, 64, 32}, {1, 1, 1},     {1, 64, 64},   {3, 70, 24},   {5, 130, 100},
+                                 {8, 64, 33}, {17, 200, 96}, {130, 65, 40}, {300, 66, 64}, {33, 66, 600}};
+  rig *r = make_rig(features, a, 300, 600, 2);
   for (int layout = 0; layout < 2; layout++)
     for (int t = 0; t < WEIGHT_TYPES; t++)
       for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -126,23 +133,29 @@ static void check_all_products(uint32_t features, bool bf16) {
 
 static void test_reference_products_match_doubles(void **state) {
   (void)state;
-  check_all_products(0, false);
+  check_all_products(0, F32);
 }
 
 static void test_float32_products_match_doubles(void **state) {
   (void)state;
-  check_all_products(fg_cpu_features(), false);
+  check_all_products(fg_cpu_features(), F32);
 }
 
 static void test_bfloat16_products_match_doubles(void **state) {
   (void)state;
-  check_all_products(fg_cpu_features(), true);
+  check_all_products(fg_cpu_features(), BF16);
+}
+
+static void test_int8_products_match_doubles(void **state) {
+  (void)state;
+  check_all_products(fg_cpu_features(), INT8);
+  check_all_products(FG_CPU_AVX2 & fg_cpu_features(), INT8);
 }
 
 // Without the instruction, products asked for in bfloat16 are float32's.
 static void test_bfloat16_without_the_instruction_is_float32(void **state) {
   (void)state;
-  rig *r = make_rig(fg_cpu_features() & ~(uint32_t)FG_CPU_AVX512_BF16, true, 8, 64, 1);
+  rig *r = make_rig(fg_cpu_features() & ~(uint32_t)FG_CPU_AVX512_BF16, BF16, 8, 64, 1);
   assert_false(fg_matmul_is_bf16(r->matmul));
   check_product(r, fg_layout_find("n64"), FG_BF16, (shape){3, 64, 64}, 7);
   drop_rig(r);
@@ -152,15 +165,15 @@ static void test_bfloat16_without_the_instruction_is_float32(void **state) {
 
 // One row's result must be the same bits alone, in any company and order, on any number of threads, and
 // from any panel that holds its outputs.
-static void check_invariance(uint32_t features, bool bf16, fg_dtype dtype, uint32_t k) {
+static void check_invariance(uint32_t features, arithmetic a, fg_dtype dtype, uint32_t k) {
   enum { ROWS = 300, N = 320, TRIALS = 24 };
   const fg_layout *layout = fg_layout_find("n64");
   uint64_t state = k;
   float *x = random_floats(&state, (size_t)ROWS * k), *all = malloc(ROWS * N * sizeof *all);
   float *some = malloc(ROWS * N * sizeof *some), *picked = malloc((size_t)ROWS * k * sizeof *picked);
   uint8_t *w = random_weights(&state, dtype, N, k), *panel = pack(layout, dtype, w, N, k);
-  rig *two = make_rig(features, bf16, ROWS, k, 2), *one = make_rig(features, bf16, ROWS, k, 1);
-  run(two, &(fg_matmul_call){x, panel, NULL, all, ROWS, N, k, k, N, dtype, layout, false});
+  rig *two = make_rig(features, a, ROWS, k, 2), *one = make_rig(features, a, ROWS, k, 1);
+  run(two, &(fg_matmul_call){x, panel, NULL, all, ROWS, N, k, k, N, dtype, layout, false, false});
   static const uint32_t counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 33, 64, 100, 128, 129, 200, 257, 300};
   for (size_t i = 0; i < sizeof counts / sizeof *counts + TRIALS; i++) {
     uint32_t rows = i < sizeof counts / sizeof *counts ? counts[i] : 1, from[ROWS];
@@ -172,7 +185,7 @@ static void check_invariance(uint32_t features, bool bf16, fg_dtype dtype, uint3
     }
     const uint8_t *part = panel + layout->bytes(dtype, first * 64, k);
     run(i % 2 ? one : two,
-        &(fg_matmul_call){picked, part, NULL, some, rows, n, k, k, N, dtype, layout, false});
+        &(fg_matmul_call){picked, part, NULL, some, rows, n, k, k, N, dtype, layout, false, false});
     for (uint32_t r = 0; r < rows; r++)
       if (memcmp(some + (size_t)r * N, all + (size_t)from[r] * N + first * 64, n * sizeof *some))
         fail_msg("%s k %u: row %u of %u differs", fg_dtype_get(dtype)->name, k, r, rows);
@@ -181,40 +194,46 @@ static void check_invariance(uint32_t features, bool bf16, fg_dtype dtype, uint3
   free(x), free(all), free(some), free(picked), free(w), free(panel);
 }
 
-static void check_invariance_of_types(uint32_t features, bool bf16) {
-  static const uint32_t ks[] = {1, 24, 64, 100, 576, 1536, 2048, 4544, 5632, 11008};
+static void check_invariance_of_types(uint32_t features, arithmetic a) {
+  static const uint32_t ks[] = {1, 24, 64, 100, 576, 768, 1536, 2048, 4544, 5632, 11008};
   for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
-    check_invariance(features, bf16, FG_F32, ks[i]);
-    check_invariance(features, bf16, FG_BF16, ks[i]);
+    check_invariance(features, a, FG_F32, ks[i]);
+    check_invariance(features, a, FG_BF16, ks[i]);
     if (ks[i] > 1000) continue; // every other type becomes one of these two before it is multiplied
-    check_invariance(features, bf16, FG_F16, ks[i]);
+    check_invariance(features, a, FG_F16, ks[i]);
     if (ks[i] % 32) continue;
-    check_invariance(features, bf16, FG_Q8_0, ks[i]);
-    check_invariance(features, bf16, FG_Q4_0, ks[i]);
-    check_invariance(features, bf16, FG_Q4_1, ks[i]);
+    for (int t = 0; t < WEIGHT_TYPES; t++) {
+      const fg_dtype_info *type = fg_dtype_get(weight_types[t]);
+      if (type->bits && ks[i] % type->block == 0) check_invariance(features, a, weight_types[t], ks[i]);
+    }
   }
 }
 
 static void test_float32_rows_do_not_depend_on_company(void **state) {
   (void)state;
-  check_invariance_of_types(fg_cpu_features(), false);
+  check_invariance_of_types(fg_cpu_features(), F32);
 }
 
 static void test_bfloat16_rows_do_not_depend_on_company(void **state) {
   (void)state;
-  check_invariance_of_types(fg_cpu_features(), true);
+  check_invariance_of_types(fg_cpu_features(), BF16);
+}
+
+static void test_int8_rows_do_not_depend_on_company(void **state) {
+  (void)state;
+  check_invariance_of_types(fg_cpu_features(), INT8);
 }
 
 static void test_reference_rows_do_not_depend_on_company(void **state) {
   (void)state;
-  check_invariance(0, false, FG_F32, 100);
-  check_invariance(0, false, FG_Q4_1, 96);
+  check_invariance(0, F32, FG_F32, 100);
+  check_invariance(0, F32, FG_Q4_1, 96);
 }
 
 // More values of k than shapes are kept: old ones go and come back.
 static void test_shapes_are_replaced_when_the_table_is_full(void **state) {
   (void)state;
-  rig *r = make_rig(fg_cpu_features(), false, 8, 5000, 1);
+  rig *r = make_rig(fg_cpu_features(), F32, 8, 5000, 1);
   for (int pass = 0; pass < 2; pass++)
     for (uint32_t k = 32; k <= 32 * 140; k += 32)
       check_product(r, fg_layout_find("n64"), FG_F32, (shape){1, 64, k}, k);
@@ -224,14 +243,14 @@ static void test_shapes_are_replaced_when_the_table_is_full(void **state) {
 // x is padded along k in scratch, where an earlier product left infinities: zero weights do not hide them.
 static void test_padding_forgets_earlier_rows(void **state) {
   (void)state;
-  for (int bf16 = 0; bf16 < 2; bf16++) {
-    rig *r = make_rig(fg_cpu_features(), bf16, 40, 128, 1);
+  for (arithmetic a = F32; a <= BF16; a++) {
+    rig *r = make_rig(fg_cpu_features(), a, 40, 128, 1);
     const fg_layout *layout = fg_layout_find("n64");
     uint64_t seed = 1;
     float x[40 * 128], out[40 * 64];
     for (int i = 0; i < 40 * 128; i++) x[i] = INFINITY;
     uint8_t *w = random_weights(&seed, FG_F32, 64, 128), *panel = pack(layout, FG_F32, w, 64, 128);
-    run(r, &(fg_matmul_call){x, panel, NULL, out, 40, 64, 128, 128, 64, FG_F32, layout, false});
+    run(r, &(fg_matmul_call){x, panel, NULL, out, 40, 64, 128, 128, 64, FG_F32, layout, false, false});
     for (uint32_t rows = 1; rows <= 40; rows += 13)
       check_product(r, layout, FG_F32, (shape){rows, 64, 100}, rows);
     free(w), free(panel);
@@ -252,7 +271,7 @@ static int process_threads(void) {
 static void test_onednn_starts_no_threads(void **state) {
   (void)state;
   omp_set_num_threads(4);
-  rig *r = make_rig(fg_cpu_features(), false, 256, 2048, 2);
+  rig *r = make_rig(fg_cpu_features(), F32, 256, 2048, 2);
   int before = process_threads();
   check_product(r, fg_layout_find("n64"), FG_F32, (shape){256, 256, 2048}, 1);
   assert_int_equal(process_threads(), before);
@@ -262,9 +281,9 @@ static void test_onednn_starts_no_threads(void **state) {
 
 static void test_refuses_a_k_beyond_its_scratch(void **state) {
   (void)state;
-  rig *r = make_rig(fg_cpu_features(), false, 8, 64, 1);
+  rig *r = make_rig(fg_cpu_features(), F32, 8, 64, 1);
   float x[128] = {0}, w[128 * 64] = {0}, out[64];
-  fg_matmul_call call = {x, w, NULL, out, 1, 64, 65, 128, 64, FG_F32, fg_layout_find("n64"), false};
+  fg_matmul_call call = {x, w, NULL, out, 1, 64, 65, 128, 64, FG_F32, fg_layout_find("n64"), false, false};
   assert_int_equal(fg_matmul_run(r->matmul, &call, NULL), FG_INTERNAL);
   drop_rig(r);
 }
@@ -274,9 +293,11 @@ int main(void) {
       cmocka_unit_test(test_reference_products_match_doubles),
       cmocka_unit_test(test_float32_products_match_doubles),
       cmocka_unit_test(test_bfloat16_products_match_doubles),
+      cmocka_unit_test(test_int8_products_match_doubles),
       cmocka_unit_test(test_bfloat16_without_the_instruction_is_float32),
       cmocka_unit_test(test_float32_rows_do_not_depend_on_company),
       cmocka_unit_test(test_bfloat16_rows_do_not_depend_on_company),
+      cmocka_unit_test(test_int8_rows_do_not_depend_on_company),
       cmocka_unit_test(test_reference_rows_do_not_depend_on_company),
       cmocka_unit_test(test_shapes_are_replaced_when_the_table_is_full),
       cmocka_unit_test(test_padding_forgets_earlier_rows),
