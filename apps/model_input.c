@@ -10,7 +10,9 @@ void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];
   out->synthetic = options->synthetic;
   out->family = fg_device_family(options->device);
-  out->weight_dtype_set = fg_dtype_parse(options->weight_dtype, &out->weight_dtype); // "auto" is no type
+  // Checked when the options were read.
+  fg_weight_wish_read(&out->weights, options->weight_dtype, options->weight_group, options->weight_symmetric,
+                      NULL);
 }
 
 fg_status fg_io_for(fg_io **out, const fg_options *options, fg_budget *budget, fg_error *err) {

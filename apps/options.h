@@ -61,7 +61,8 @@ typedef struct fg_options {
   uint32_t threads;
   const char *io;
   // numbers and placement
-  const char *dtype, *weight_dtype, *cache_dtype;
+  const char *dtype, *weight_dtype, *weight_group, *weight_symmetric, *cache_dtype;
+  bool compress_weight;
   bool synthetic, deterministic;
   fg_percent percent;
   uint32_t gpu_batch_size, num_gpu_batches;

@@ -93,6 +93,8 @@ static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *er
       .offload_dir = dir,
       .dtype = o->dtype,
       .weight_dtype = o->weight_dtype,
+      .weight_group = o->weight_group,
+      .weight_symmetric = o->weight_symmetric,
       .cache_dtype = o->cache_dtype,
       .percent = o->percent.set ? o->percent.values : NULL,
       .gpu_batch_size = o->gpu_batch_size,

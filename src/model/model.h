@@ -16,14 +16,14 @@
 #include "format/store.h"
 #include "kernels/layout.h"
 #include "model/graph.h"
+#include "model/weight_type.h"
 
 typedef struct fg_model_options {
   const char *model; // path or shape name
   bool synthetic;
   const char *offload_dir;
   const fg_layout_family *family; // of the device that will read the store; inspect: NULL = plain
-  bool weight_dtype_set;          // else as in the checkpoint
-  fg_dtype weight_dtype;
+  fg_weight_wish weights;
   uint64_t store_cap;   // bytes, 0 = none
   uint64_t panel_bytes; // largest panel; 0 = by the size of the model (pack.h)
   fg_io *io;            // inspect: NULL = read no weights' headers

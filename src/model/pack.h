@@ -17,6 +17,7 @@ typedef struct fg_pack_item {
   const fg_layout *layout; // matrices
   uint32_t panel_rows;
   uint64_t bytes;                                      // on disk, padded
+  bool per_row;                                        // one scale for a whole row of codes
   const fg_checkpoint_tensor *tensors[FG_MAX_SOURCES]; // NULL: an optional one that is absent
 } fg_pack_item;
 

@@ -5,12 +5,14 @@
 
 #include "base/checked.h"
 #include "model/pack.h"
+#include "tensor/groups.h"
 
 typedef struct planner {
   fg_pack_plan *plan;
   const fg_pack_source *source;
   const fg_model_options *options;
   uint64_t panel_bytes;
+  uint32_t kept; // matrices that could not have the type asked for
   fg_error *err;
 } planner;
 
@@ -108,10 +110,25 @@ static fg_dtype common_type(planner *p, const fg_pack_item *item) {
   return first ? first->dtype : FG_F32;
 }
 
+// The type that is asked for, or the weight's own.
+static fg_dtype wanted_type(planner *p, fg_pack_item *item) {
+  const fg_weight *w = &item->weight;
+  const fg_weight_wish *wish = &p->options->weights;
+  const bool codes = fg_dtype_get(wish->dtype)->bits > 0;
+  fg_dtype dtype;
+  if (!wish->set || (codes && w->kind == FG_WEIGHT_TABLE)) return common_type(p, item);
+  if (fg_weight_wish_type(wish, w->k, &dtype)) {
+    item->per_row = wish->per_row;
+    return dtype;
+  }
+  p->kept++;
+  return common_type(p, item);
+}
+
 static fg_status choose_type(planner *p, fg_pack_item *item) {
   fg_weight *w = &item->weight;
   const fg_layout_family *family = p->options->family;
-  w->dtype = p->options->weight_dtype_set ? p->options->weight_dtype : common_type(p, item);
+  w->dtype = wanted_type(p, item);
   bool usable =
       w->kind == FG_WEIGHT_TABLE ? w->dtype != FG_F64 : family->choose(w->dtype, w->n, w->k) != NULL;
   uint64_t row_bytes;
@@ -205,10 +222,6 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
                               const fg_model_options *options, fg_error *err) {
   const fg_graph *g = source->graph;
   *out = (fg_pack_plan){0};
-  if (options->weight_dtype_set && !fg_dtype_get(options->weight_dtype)->from_f32) {
-    return fg_fail(err, FG_UNSUPPORTED, "--weight-dtype %s: weights cannot be converted to this type",
-                   fg_dtype_get(options->weight_dtype)->name);
-  }
   size_t room = 0;
   for (int64_t i = -1; i <= (int64_t)g->layers; i++) room += fg_graph_program(g, (int32_t)i)->slot_count;
   out->items = calloc(room, sizeof *out->items);
@@ -218,6 +231,11 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
   fg_status status = FG_OK;
   for (int64_t i = -1; !status && i <= (int64_t)g->layers; i++) {
     status = plan_program(&p, fg_graph_program(g, (int32_t)i), (int32_t)i);
+  }
+  if (!status && p.kept) {
+    fg_log_line(options->log, FG_LOG_INFO,
+                "%u of the matrices keep their own type: their rows are no multiple of %d values", p.kept,
+                FG_GROUP_RUN);
   }
   if (status) fg_pack_plan_free(out);
   return status;

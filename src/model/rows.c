@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "tensor/groups.h"
 
 enum { PIECE_BYTES = 1 << 20 }; // of a conversion: large enough for the disk, small enough for the cache
 
@@ -126,6 +127,17 @@ static fg_status fetch(fg_rows *rows, const fg_source *source, const fg_checkpoi
   return fg_checkpoint_read_rows(rows->checkpoint, t, first, count, out, err);
 }
 
+// wide: [count, k]; out: the same in the item's type
+static void encode(const fg_pack_item *item, const float *wide, uint64_t count, void *out) {
+  const fg_dtype_info *type = fg_dtype_get(item->weight.dtype);
+  const uint32_t k = item->weight.k;
+  if (item->per_row) {
+    fg_groups_from_f32((fg_group_form){type->bits, type->block, type->minimum}, k, wide, out, count * k);
+  } else {
+    type->from_f32(wide, out, count * k);
+  }
+}
+
 // Rows of one source in the item's type.
 static fg_status read_source(fg_rows *rows, const fg_pack_item *item, uint32_t index, uint64_t first,
                              uint64_t count, char *out, fg_error *err) {
@@ -139,7 +151,7 @@ static fg_status read_source(fg_rows *rows, const fg_pack_item *item, uint32_t i
     fg_status status = fetch(rows, source, t, first + done, part, rows->raw, err);
     if (status) return status;
     fg_dtype_get(t->dtype)->to_f32(rows->raw, rows->wide, part * w->k);
-    fg_dtype_get(w->dtype)->from_f32(rows->wide, out + done * bytes, part * w->k);
+    encode(item, rows->wide, part, out + done * bytes);
   }
   return FG_OK;
 }

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "model/pack.h"
+#include "tensor/groups.h"
 
 static bool ends_with(const char *text, const char *suffix) {
   size_t n = strlen(text), m = strlen(suffix);
@@ -88,6 +89,16 @@ static fg_status identity(uint64_t *sum, const char *model, fg_error *err) {
   return status;
 }
 
+// The wish, and for codes how they are rounded.
+static void weight_type(const fg_weight_wish *wish, char out[64]) {
+  const fg_dtype_info *info = fg_dtype_get(wish->dtype);
+  if (wish->set && info->bits) {
+    snprintf(out, 64, "%s/%d%s", info->name, FG_GROUPS_ROUNDING, wish->per_row ? " channel" : "");
+  } else {
+    snprintf(out, 64, "%s", wish->set ? info->name : "auto");
+  }
+}
+
 fg_status fg_source_key(char **out, const fg_model_options *options, const fg_assets *assets, fg_error *err) {
   uint64_t sum = 0;
   fg_status status = FG_OK;
@@ -99,9 +110,10 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
     const fg_asset *asset = fg_assets_find(assets, names[i]);
     if (asset) sum = fg_hash_more(sum, asset->data, asset->bytes);
   }
+  char type[64];
+  weight_type(&options->weights, type);
   int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
-                   options->weight_dtype_set ? fg_dtype_get(options->weight_dtype)->name : "auto",
-                   options->panel_bytes, sum, options->synthetic ? " synthetic " : "",
+                   type, options->panel_bytes, sum, options->synthetic ? " synthetic " : "",
                    options->synthetic ? options->model : "");
   if (n < 0) *out = NULL;
   return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;

@@ -57,10 +57,10 @@ static void f64_to_f32(const void *src, float *dst, size_t count) {
 // The conversions of a quantized type, by its name in the enumeration.
 #define GROUPED(type, bits, group, minimum)                                                                  \
   static void type##_to_f32(const void *src, float *dst, size_t count) {                                     \
-    fg_groups_to_f32(bits, group, minimum, src, dst, count);                                                 \
+    fg_groups_to_f32((fg_group_form){bits, group, minimum}, src, dst, count);                                \
   }                                                                                                          \
   static void type##_from_f32(const float *src, void *dst, size_t count) {                                   \
-    fg_groups_from_f32(bits, group, minimum, src, dst, count);                                               \
+    fg_groups_from_f32((fg_group_form){bits, group, minimum}, group, src, dst, count);                       \
   }
 GROUPED(q8_0, 8, 32, false)
 GROUPED(q4_0, 4, 32, false)
@@ -122,6 +122,16 @@ const fg_dtype_info *fg_dtype_get(fg_dtype dtype) {
 bool fg_dtype_parse(const char *name, fg_dtype *out) {
   for (size_t i = 0; i < FG_DTYPE_COUNT; i++) {
     if (strcmp(dtypes[i].name, name) != 0) continue;
+    *out = (fg_dtype)i;
+    return true;
+  }
+  return false;
+}
+
+bool fg_dtype_find(uint32_t bits, uint32_t block, bool minimum, fg_dtype *out) {
+  for (size_t i = 0; i < FG_DTYPE_COUNT; i++) {
+    const fg_dtype_info *d = &dtypes[i];
+    if (d->bits != bits || d->block != block || d->minimum != minimum) continue;
     *out = (fg_dtype)i;
     return true;
   }

@@ -56,6 +56,8 @@ typedef struct fg_dtype_info {
 
 const fg_dtype_info *fg_dtype_get(fg_dtype dtype);
 bool fg_dtype_parse(const char *name, fg_dtype *out);
+// The quantized type with such codes, groups and minimum; false if there is none.
+bool fg_dtype_find(uint32_t bits, uint32_t block, bool minimum, fg_dtype *out);
 // Bytes of `count` elements; false if count is no multiple of the block or the result overflows.
 bool fg_dtype_bytes(fg_dtype dtype, uint64_t count, uint64_t *bytes);
 

@@ -5,7 +5,7 @@
 
 #include "tensor/half.h"
 
-enum { RUN = FG_GROUP_RUN, HALF = RUN / 2, MOST = 256 };
+enum { RUN = FG_GROUP_RUN, HALF = RUN / 2 };
 
 static float load_f16(const uint8_t *p) {
   uint16_t h;
@@ -20,9 +20,9 @@ static void store_f16(float *value, uint8_t *p) {
   *value = fg_f16_to_f32(h);
 }
 
-static void read_run(int bits, bool minimum, const uint8_t *in, float codes[RUN]) {
-  if (bits == 8) {
-    for (int j = 0; j < RUN; j++) codes[j] = minimum ? (float)in[j] : (float)(int8_t)in[j];
+static void read_run(fg_group_form form, const uint8_t *in, float codes[RUN]) {
+  if (form.bits == 8) {
+    for (int j = 0; j < RUN; j++) codes[j] = form.minimum ? (float)in[j] : (float)(int8_t)in[j];
     return;
   }
   for (int j = 0; j < HALF; j++) {
@@ -31,22 +31,22 @@ static void read_run(int bits, bool minimum, const uint8_t *in, float codes[RUN]
   }
 }
 
-static void write_run(int bits, const int32_t codes[RUN], uint8_t *out) {
+static void write_run(uint32_t bits, const int32_t codes[RUN], uint8_t *out) {
   if (bits == 8)
     for (int j = 0; j < RUN; j++) out[j] = (uint8_t)codes[j];
   else
     for (int j = 0; j < HALF; j++) out[j] = (uint8_t)(codes[j] | codes[j + HALF] << 4);
 }
 
-void fg_groups_to_f32(int bits, int group, bool minimum, const void *src, float *dst, size_t count) {
+void fg_groups_to_f32(fg_group_form form, const void *src, float *dst, size_t count) {
   const uint8_t *in = src;
-  for (size_t done = 0; done < count; done += (size_t)group) {
-    float d = load_f16(in), m = minimum ? load_f16(in + 2) : bits == 4 ? 8 : 0;
-    in += minimum ? 4 : 2;
-    for (int i = 0; i < group; i += RUN, dst += RUN, in += RUN * bits / 8) {
+  for (size_t done = 0; done < count; done += form.group) {
+    float d = load_f16(in), m = form.minimum ? load_f16(in + 2) : form.bits == 4 ? 8 : 0;
+    in += form.minimum ? 4 : 2;
+    for (uint32_t i = 0; i < form.group; i += RUN, dst += RUN, in += RUN * form.bits / 8) {
       float codes[RUN];
-      read_run(bits, minimum, in, codes);
-      if (minimum)
+      read_run(form, in, codes);
+      if (form.minimum)
         for (int j = 0; j < RUN; j++) {
           float scaled = d * codes[j];
           dst[j] = scaled + m;
@@ -58,9 +58,9 @@ void fg_groups_to_f32(int bits, int group, bool minimum, const void *src, float 
 }
 
 // Smallest and largest value; the comparisons pass over what is no number.
-static void find_range(const float *x, int count, float *lowest, float *highest) {
+static void find_range(const float *x, size_t count, float *lowest, float *highest) {
   float low = INFINITY, high = -INFINITY;
-  for (int i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++) {
     low = x[i] < low ? x[i] : low;
     high = x[i] > high ? x[i] : high;
   }
@@ -71,20 +71,20 @@ static void find_range(const float *x, int count, float *lowest, float *highest)
 typedef struct scheme {
   float d, m;              // as stored
   float least, most, zero; // codes, and what the stored code of value 0 + m is
+  uint8_t head[4];         // scale and minimum
 } scheme;
 
-// Writes the group's head and says how its codes are made.
-static scheme choose_scheme(int bits, int group, bool minimum, const float *x, uint8_t *head) {
+static scheme choose_scheme(fg_group_form form, const float *x, size_t count) {
   float low, high;
   scheme s = {0};
-  find_range(x, group, &low, &high);
+  find_range(x, count, &low, &high);
   float extreme = -low > high ? low : high;
-  if (minimum) {
-    s.most = bits == 8 ? 255 : 15;
+  if (form.minimum) {
+    s.most = form.bits == 8 ? 255 : 15;
     s.m = low;
-    store_f16(&s.m, head + 2);
+    store_f16(&s.m, s.head + 2);
     s.d = (high - s.m) / s.most;
-  } else if (bits == 8) {
+  } else if (form.bits == 8) {
     s.least = -127;
     s.most = 127;
     s.d = fabsf(extreme) / 127;
@@ -93,23 +93,32 @@ static scheme choose_scheme(int bits, int group, bool minimum, const float *x, u
     s.zero = 8;
     s.d = extreme / -8;
   }
-  store_f16(&s.d, head);
+  store_f16(&s.d, s.head);
   return s;
 }
 
-void fg_groups_from_f32(int bits, int group, bool minimum, const float *src, void *dst, size_t count) {
+static void write_codes(uint32_t bits, const scheme *s, const float *x, uint8_t *out) {
+  float inverse = s->d != 0 ? 1 / s->d : 0;
+  int32_t codes[RUN];
+  for (int i = 0; i < RUN; i++) {
+    float code = (x[i] - s->m) * inverse + s->zero;
+    code = code > s->least ? code : s->least;
+    code = code < s->most ? code : s->most;
+    codes[i] = (int32_t)(code + 256.5f) - 256; // nearest; truncation of a positive number rounds down
+  }
+  write_run(bits, codes, out);
+}
+
+void fg_groups_from_f32(fg_group_form form, size_t span, const float *src, void *dst, size_t count) {
   uint8_t *out = dst;
-  for (size_t done = 0; done < count; done += (size_t)group, src += group) {
-    scheme s = choose_scheme(bits, group, minimum, src, out);
-    float inverse = s.d != 0 ? 1 / s.d : 0;
-    int32_t codes[MOST];
-    for (int i = 0; i < group; i++) {
-      float code = (src[i] - s.m) * inverse + s.zero;
-      code = code > s.least ? code : s.least;
-      code = code < s.most ? code : s.most;
-      codes[i] = (int32_t)(code + 256.5f) - 256; // nearest; truncation of a positive number rounds down
+  const size_t head = form.minimum ? 4 : 2;
+  for (const float *end = src + count; src < end;) {
+    scheme s = choose_scheme(form, src, span);
+    for (size_t group = 0; group < span; group += form.group) {
+      memcpy(out, s.head, head);
+      out += head;
+      for (uint32_t i = 0; i < form.group; i += RUN, src += RUN, out += RUN * form.bits / 8)
+        write_codes(form.bits, &s, src, out);
     }
-    out += minimum ? 4 : 2;
-    for (int i = 0; i < group; i += RUN, out += RUN * bits / 8) write_run(bits, codes + i, out);
   }
 }

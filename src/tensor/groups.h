@@ -23,8 +23,18 @@ enum { FG_GROUP_RUN = 32 }; // codes lie in runs of so many values
 
 #define FG_GROUP_BYTES(bits, group, minimum) (2 + ((minimum) ? 2 : 0) + (group) * (bits) / 8)
 
-// count: a multiple of group
-void fg_groups_to_f32(int bits, int group, bool minimum, const void *src, float *dst, size_t count);
-void fg_groups_from_f32(int bits, int group, bool minimum, const float *src, void *dst, size_t count);
+typedef struct fg_group_form {
+  uint32_t bits, group;
+  bool minimum;
+} fg_group_form;
+
+// count: a multiple of the group
+void fg_groups_to_f32(fg_group_form form, const void *src, float *dst, size_t count);
+// `span` values, a multiple of the group, share a scale and a minimum, which each of their groups repeats:
+// the group itself, or a row. count: a multiple of span
+void fg_groups_from_f32(fg_group_form form, size_t span, const float *src, void *dst, size_t count);
+
+// Part of the key of what was rounded: to be raised when other bytes come out for the same values.
+enum { FG_GROUPS_ROUNDING = 1 };
 
 #endif
