@@ -8,6 +8,7 @@
 
 #include "base/size.h"
 #include "interrupt.h"
+#include "job/workload.h"
 #include "run.h"
 
 static void show_progress(void *user, const fg_batch_progress *p) {
@@ -85,7 +86,8 @@ int fg_command_batch(const fg_options *options, fg_console *console) {
     return FG_EXIT_FAILED;
   }
   fg_run run;
-  int code = fg_run_open(&run, "batch", options, console, 0);
+  fg_workload expected = fg_workload_estimate(options->input, options->shard.count);
+  int code = fg_run_open(&run, "batch", options, console, expected);
   if (code != FG_EXIT_DONE) return code;
   char key[512];
   options_key(key, sizeof key, &run);

@@ -162,7 +162,8 @@ int fg_command_bench(const fg_options *options, fg_console *console) {
     fg_console_error(console, "the prompt and --gen-len are too long together");
     return FG_EXIT_USAGE;
   }
-  int code = fg_run_open(&b.run, "bench", options, console, (uint32_t)tokens);
+  fg_workload expected = {.requests = b.prompts, .tokens = (uint32_t)tokens, .generated = options->gen_len};
+  int code = fg_run_open(&b.run, "bench", options, console, expected);
   if (code != FG_EXIT_DONE) return code;
   fg_error err = {FG_OK, ""};
   fg_status status = FG_OK;

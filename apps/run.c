@@ -79,7 +79,7 @@ bool fg_packing_progress(void *user, uint64_t done, uint64_t total) {
 
 // ---- open, drive, close ------------------------------------------------------------------------------
 
-static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *err) {
+static fg_status open_engine(fg_run *run, fg_workload expected, fg_error *err) {
   const fg_options *o = run->options;
   char dir[PATH_MAX];
   fg_status status = fg_offload_dir(dir, sizeof dir, o, run->console, err);
@@ -102,7 +102,7 @@ static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *er
       .max_num_seqs = o->max_num_seqs,
       .max_num_batched_tokens = o->max_num_batched_tokens,
       .max_model_len = o->max_model_len,
-      .expected_tokens = expected_tokens,
+      .expected = expected,
       .threads = o->threads,
       .deterministic = o->deterministic,
       .trace_path = o->trace,
@@ -116,11 +116,11 @@ static fg_status open_engine(fg_run *run, uint32_t expected_tokens, fg_error *er
 }
 
 int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
-                uint32_t expected_tokens) {
+                fg_workload expected) {
   *run = (fg_run){.command = command, .options = options, .console = console, .start_ns = fg_now_ns()};
   fg_interrupt_install();
   fg_error err = {FG_OK, ""};
-  fg_status status = open_engine(run, expected_tokens, &err);
+  fg_status status = open_engine(run, expected, &err);
   fg_console_clear(console);
   if (status != FG_OK) {
     fg_console_error(console, err.message);

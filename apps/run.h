@@ -28,10 +28,9 @@ fg_status fg_offload_dir(char *out, size_t bytes, const fg_options *options, fg_
 // "packing 43 %" for whoever packs; `console` is the user. False once interrupted.
 bool fg_packing_progress(void *console, uint64_t done, uint64_t total);
 
-// expected_tokens: length of a typical request, 0 = unknown. An exit status other than 0 has been explained
-// on the console and leaves nothing to close.
+// An exit status other than 0 has been explained on the console and leaves nothing to close.
 int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
-                uint32_t expected_tokens);
+                fg_workload expected);
 
 // What fg_run_drive asks of a command.
 typedef struct fg_feed {

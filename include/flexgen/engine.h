@@ -25,6 +25,13 @@ extern "C" {
 
 typedef struct fg_engine fg_engine;
 
+// What is known of a job before it runs, for the choice of batch size and cache. All 0: nothing is.
+typedef struct fg_workload {
+  uint64_t requests;  // 0 = unknown; a prompt answered n times counts n times
+  uint32_t tokens;    // of a typical request, prompt and answer; 0 = unknown
+  uint32_t generated; // of `tokens`
+} fg_workload;
+
 // Zero means "choose" for every number and NULL the default for every string.
 typedef struct fg_engine_options {
   const char *model;      // folder, .gguf, packed store, or shape name
@@ -42,8 +49,7 @@ typedef struct fg_engine_options {
   const int *percent;           // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
-  uint32_t expected_tokens; // of a typical request, prompt and answer, for the default of max_num_seqs; 0 =
-                            // unknown
+  fg_workload expected;
   uint32_t threads;
   bool deterministic;
   const char *trace_path;

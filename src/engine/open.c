@@ -190,7 +190,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
                         .max_tokens = o->max_num_batched_tokens,
                         .max_seqs = wished_seqs(e),
                         .max_len = o->max_model_len,
-                        .expected_tokens = o->expected_tokens,
+                        .expected = o->expected,
                         .percent = o->percent};
   if (o->max_model_len && g->max_positions && o->max_model_len > g->max_positions)
     return fg_fail(err, FG_INVALID, "--max-model-len %" PRIu32 ": the model knows %" PRIu32 " positions",

@@ -9,6 +9,7 @@ enum {
   DEFAULT_TOKENS = 512, // past the break-even of compute and weight traffic on the machines measured so far
   LEAST_TOKENS = 16,
   DEFAULT_SEQS = 64,
+  MOST_SEQS = 256,
   DEFAULT_EXPECTED = 512,
   RING_PANELS_LEAST = 4, // one in use, the others on their way
   RING_PANELS_MOST = 16,
@@ -73,12 +74,26 @@ static fg_status check_wishes(const fg_plan_input *in, fg_error *err) {
   return FG_OK;
 }
 
+// How many sequences fill steps of `tokens`. When each is at another point of its way, of `length` tokens in
+// `generated` + 1 steps, a step takes the tokens of tokens / length sequences that begin, and one of each
+// that is under way. An eighth more, because they do not come evenly.
+static uint32_t choose_seqs(const fg_plan_input *in, uint32_t tokens) {
+  const fg_workload *w = &in->expected;
+  uint64_t seqs = DEFAULT_SEQS;
+  if (w->tokens) {
+    seqs = (uint64_t)tokens * (w->generated + 1ull) / w->tokens;
+    seqs = min_u64(seqs + seqs / 8 + 4, MOST_SEQS);
+  }
+  if (w->requests) seqs = min_u64(seqs, w->requests);
+  return (uint32_t)seqs;
+}
+
 // The largest token budget (the wish, else halving from the default) and the longest context for which
 // one sequence can run.
 static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   uint32_t context = in->max_len ? in->max_len : in->context;
   p->max_tokens = in->max_tokens ? in->max_tokens : DEFAULT_TOKENS;
-  p->max_seqs = in->max_seqs ? in->max_seqs : DEFAULT_SEQS;
+  p->max_seqs = in->max_seqs ? in->max_seqs : choose_seqs(in, p->max_tokens);
   for (;;) {
     if (p->max_seqs > p->max_tokens) p->max_seqs = p->max_tokens;
     uint64_t fits = left_for_content(in, p) / in->page_bytes * in->page_tokens;
@@ -101,7 +116,7 @@ static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *er
 // KV pages: for a batch of sequences of the expected length; the whole rest when the model fits beside it.
 static void choose_pages(const fg_plan_input *in, fg_policy *p) {
   uint64_t content = left_for_content(in, p);
-  uint64_t expected = in->expected_tokens ? in->expected_tokens : DEFAULT_EXPECTED;
+  uint64_t expected = in->expected.tokens ? in->expected.tokens : DEFAULT_EXPECTED;
   expected = min_u64(expected, p->max_len);
   uint64_t least = pages_of(in, p->max_len);
   uint64_t wanted = pages_of(in, expected) * p->max_seqs;

@@ -2,14 +2,15 @@
 //
 // A policy says how many tokens a step takes, how many sequences run, how many KV pages there are, and
 // which share of the weights stays in fast memory. This rule keeps what is needed for any progress first
-// (a ring for streamed panels, activations, the KV of the longest sequence), then gives memory to
-// sequences until a batch is large, then to weights. The user may fix any part.
+// (a ring for streamed panels, activations, the KV of the longest sequence), then gives memory to as many
+// sequences as fill a step, then to weights. The user may fix any part.
 #ifndef FG_PLAN_POLICY_H
 #define FG_PLAN_POLICY_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "flexgen/engine.h"
 #include "flexgen/error.h"
 
 typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
@@ -33,7 +34,8 @@ typedef struct fg_plan_input {
   uint64_t (*scratch)(const void *user, uint32_t tokens); // of the device, in host memory
   const void *user;
   // wishes; 0 = choose
-  uint32_t max_tokens, max_seqs, max_len, expected_tokens;
+  uint32_t max_tokens, max_seqs, max_len;
+  fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
 } fg_plan_input;
 

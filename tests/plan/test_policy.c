@@ -85,6 +85,40 @@ static void test_a_step_finds_room_in_the_cache(void **state) {
   }
 }
 
+static void test_sequences_fill_a_step_and_no_more(void **state) {
+  (void)state;
+  static const struct {
+    fg_workload expected;
+    uint32_t least, most;
+  } cases[] = {
+      {{0, 0, 0}, 64, 64},       // nothing is known
+      {{0, 144, 16}, 60, 80},    // 512 * 17 / 144
+      {{0, 544, 32}, 31, 45},    // a long prompt, few decodes in a step
+      {{0, 6, 1}, 170, 200},     // a step of prompts alone
+      {{0, 256, 250}, 256, 256}, // decodes alone: as many as are allowed
+      {{20, 256, 250}, 20, 20},  // there are no more
+      {{0, UINT32_MAX, UINT32_MAX}, 256, 256},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    fg_plan_input in = tinyllama(1500 * MiB);
+    in.expected = cases[i].expected;
+    fg_policy p;
+    assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+    if (p.max_seqs < cases[i].least || p.max_seqs > cases[i].most) fail_msg("case %zu: %u", i, p.max_seqs);
+  }
+}
+
+static void test_cache_of_a_known_job_leaves_memory_to_weights(void **state) {
+  (void)state;
+  fg_plan_input in = tinyllama(800 * MiB);
+  fg_policy unknown, known;
+  assert_int_equal(fg_policy_make(&in, &unknown, NULL), FG_OK);
+  in.expected = (fg_workload){.requests = 32, .tokens = 144, .generated = 16};
+  assert_int_equal(fg_policy_make(&in, &known, NULL), FG_OK);
+  assert_int_equal(known.pages, 32 * 5);
+  assert_true(known.device_weight_bytes >= unknown.device_weight_bytes + 100 * MiB);
+}
+
 static void test_refusal_names_numbers_and_flag(void **state) {
   (void)state;
   fg_plan_input in = tinyllama(20 * MiB);
@@ -180,6 +214,8 @@ int main(void) {
       cmocka_unit_test(test_model_larger_than_memory_streams_within_budget),
       cmocka_unit_test(test_more_memory_never_means_fewer_resident_weights_or_pages),
       cmocka_unit_test(test_a_step_finds_room_in_the_cache),
+      cmocka_unit_test(test_sequences_fill_a_step_and_no_more),
+      cmocka_unit_test(test_cache_of_a_known_job_leaves_memory_to_weights),
       cmocka_unit_test(test_refusal_names_numbers_and_flag),
       cmocka_unit_test(test_fixed_wishes_are_kept_or_refused),
       cmocka_unit_test(test_percent_fixes_the_resident_share),
