@@ -11,7 +11,7 @@
 //     for each weight group b of it: s = fma(sum of codes, d[b], s)
 //                                    with a minimum: s = fma(m[b], sums[b], s)
 //     out = fma(s, scale[a], out)
-//   for each outlier:                out = fma(value, w[column], out)
+//     for each outlier of a:         out = fma(value, w[column], out)
 //
 // So every variant gives the same bits, for any number of rows at once.
 #ifndef FG_KERNELS_QPRODUCT_H
@@ -28,21 +28,22 @@ enum {
 };
 
 typedef struct fg_q_outlier {
-  uint32_t column;
+  uint32_t column; // within the activation group
   float value;
 } fg_q_outlier;
 
-// Quantised rows, for weights of one type: arrays with one run a row.
+// Quantised rows, for weights of one type. The rows' parts of one activation group lie side by side: at some
+// multiples of k whole rows would fall into the same few sets of the caches.
 typedef struct fg_q_rows {
-  uint32_t k;              // a multiple of the weights' group
+  uint32_t rows, k;        // k: a multiple of the weights' group
   uint32_t group;          // of the weights
   int32_t zero_point;      // the unsigned form of a weight's code is the code plus this
-  int8_t *codes;           // [rows, k]
-  int32_t *starts;         // [rows, k / group]: minus the zero point times the sum of the codes
-  float *sums;             // [rows, k / group]: the sum of the codes
-  float *scales;           // [rows, activation groups]
-  fg_q_outlier *outliers;  // [rows, 16 for each activation group], in order of columns
-  uint32_t *outlier_count; // [rows]
+  int8_t *codes;           // [activation groups, rows, 256], zero beyond k
+  int32_t *starts;         // [k / group, rows]: minus the zero point times the sum of the codes
+  float *sums;             // [k / group, rows]: the sum of the codes
+  float *scales;           // [activation groups, rows]
+  fg_q_outlier *outliers;  // [activation groups, rows, 16], in order of columns
+  uint32_t *outlier_count; // [activation groups, rows]
 } fg_q_rows;
 
 static inline uint32_t fg_q_groups(uint32_t k) {

@@ -5,8 +5,8 @@
 #include "kernels/qproduct_vec256.h"
 
 #define Q_UNSIGNED      1
-#define q_dot4(a, w, x) _mm256_dpbusd_avx_epi32(a, w, x)
-#define q_dot8(a, w, x) _mm256_dpbusd_avx_epi32(a, w, x)
+#define q_dot4(a, w, x) _mm256_dpbusd_avx_epi32(a, w, q_activations(x))
+#define q_dot8(a, w, x) _mm256_dpbusd_avx_epi32(a, w, q_activations(x))
 
 #include "kernels/qproduct_tmpl.h"
 

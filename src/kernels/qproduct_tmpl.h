@@ -2,18 +2,19 @@
 // vectors of the file that includes it:
 //
 //   ivec, fvec              Q_VEC 32-bit integers or float32
-//   Q_ROWS, Q_VECTORS(rows) rows taken at once, and vectors of columns for a number of rows: rows times
-//                           vectors accumulators of each kind must fit the registers
+//   Q_SHAPES(X)             X(1, vectors) X(2, vectors) ...: how many vectors of columns are taken at once
+//                           with that many rows, at most 16 sums
 //   q_load, q_broadcast, q_zero, q_low, q_high (halves of each byte), q_flip (the top bit of each byte),
 //   q_byte (byte i of each word), q_to_f32, f_set, f_add, f_mul, f_fma, f_load, f_store, f_load_f16
-//   q_dot4, q_dot8          acc += sums of 4 products of codes and activations; codes of 4 bits, or of 8
-//   bits:
+//   q_dot4, q_dot8          acc += sums of 4 products of codes and 4 activations from memory; codes of 4
+//   bits, or of 8 bits:
 //                           unsigned if Q_UNSIGNED, else signed
 //
 // All rows pass over one activation group of the weights before the next: 64 columns of it stay in the
-// first-level cache, 8 to 16 KiB of codes.
+// first-level cache, 8 to 16 KiB of codes, while the next is asked for.
 //
-// Accumulators are variables of their own: gcc 12 keeps an array of them in memory when it unrolls late.
+// Sums are variables of their own: gcc 12 keeps an array of them in memory when it unrolls late. Sums of
+// floats, which are wanted at the end of a group only, are an array: what finds no register waits in memory.
 #ifndef FG_KERNELS_QPRODUCT_TMPL_H
 #define FG_KERNELS_QPRODUCT_TMPL_H
 
@@ -22,7 +23,12 @@
 
 #define Q_INLINE static inline __attribute__((always_inline))
 
-enum { Q_UNIT = 4 * FG_TILE_ROWS, Q_HALF_UNIT = 2 * FG_TILE_ROWS };
+enum {
+  Q_UNIT = 4 * FG_TILE_ROWS,
+  Q_HALF_UNIT = 2 * FG_TILE_ROWS,
+  Q_FEW_ROWS = 8,    // up to here the weights' way from memory is what takes time
+  Q_FEW_AHEAD = 4096 // bytes
+};
 
 // What varies by type, the size of groups aside.
 typedef enum q_kind { Q_FOUR, Q_FOUR_MINIMUM, Q_EIGHT, Q_EIGHT_MINIMUM } q_kind;
@@ -50,33 +56,38 @@ Q_INLINE int32_t q_start(q_kind kind, const int32_t *start, const float *sum) {
   return kind == Q_EIGHT_MINIMUM && !Q_UNSIGNED ? 128 * (int32_t)*sum : 0;
 }
 
-Q_INLINE ivec q_activations(const int8_t *p) {
-  int32_t word;
-  memcpy(&word, p, sizeof word);
-  return q_broadcast(word);
-}
+// One activation group of some rows and a block's groups of the same columns.
+typedef struct q_part {
+  const int8_t *x;       // [rows, 256]
+  const int32_t *starts; // [groups, stride], of which the first are meant; so are sums
+  const float *sums;
+  const float *scales;    // [rows]
+  uint32_t stride;        // rows of the whole
+  uint32_t groups, words; // groups, and words of codes in a group
+  const uint8_t *weights; // of the first of the columns; of a group's head:
+  uint64_t ahead;         // bytes from what is read to what will be read soon
+  float *out;             // [rows, 64]
+} q_part;
 
-// A cell is an accumulator: row i / v, vector i % v of R rows and v vectors.
-#define Q_CELLS(X)   X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+// A cell is a sum: row i / v, vector i % v of R rows and v vectors.
+#define Q_CELLS(X)   X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define Q_PICK(i, w) ((i) % v == 0 ? w##0 : (i) % v == 1 ? w##1 : (i) % v == 2 ? w##2 : w##3)
-#define Q_DECLARE(i)                                                                                         \
-  ivec a##i = q_zero();                                                                                      \
-  fvec s##i = f_set(0);
 #define Q_START(i)                                                                                           \
-  if (i < rows * v)                                                                                          \
-    a##i = q_broadcast(q_start(kind, starts + (uint64_t)(i / v) * groups, sums + (uint64_t)(i / v) * groups));
+  ivec a##i = i >= rows * v ? q_zero() : q_broadcast(q_start(kind, starts + (i / v), sums + (i / v)));
 #define Q_DOT4(i)                                                                                            \
-  if (i < rows * v) a##i = q_dot4(a##i, Q_PICK(i, w), q_activations(x + (uint64_t)(i / v) * k));
+  if (i < rows * v) a##i = q_dot4(a##i, Q_PICK(i, w), y + (i / v) * FG_Q_GROUP);
 #define Q_DOT8(i)                                                                                            \
-  if (i < rows * v) a##i = q_dot8(a##i, Q_PICK(i, w), q_activations(x + (uint64_t)(i / v) * k));
+  if (i < rows * v) a##i = q_dot8(a##i, Q_PICK(i, w), y + (i / v) * FG_Q_GROUP);
 #define Q_SCALE(i)                                                                                           \
-  if (i < rows * v) s##i = f_fma(q_to_f32(a##i), Q_PICK(i, d), s##i);
-#define Q_MINIMUM(i)                                                                                         \
-  if (i < rows * v) s##i = f_fma(Q_PICK(i, d), f_set(sums[(uint64_t)(i / v) * groups]), s##i);
+  if (i < rows * v) {                                                                                        \
+    fvec f = f_fma(q_to_f32(a##i), Q_PICK(i, d), g ? f_load(s + (i)*Q_VEC) : f_set(0));                      \
+    if (q_has_minimum(kind)) f = f_fma(Q_PICK(i, m), f_set(sums[i / v]), f);                                 \
+    f_store(s + (i)*Q_VEC, f);                                                                               \
+  }
 #define Q_FINISH(i)                                                                                          \
   if (i < rows * v) {                                                                                        \
     float *p = out + (i / v) * FG_TILE_ROWS + (i % v) * Q_VEC;                                               \
-    f_store(p, f_fma(s##i, f_set(scales[(uint64_t)(i / v) * fg_q_groups(q->k)]), f_load(p)));                \
+    f_store(p, f_fma(f_load(s + (i)*Q_VEC), f_set(part->scales[i / v]), f_load(p)));                         \
   }
 
 // Loads of v vectors of a unit; what is beyond v is never used.
@@ -94,57 +105,99 @@ Q_INLINE ivec q_load_high(const uint8_t *p) {
 }
 #define q_load_word(p) q_load_eight(kind, p)
 
-// out[r, v vectors] += the products of columns [k0, k0 + count), one activation group, of v vectors of output
-// rows from `column`; weights: the block's groups of these columns.
-Q_INLINE void q_dense(const q_kind kind, const int rows, const int v, const fg_q_rows *q, uint32_t row,
-                      uint32_t k0, uint32_t count, const uint8_t *weights, uint32_t column, float *out) {
-  const uint64_t k = q->k, groups = k / q->group;
-  const int8_t *x = q->codes + row * k + k0;
-  const int32_t *starts = q->starts + row * groups + k0 / q->group;
-  const float *sums = q->sums + row * groups + k0 / q->group;
-  const float *scales = q->scales + row * (uint64_t)fg_q_groups(q->k) + k0 / FG_Q_GROUP;
-  Q_CELLS(Q_DECLARE)
-  ivec w0 = q_zero(), w1 = w0, w2 = w0, w3 = w0;
-  for (uint32_t left = count; left; left -= q->group, starts++, sums++) {
-    const uint8_t *head = weights + column * 2, *codes = weights + q_head_bytes(kind) + column * 4;
-    Q_CELLS(Q_START)
-    for (uint32_t runs = q->group / FG_GROUP_RUN; runs; runs--) {
-      if (q_is_four(kind)) {
-        for (uint32_t i = 0; i < FG_GROUP_RUN / 8; i++, codes += Q_UNIT, x += 4) {
-          Q_EACH(w, q_load_low, codes, 4)
-          Q_CELLS(Q_DOT4)
-          Q_EACH(w, q_load_high, codes, 4)
-          x += FG_GROUP_RUN / 2;
-          Q_CELLS(Q_DOT4)
-          x -= FG_GROUP_RUN / 2;
-        }
-        x += FG_GROUP_RUN / 2;
-      } else {
-        for (uint32_t i = 0; i < FG_GROUP_RUN / 4; i++, codes += Q_UNIT, x += 4) {
-          Q_EACH(w, q_load_word, codes, 4)
-          Q_CELLS(Q_DOT8)
-        }
-      }
-    }
-    fvec d0, d1, d2, d3;
-    d1 = d2 = d3 = f_set(0);
-    Q_EACH(d, f_load_f16, head, 2)
-    Q_CELLS(Q_SCALE)
-    if (q_has_minimum(kind)) {
-      Q_EACH(d, f_load_f16, head + Q_HALF_UNIT, 2)
-      Q_CELLS(Q_MINIMUM)
-    }
-    weights += q_group_bytes(kind, q->group);
+Q_INLINE void q_prefetch(const int rows, const int bytes, const uint8_t *p) {
+  for (int i = 0; i < bytes; i += 64) {
+    if (rows <= Q_FEW_ROWS)
+      __builtin_prefetch(p + i, 0, 3);
+    else
+      __builtin_prefetch(p + i, 0, 2);
   }
+}
+
+// out[r, v vectors] += the products of a part and v vectors of output rows from `column`.
+Q_INLINE void q_dense(const q_kind kind, const int rows, const int v, const q_part *part, uint32_t column) {
+  const int8_t *x = part->x;
+  const int32_t *starts = part->starts;
+  const float *sums = part->sums;
+  const uint8_t *weights = part->weights;
+  float *out = part->out + column;
+  const uint64_t ahead = part->ahead;
+  float s[16 * Q_VEC] __attribute__((aligned(64)));
+  const uint32_t words = part->words;
+  uint32_t g = 0;
+  do {
+    const uint8_t *head = weights + column * 2, *codes = weights + q_head_bytes(kind) + column * 4;
+    q_prefetch(rows, v * Q_VEC * 2, head + ahead);
+    Q_CELLS(Q_START)
+    ivec w0, w1, w2, w3;
+    uint32_t i = 0;
+    do {
+      q_prefetch(rows, v * Q_VEC * 4, codes + ahead);
+      if (q_is_four(kind)) {
+        const int8_t *y = x + i / 4 * FG_GROUP_RUN + i % 4 * 4;
+        Q_EACH(w, q_load_low, codes, 4)
+        Q_CELLS(Q_DOT4)
+        y += FG_GROUP_RUN / 2;
+        Q_EACH(w, q_load_high, codes, 4)
+        Q_CELLS(Q_DOT4)
+      } else {
+        const int8_t *y = x + 4 * i;
+        Q_EACH(w, q_load_word, codes, 4)
+        Q_CELLS(Q_DOT8)
+      }
+      codes += Q_UNIT;
+    } while (++i < words);
+    x += words * (q_is_four(kind) ? 8 : 4);
+    fvec d0, d1, d2, d3, m0, m1, m2, m3;
+    d1 = d2 = d3 = m0 = m1 = m2 = m3 = f_set(0);
+    Q_EACH(d, f_load_f16, head, 2)
+    if (q_has_minimum(kind)) {
+      Q_EACH(m, f_load_f16, head + Q_HALF_UNIT, 2)
+    }
+    Q_CELLS(Q_SCALE)
+    weights += q_head_bytes(kind) + (uint64_t)words * Q_UNIT;
+    starts += part->stride, sums += part->stride;
+  } while (++g < part->groups);
   Q_CELLS(Q_FINISH)
 }
 
-// out [64] += value * w[:, column], each weight rounded as its format says.
-Q_INLINE void q_outlier(const q_kind kind, uint32_t group, const uint8_t *block, const fg_q_outlier *o,
-                        float *out) {
-  const uint32_t run = o->column % group / FG_GROUP_RUN, place = o->column % FG_GROUP_RUN;
+typedef void q_dense_fn(const q_part *part, uint32_t column);
+
+#define Q_FUNCTION(r, v)                                                                                     \
+  static __attribute__((noinline)) void q_four_##r(const q_part *part, uint32_t column) {                    \
+    q_dense(Q_FOUR, r, v, part, column);                                                                     \
+  }                                                                                                          \
+  static __attribute__((noinline)) void q_four_minimum_##r(const q_part *part, uint32_t column) {            \
+    q_dense(Q_FOUR_MINIMUM, r, v, part, column);                                                             \
+  }                                                                                                          \
+  static __attribute__((noinline)) void q_eight_##r(const q_part *part, uint32_t column) {                   \
+    q_dense(Q_EIGHT, r, v, part, column);                                                                    \
+  }                                                                                                          \
+  static __attribute__((noinline)) void q_eight_minimum_##r(const q_part *part, uint32_t column) {           \
+    q_dense(Q_EIGHT_MINIMUM, r, v, part, column);                                                            \
+  }
+Q_SHAPES(Q_FUNCTION)
+
+typedef struct q_shape {
+  uint32_t vectors;
+  q_dense_fn *of[4]; // by kind
+} q_shape;
+
+#define Q_ROW(r, v) {v, {q_four_##r, q_four_minimum_##r, q_eight_##r, q_eight_minimum_##r}},
+static const q_shape q_shapes[] = {Q_SHAPES(Q_ROW)};
+enum { Q_SHAPE_COUNT = sizeof q_shapes / sizeof *q_shapes };
+
+// Rows are cut into as few shapes as they need, and these evenly.
+static const q_shape *q_shape_of(uint32_t rows) {
+  const uint32_t shapes = (rows - 1) / Q_SHAPE_COUNT + 1;
+  return &q_shapes[(rows - 1) / shapes];
+}
+
+// w [64], one column of an activation group's weights, each rounded as its format says.
+Q_INLINE void q_column(const q_kind kind, uint32_t group, const uint8_t *weights, uint32_t column, float *w) {
+  const uint32_t run = column % group / FG_GROUP_RUN, place = column % FG_GROUP_RUN;
   const uint32_t byte = q_is_four(kind) ? place % (FG_GROUP_RUN / 2) : place;
-  const uint8_t *head = block + o->column / group * q_group_bytes(kind, group);
+  const uint8_t *head = weights + column / group * q_group_bytes(kind, group);
   const uint8_t *word =
       head + q_head_bytes(kind) + (run * FG_GROUP_RUN / (q_is_four(kind) ? 8 : 4) + byte / 4) * Q_UNIT;
   for (uint32_t i = 0; i < FG_TILE_ROWS; i += Q_VEC) {
@@ -153,35 +206,58 @@ Q_INLINE void q_outlier(const q_kind kind, uint32_t group, const uint8_t *block,
     if (kind == Q_EIGHT) codes = q_flip(codes);
     codes = q_byte(codes, byte % 4);
     if (!q_has_minimum(kind)) codes = q_add(codes, q_broadcast(kind == Q_FOUR ? -8 : -128));
-    fvec w = f_mul(f_load_f16(head + 2 * i), q_to_f32(codes));
-    if (q_has_minimum(kind)) w = f_add(w, f_load_f16(head + Q_HALF_UNIT + 2 * i));
-    f_store(out + i, f_fma(f_set(o->value), w, f_load(out + i)));
+    fvec value = f_mul(f_load_f16(head + 2 * i), q_to_f32(codes));
+    if (q_has_minimum(kind)) value = f_add(value, f_load_f16(head + Q_HALF_UNIT + 2 * i));
+    f_store(w + i, value);
   }
 }
 
-#define Q_SHAPE(r)                                                                                           \
-  case r:                                                                                                    \
-    for (uint32_t c = 0; c < FG_TILE_ROWS; c += Q_VECTORS(r) * Q_VEC)                                        \
-      q_dense(kind, r, Q_VECTORS(r), x, row, k0, count, weights, c, to + c);                                 \
-    break;
+// Columns of an activation group's weights as floats: outliers of many rows are in the same few.
+enum { Q_KEPT = 16 };
+typedef struct q_columns {
+  uint32_t column[Q_KEPT]; // kept where column % Q_KEPT says; FG_Q_GROUP: none yet
+  float w[Q_KEPT][FG_TILE_ROWS];
+} q_columns;
+
+// out [64] += the products of row `row`'s outliers in activation group `a`.
+Q_INLINE void q_outliers(const q_kind kind, const fg_q_rows *x, uint64_t row, uint32_t a,
+                         const uint8_t *weights, q_columns *kept, float *out) {
+  const uint64_t at = (uint64_t)a * x->rows + row;
+  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIER;
+  for (uint32_t n = x->outlier_count[at]; n; n--, o++) {
+    uint32_t slot = o->column % Q_KEPT;
+    float *w = kept->w[slot];
+    if (kept->column[slot] != o->column) q_column(kind, x->group, weights, o->column, w);
+    kept->column[slot] = o->column;
+    for (uint32_t i = 0; i < FG_TILE_ROWS; i += Q_VEC)
+      f_store(out + i, f_fma(f_set(o->value), f_load(w + i), f_load(out + i)));
+  }
+}
 
 Q_INLINE void q_product(const q_kind kind, const fg_q_rows *x, uint32_t first, uint32_t rows,
                         const uint8_t *block, float *out) {
-  const uint8_t *weights = block;
+  q_columns kept;
+  q_part part = {.stride = x->rows, .words = x->group / (q_is_four(kind) ? 8 : 4), .weights = block};
   memset(out, 0, (size_t)rows * FG_TILE_ROWS * sizeof *out);
-  for (uint32_t k0 = 0; k0 < x->k; k0 += FG_Q_GROUP) {
-    uint32_t count = x->k - k0 < FG_Q_GROUP ? x->k - k0 : FG_Q_GROUP;
-    for (uint32_t r = 0; r < rows; r += Q_ROWS) {
-      uint32_t row = first + r;
-      float *to = out + r * FG_TILE_ROWS;
-      switch (rows - r < Q_ROWS ? rows - r : Q_ROWS) { Q_SHAPES(Q_SHAPE) }
+  for (uint32_t a = 0; a < fg_q_groups(x->k); a++) {
+    const uint32_t left = x->k - a * FG_Q_GROUP;
+    part.groups = (left < FG_Q_GROUP ? left : FG_Q_GROUP) / x->group;
+    const uint64_t bytes = part.groups * q_group_bytes(kind, x->group);
+    for (uint32_t i = 0; i < Q_KEPT; i++) kept.column[i] = FG_Q_GROUP;
+    for (uint32_t r = 0; r < rows;) {
+      const q_shape *shape = q_shape_of(rows - r);
+      const uint64_t row = first + r, groups = (uint64_t)a * (FG_Q_GROUP / x->group) * x->rows;
+      part.x = x->codes + ((uint64_t)a * x->rows + row) * FG_Q_GROUP;
+      part.starts = x->starts + groups + row;
+      part.sums = x->sums + groups + row;
+      part.scales = x->scales + (uint64_t)a * x->rows + row;
+      part.ahead = rows <= Q_FEW_ROWS ? Q_FEW_AHEAD : bytes;
+      part.out = out + r * FG_TILE_ROWS;
+      for (uint32_t c = 0; c < FG_TILE_ROWS; c += shape->vectors * Q_VEC) shape->of[kind](&part, c);
+      for (uint32_t end = r + (uint32_t)(shape - q_shapes) + 1; r < end; r++)
+        q_outliers(kind, x, first + r, a, part.weights, &kept, out + r * FG_TILE_ROWS);
     }
-    weights += count / x->group * q_group_bytes(kind, x->group);
-  }
-  for (uint32_t r = 0; r < rows; r++) {
-    const fg_q_outlier *o = x->outliers + (uint64_t)(first + r) * fg_q_groups(x->k) * FG_Q_OUTLIER;
-    for (uint32_t i = 0; i < x->outlier_count[first + r]; i++)
-      q_outlier(kind, x->group, block, &o[i], out + r * FG_TILE_ROWS);
+    part.weights += bytes;
   }
 }
 

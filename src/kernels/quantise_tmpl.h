@@ -34,15 +34,15 @@ static inline q_size q_measure(const float *x) {
   return (q_size){highest[0], sum[0]};
 }
 
-// Takes values above the limit out of x [count], whose first stands in column `column`.
-static inline void q_take_outliers(float *x, uint32_t count, float limit, uint32_t column,
-                                   const fg_q_rows *out, uint32_t row) {
-  fg_q_outlier *list = out->outliers + (uint64_t)row * fg_q_groups(out->k) * FG_Q_OUTLIER;
-  for (uint32_t i = 0; i < count; i++) {
+// Takes values above the limit out of x [256]; returns how many.
+static inline uint32_t q_take_outliers(float *x, float limit, fg_q_outlier *list) {
+  uint32_t taken = 0;
+  for (uint32_t i = 0; i < FG_Q_GROUP; i++) {
     if (!(fabsf(x[i]) > limit)) continue;
-    list[out->outlier_count[row]++] = (fg_q_outlier){column + i, x[i]};
+    list[taken++] = (fg_q_outlier){i, x[i]};
     x[i] = 0;
   }
+  return taken;
 }
 
 // Adding 1.5 * 2^23 leaves the nearest whole number, ties to even, in the low bits.
@@ -56,27 +56,26 @@ static inline void q_round(const float *x, float inverse, int32_t *codes) {
   }
 }
 
+// Stores the codes of activation group `a` and the sums of its first `count`.
 static inline void q_store_codes(const int32_t *codes, uint32_t count, const fg_q_rows *out, uint32_t row,
-                                 uint32_t column) {
-  int8_t *to = out->codes + (uint64_t)row * out->k + column;
-  const uint64_t first = ((uint64_t)row * out->k + column) / out->group;
-  for (uint32_t g = 0; g < count / out->group; g++) {
+                                 uint32_t a) {
+  int8_t *to = out->codes + ((uint64_t)a * out->rows + row) * FG_Q_GROUP;
+  uint64_t at = (uint64_t)a * (FG_Q_GROUP / out->group) * out->rows + row;
+  for (uint32_t i = 0; i < FG_Q_GROUP; i++) to[i] = (int8_t)codes[i];
+  for (uint32_t i = 0; i < count; i += out->group, at += out->rows) {
     int32_t sum = 0;
-    for (uint32_t i = g * out->group; i < (g + 1) * out->group; i += FG_GROUP_RUN)
-      for (uint32_t j = 0; j < FG_GROUP_RUN; j++) {
-        sum += codes[i + j];
-        to[i + j] = (int8_t)codes[i + j];
-      }
-    out->starts[first + g] = -out->zero_point * sum;
-    out->sums[first + g] = (float)sum;
+    for (uint32_t j = i; j < i + out->group; j += FG_GROUP_RUN)
+      for (uint32_t n = 0; n < FG_GROUP_RUN; n++) sum += codes[j + n];
+    out->starts[at] = -out->zero_point * sum;
+    out->sums[at] = (float)sum;
   }
 }
 
 static void q_quantise(const float *x, const fg_q_rows *out, uint32_t row) {
-  const uint32_t k = out->k, groups = fg_q_groups(k);
-  out->outlier_count[row] = 0;
-  for (uint32_t g = 0; g < groups; g++) {
-    uint32_t column = g * FG_Q_GROUP, count = k - column < FG_Q_GROUP ? k - column : FG_Q_GROUP;
+  const uint32_t k = out->k;
+  for (uint32_t a = 0; a < fg_q_groups(k); a++) {
+    const uint32_t column = a * FG_Q_GROUP, count = k - column < FG_Q_GROUP ? k - column : FG_Q_GROUP;
+    const uint64_t at = (uint64_t)a * out->rows + row;
     float group[FG_Q_GROUP];
     int32_t codes[FG_Q_GROUP];
     memcpy(group, x + column, count * sizeof *group);
@@ -84,8 +83,9 @@ static void q_quantise(const float *x, const fg_q_rows *out, uint32_t row) {
     q_size size = q_measure(group);
     float limit = size.sum * ((float)FG_Q_OUTLIER / (float)count), scale = 0, inverse = 0;
     bool finite = size.sum <= 0x1.fffffep127f;
+    out->outlier_count[at] = 0;
     if (finite && size.highest > limit && size.highest > Q_TINY) {
-      q_take_outliers(group, count, limit, column, out, row);
+      out->outlier_count[at] = q_take_outliers(group, limit, out->outliers + at * FG_Q_OUTLIER);
       size = q_measure(group);
     }
     if (!finite) {
@@ -95,9 +95,9 @@ static void q_quantise(const float *x, const fg_q_rows *out, uint32_t row) {
       scale = size.highest / 127;
       inverse = 127 / size.highest;
     }
-    out->scales[(uint64_t)row * groups + g] = scale;
+    out->scales[at] = scale;
     q_round(group, inverse, codes);
-    q_store_codes(codes, count, out, row, column);
+    q_store_codes(codes, count, out, row, a);
   }
 }
 

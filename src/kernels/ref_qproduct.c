@@ -10,8 +10,9 @@ enum { ALIGN = 64, GROUP_BYTES = FG_GROUP_BYTES(8, FG_Q_GROUP, true) };
 
 uint64_t fg_q_rows_bytes(uint32_t rows, uint32_t k) {
   uint64_t groups = k / FG_GROUP_RUN + 1, scales = fg_q_groups(k);
-  uint64_t row = k + groups * (sizeof(int32_t) + sizeof(float)) +
-                 scales * (sizeof(float) + FG_Q_OUTLIER * sizeof(fg_q_outlier)) + sizeof(uint32_t);
+  uint64_t row =
+      groups * (sizeof(int32_t) + sizeof(float)) +
+      scales * (FG_Q_GROUP + sizeof(float) + FG_Q_OUTLIER * sizeof(fg_q_outlier) + sizeof(uint32_t));
   return rows * row + 6 * ALIGN;
 }
 
@@ -26,15 +27,16 @@ fg_q_rows fg_q_rows_place(void *memory, uint32_t rows, uint32_t k, fg_dtype weig
   const fg_dtype_info *type = fg_dtype_get(weights);
   uint64_t groups = (uint64_t)rows * (k / type->block), scales = (uint64_t)rows * fg_q_groups(k);
   uint8_t *at = memory;
-  return (fg_q_rows){.k = k,
+  return (fg_q_rows){.rows = rows,
+                     .k = k,
                      .group = type->block,
                      .zero_point = type->minimum ? 0 : 1 << (type->bits - 1),
-                     .codes = take(&at, (uint64_t)rows * k, 1),
+                     .codes = take(&at, scales * FG_Q_GROUP, 1),
                      .starts = take(&at, groups, sizeof(int32_t)),
                      .sums = take(&at, groups, sizeof(float)),
                      .scales = take(&at, scales, sizeof(float)),
                      .outliers = take(&at, scales * FG_Q_OUTLIER, sizeof(fg_q_outlier)),
-                     .outlier_count = take(&at, rows, sizeof(uint32_t))};
+                     .outlier_count = take(&at, scales, sizeof(uint32_t))};
 }
 
 // One group of an output row: w = d code + m, codes with their zero point taken off.
@@ -83,30 +85,40 @@ typedef struct q_weights {
   const void *block;
 } q_weights;
 
+// out += the products of row `row`'s outliers in activation group `a`.
+static float dot_outliers(const fg_q_rows *x, uint32_t row, uint32_t a, const q_weights *w, uint32_t n,
+                          float out) {
+  const uint64_t at = (uint64_t)a * x->rows + row;
+  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIER;
+  uint8_t bytes[GROUP_BYTES];
+  float values[FG_Q_GROUP];
+  for (uint32_t i = 0; i < x->outlier_count[at]; i++) {
+    w->fetch(w->dtype, w->block, x->k, n, (a * FG_Q_GROUP + o[i].column) / x->group, bytes);
+    fg_dtype_get(w->dtype)->to_f32(bytes, values, x->group);
+    out = fmaf(o[i].value, values[o[i].column % x->group], out);
+  }
+  return out;
+}
+
 static float dot(const fg_q_rows *x, uint32_t row, const q_weights *w, uint32_t n) {
   const fg_dtype_info *type = fg_dtype_get(w->dtype);
-  const uint32_t groups = x->k / x->group, scales = fg_q_groups(x->k), per_scale = FG_Q_GROUP / x->group;
-  const int8_t *codes = x->codes + (uint64_t)row * x->k;
+  const uint32_t groups = x->k / x->group;
   uint8_t bytes[GROUP_BYTES];
-  float out = 0, s = 0;
-  for (uint32_t g = 0; g < groups; g++, codes += x->group) {
-    q_group group;
-    int32_t sum = 0;
-    w->fetch(w->dtype, w->block, x->k, n, g, bytes);
-    read_group(type, bytes, &group);
-    for (uint32_t i = 0; i < x->group; i++) sum += group.codes[i] * codes[i];
-    s = fmaf((float)sum, group.d, s);
-    if (type->minimum) s = fmaf(group.m, x->sums[(uint64_t)row * groups + g], s);
-    if ((g + 1) % per_scale && g + 1 < groups) continue;
-    out = fmaf(s, x->scales[(uint64_t)row * scales + g / per_scale], out);
-    s = 0;
-  }
-  const fg_q_outlier *o = x->outliers + (uint64_t)row * scales * FG_Q_OUTLIER;
-  for (uint32_t i = 0; i < x->outlier_count[row]; i++) {
-    float values[FG_Q_GROUP];
-    w->fetch(w->dtype, w->block, x->k, n, o[i].column / x->group, bytes);
-    type->to_f32(bytes, values, x->group);
-    out = fmaf(o[i].value, values[o[i].column % x->group], out);
+  float out = 0;
+  for (uint32_t a = 0, g = 0; a < fg_q_groups(x->k); a++) {
+    const uint64_t at = (uint64_t)a * x->rows + row;
+    const int8_t *codes = x->codes + at * FG_Q_GROUP;
+    float s = 0;
+    for (uint32_t i = 0; i < FG_Q_GROUP && g < groups; i += x->group, g++, codes += x->group) {
+      q_group group;
+      int32_t sum = 0;
+      w->fetch(w->dtype, w->block, x->k, n, g, bytes);
+      read_group(type, bytes, &group);
+      for (uint32_t j = 0; j < x->group; j++) sum += group.codes[j] * codes[j];
+      s = fmaf((float)sum, group.d, s);
+      if (type->minimum) s = fmaf(group.m, x->sums[(uint64_t)g * x->rows + row], s);
+    }
+    out = dot_outliers(x, row, a, w, n, fmaf(s, x->scales[at], out));
   }
   return out;
 }

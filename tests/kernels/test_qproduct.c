@@ -55,7 +55,7 @@ static float *check_variants(fg_dtype dtype, const float *x, const uint8_t *w, u
   for (int t = 0; t < count; t++) {
     fg_q_rows own = make_rows(rows, k, dtype, &own_memory);
     quantise(&tables[t], x, rows, &own);
-    assert_memory_equal(own.codes, q.codes, (size_t)rows * k);
+    assert_memory_equal(own.codes, q.codes, (size_t)rows * fg_q_groups(k) * FG_Q_GROUP);
     for (uint32_t at_once = 1; at_once <= rows; at_once += at_once < 8 ? 1 : rows) {
       for (uint32_t r = 0; r < rows; r += at_once) {
         uint32_t taken = rows - r < at_once ? rows - r : at_once;
