@@ -15,9 +15,9 @@ enum { Q_VEC = 16 };
 
 // The instruction itself, the activations broadcast as it reads them: given the intrinsics gcc 12 hoists the
 // broadcasts, runs out of registers and spills sums.
-typedef int32_t word __attribute__((may_alias));
+typedef int32_t q_word __attribute__((may_alias));
 static inline ivec dot(ivec a, ivec w, const int8_t *x) {
-  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(a) : "v"(w), "m"(*(const word *)(const void *)x));
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(a) : "v"(w), "m"(*(const q_word *)(const void *)x));
   return a;
 }
 #define q_dot4(a, w, x) dot(a, w, x)
