@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "tensor/clones.h"
 #include "tensor/groups.h"
 #include "tensor/half.h"
 
@@ -19,12 +20,12 @@ static void f32_from_f32(const float *src, void *dst, size_t count) {
   memcpy(dst, src, count * 4);
 }
 
-static void f16_to_f32(const void *src, float *dst, size_t count) {
+FG_CLONES static void f16_to_f32(const void *src, float *dst, size_t count) {
   const uint8_t *in = src;
   for (size_t i = 0; i < count; i++) dst[i] = fg_f16_to_f32(load_u16(in + 2 * i));
 }
 
-static void f16_from_f32(const float *src, void *dst, size_t count) {
+FG_CLONES static void f16_from_f32(const float *src, void *dst, size_t count) {
   uint8_t *out = dst;
   for (size_t i = 0; i < count; i++) {
     uint16_t h = fg_f16_from_f32(src[i]);
@@ -32,12 +33,12 @@ static void f16_from_f32(const float *src, void *dst, size_t count) {
   }
 }
 
-static void bf16_to_f32(const void *src, float *dst, size_t count) {
+FG_CLONES static void bf16_to_f32(const void *src, float *dst, size_t count) {
   const uint8_t *in = src;
   for (size_t i = 0; i < count; i++) dst[i] = fg_bf16_to_f32(load_u16(in + 2 * i));
 }
 
-static void bf16_from_f32(const float *src, void *dst, size_t count) {
+FG_CLONES static void bf16_from_f32(const float *src, void *dst, size_t count) {
   uint8_t *out = dst;
   for (size_t i = 0; i < count; i++) {
     uint16_t h = fg_bf16_from_f32(src[i]);

@@ -9,9 +9,10 @@
 //   4 bits without:    w = d (code - 8)
 //   8 bits without:    w = d code
 //
-// Rounding to a type takes the nearest code for the scale as it is stored. Without a minimum the scale makes
-// the value of largest size an end of the codes (4 bits: -8, as in GGUF; 8 bits: 127 or -127); with one,
-// the smallest value is code 0 and the largest the last. Values that are no numbers become code 0.
+// Rounding to a type takes the nearest code for the scale and minimum as they are stored. With 8 bits these
+// make the range of the values the range of the codes. With 4 bits they are those that leave the smallest
+// squared error among a few that clip more or less, improved by least squares. Values that are no numbers
+// take the least code.
 #ifndef FG_TENSOR_GROUPS_H
 #define FG_TENSOR_GROUPS_H
 
@@ -35,6 +36,6 @@ void fg_groups_to_f32(fg_group_form form, const void *src, float *dst, size_t co
 void fg_groups_from_f32(fg_group_form form, size_t span, const float *src, void *dst, size_t count);
 
 // Part of the key of what was rounded: to be raised when other bytes come out for the same values.
-enum { FG_GROUPS_ROUNDING = 1 };
+enum { FG_GROUPS_ROUNDING = 2 };
 
 #endif
