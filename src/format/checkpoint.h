@@ -30,12 +30,22 @@ typedef struct fg_checkpoint_tensor {
 
 typedef struct fg_checkpoint fg_checkpoint;
 
+typedef struct fg_checkpoint_place {
+  fg_file *file;
+  uint64_t offset, bytes;
+} fg_checkpoint_place;
+
 // What a format provides; a checkpoint starts with this.
 typedef struct fg_checkpoint_ops {
   const char *format; // "safetensors", "pytorch_bin", "gguf", "synthetic"
   // Rows [row, row + count) of the tensor, densely packed, in its own dtype.
   fg_status (*read_rows)(fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row,
                          uint64_t count, void *out, fg_error *err);
+  // Where these rows stand as they are, one after the other, for who reads them without waiting. False: they
+  // have to be put together (read_rows). NULL: always.
+  bool (*place)(const fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row, uint64_t count,
+                fg_checkpoint_place *out);
+  bool concurrent; // read_rows may be called by several threads at once
   void (*destroy)(fg_checkpoint *self);
 } fg_checkpoint_ops;
 

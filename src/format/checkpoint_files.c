@@ -182,6 +182,16 @@ static fg_status gather_rows(files *self, const fg_checkpoint_tensor *t, uint64_
   return status;
 }
 
+static bool place(const fg_checkpoint *checkpoint, const fg_checkpoint_tensor *t, uint64_t row,
+                  uint64_t count, fg_checkpoint_place *out) {
+  const files *self = (const files *)checkpoint;
+  uint64_t row_bytes;
+  if (!is_contiguous(t) || !fg_dtype_bytes(t->dtype, t->columns, &row_bytes)) return false;
+  *out = (fg_checkpoint_place){
+      .file = self->parts[t->file].file, .offset = t->offset + row * row_bytes, .bytes = count * row_bytes};
+  return true;
+}
+
 static fg_status read_rows(fg_checkpoint *checkpoint, const fg_checkpoint_tensor *t, uint64_t row,
                            uint64_t count, void *out, fg_error *err) {
   files *self = (files *)checkpoint;
@@ -215,7 +225,8 @@ static void destroy(fg_checkpoint *checkpoint) {
 fg_status fg_checkpoint_files_create(fg_checkpoint **out, const char *format, fg_io *io, fg_error *err) {
   files *self = calloc(1, sizeof *self);
   if (!self) return fg_fail(err, FG_NO_SPACE, "no memory to open a checkpoint");
-  self->ops = (fg_checkpoint_ops){.format = format, .read_rows = read_rows, .destroy = destroy};
+  self->ops =
+      (fg_checkpoint_ops){.format = format, .read_rows = read_rows, .place = place, .destroy = destroy};
   self->base.ops = &self->ops;
   self->io = io;
   *out = &self->base;

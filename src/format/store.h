@@ -88,6 +88,24 @@ fg_status fg_store_writer_panel(fg_store_writer *writer, uint32_t row, uint32_t 
                                 uint64_t bytes, fg_error *err);
 // A table's one panel may come in pieces; all but the last are multiples of 4096 bytes.
 fg_status fg_store_writer_table_piece(fg_store_writer *writer, void *data, uint64_t bytes, fg_error *err);
+
+// The same for writers that do not wait: several pieces are on their way at once. The caller fills what
+// stands first and leaves it and the data alone until the wait.
+typedef struct fg_store_piece {
+  uint32_t row, rows; // of the panel; tables: not used
+  void *data;
+  uint64_t bytes;
+  uint64_t hash; // of a panel: fg_hash; of a table: fg_store_table_hash of all its pieces so far
+  fg_io_read write;
+} fg_store_piece;
+
+fg_status fg_store_writer_begin(fg_store_writer *writer, fg_store_piece *piece, fg_error *err);
+fg_status fg_store_writer_wait(fg_store_writer *writer, fg_store_piece *piece, fg_error *err);
+
+// The hash of a table goes on over blocks of 4096 bytes (the last may be shorter), so that whoever
+// reads it in other pieces gets the same. Starts at 0.
+uint64_t fg_store_table_hash(uint64_t hash, const void *data, uint64_t bytes);
+
 uint64_t fg_store_writer_bytes(const fg_store_writer *writer);
 // Writes assets and manifest, syncs, renames to PATH. The writer is gone in any case; after a failure
 // so is the temporary file.

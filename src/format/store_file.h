@@ -58,8 +58,4 @@ fg_status fg_store_manifest_read(fg_store_manifest *out, int fd, uint64_t size, 
 fg_status fg_store_read_range(int fd, uint64_t offset, uint64_t bytes, const char *where, void **out,
                               fg_error *err);
 
-// The hash of a table goes on over blocks of 4096 bytes (the last may be shorter), so that whoever
-// reads it in other pieces gets the same. Starts at 0.
-uint64_t fg_store_table_hash(uint64_t hash, const void *data, uint64_t bytes);
-
 #endif

@@ -112,18 +112,26 @@ fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const 
 
 // ---- contents ------------------------------------------------------------------------------------------
 
-// Appends whole blocks; `data` is aligned and reaches to the end of its last block.
-static fg_status append(fg_store_writer *w, char *data, uint64_t bytes, fg_error *err) {
+// Begins to append whole blocks; `data` is aligned and reaches to the end of its last block.
+static fg_status append_begin(fg_store_writer *w, void *data, uint64_t bytes, fg_io_read *write,
+                              fg_error *err) {
   uint64_t padded = fg_align_up(bytes, FG_IO_ALIGN);
   if (w->cap && w->end + padded > w->cap) {
     char cap[16];
     return fg_fail(err, FG_DISK_FULL, "%s: the store would grow beyond its cap of %s", w->path,
                    fg_size_format(w->cap, cap));
   }
-  memset(data + bytes, 0, padded - bytes);
-  fg_status status = fg_io_write_now(w->io, w->file, w->end, data, padded, err);
-  if (!status) w->end += padded;
-  return status;
+  memset((char *)data + bytes, 0, padded - bytes);
+  *write = (fg_io_read){.file = w->file, .buffer = data, .offset = w->end, .bytes = padded, .layer = -1};
+  fg_io_write_begin(w->io, write);
+  w->end += padded;
+  return FG_OK;
+}
+
+static fg_status append(fg_store_writer *w, void *data, uint64_t bytes, fg_error *err) {
+  fg_io_read write;
+  fg_status status = append_begin(w, data, bytes, &write, err);
+  return status ? status : fg_io_read_wait(w->io, &write, err);
 }
 
 // The same for bytes that lie anywhere.
@@ -195,32 +203,60 @@ static fg_status add_panel(fg_store_writer *w, uint32_t row, uint32_t rows, fg_p
   return FG_OK;
 }
 
+// A table's one panel grows with each piece.
+static fg_status extend_table(fg_store_writer *w, const fg_weight *weight, const fg_store_piece *piece,
+                              fg_error *err) {
+  fg_panel *panel;
+  if (w->table_ended) {
+    return fg_fail(err, FG_INTERNAL, "%s: a piece of a table where none is open", w->tmp);
+  }
+  fg_status status = weight->panels ? FG_OK : add_panel(w, 0, weight->n, &panel, err);
+  if (status) return status;
+  panel = &w->m.panels[weight->panel];
+  panel->hash = piece->hash;
+  panel->bytes += piece->bytes;
+  w->table_ended = piece->bytes % FG_IO_ALIGN != 0;
+  return FG_OK;
+}
+
+fg_status fg_store_writer_begin(fg_store_writer *w, fg_store_piece *piece, fg_error *err) {
+  const fg_weight *weight = w->m.weight_count ? &w->m.weights[w->m.weight_count - 1] : NULL;
+  fg_status status;
+  if (weight && weight->kind == FG_WEIGHT_TABLE) {
+    status = extend_table(w, weight, piece, err);
+  } else {
+    fg_panel *panel;
+    status = add_panel(w, piece->row, piece->rows, &panel, err);
+    if (!status) panel->bytes = piece->bytes;
+    if (!status) panel->hash = piece->hash;
+  }
+  return status ? status : append_begin(w, piece->data, piece->bytes, &piece->write, err);
+}
+
+fg_status fg_store_writer_wait(fg_store_writer *w, fg_store_piece *piece, fg_error *err) {
+  return fg_io_read_wait(w->io, &piece->write, err);
+}
+
+static fg_status write_piece(fg_store_writer *w, fg_store_piece *piece, fg_error *err) {
+  fg_status status = fg_store_writer_begin(w, piece, err);
+  return status ? status : fg_store_writer_wait(w, piece, err);
+}
+
 fg_status fg_store_writer_panel(fg_store_writer *w, uint32_t row, uint32_t rows, void *data, uint64_t bytes,
                                 fg_error *err) {
-  fg_panel *panel;
-  fg_status status = add_panel(w, row, rows, &panel, err);
-  if (status) return status;
-  panel->bytes = bytes;
-  panel->hash = fg_hash(data, bytes);
-  return append(w, data, bytes, err);
+  fg_store_piece piece = {
+      .row = row, .rows = rows, .data = data, .bytes = bytes, .hash = fg_hash(data, bytes)};
+  return write_piece(w, &piece, err);
 }
 
 fg_status fg_store_writer_table_piece(fg_store_writer *w, void *data, uint64_t bytes, fg_error *err) {
   const fg_weight *weight = w->m.weight_count ? &w->m.weights[w->m.weight_count - 1] : NULL;
-  if (!weight || weight->kind != FG_WEIGHT_TABLE || w->table_ended) {
+  if (!weight || weight->kind != FG_WEIGHT_TABLE) {
     return fg_fail(err, FG_INTERNAL, "%s: a piece of a table where none is open", w->tmp);
   }
-  fg_panel *panel;
-  if (weight->panels) {
-    panel = &w->m.panels[weight->panel];
-  } else {
-    fg_status status = add_panel(w, 0, weight->n, &panel, err);
-    if (status) return status;
-  }
-  panel->hash = fg_store_table_hash(panel->hash, data, bytes);
-  panel->bytes += bytes;
-  w->table_ended = bytes % FG_IO_ALIGN != 0;
-  return append(w, data, bytes, err);
+  uint64_t before = weight->panels ? w->m.panels[weight->panel].hash : 0;
+  fg_store_piece piece = {.data = data, .bytes = bytes, .hash = fg_store_table_hash(before, data, bytes)};
+  return write_piece(w, &piece, err);
 }
 
 uint64_t fg_store_writer_bytes(const fg_store_writer *w) {

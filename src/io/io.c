@@ -330,13 +330,20 @@ bool fg_io_read_poll(fg_io *io, fg_io_read *read) {
 
 fg_status fg_io_read_wait(fg_io *io, fg_io_read *read, fg_error *err) {
   finish(io, read);
-  return result_of(read, err);
+  fg_status status = result_of(read, err);
+  uint64_t end = read->offset + read->bytes;
+  if (!status && read->write && end > read->file->size) read->file->size = end;
+  return status;
+}
+
+void fg_io_write_begin(fg_io *io, fg_io_read *write) {
+  write->write = true;
+  begin(io, write);
 }
 
 static fg_status run_now(fg_io *io, fg_io_read *request, fg_error *err) {
   begin(io, request);
-  finish(io, request);
-  return result_of(request, err);
+  return fg_io_read_wait(io, request, err);
 }
 
 // Reads whole blocks into the bounce buffer and copies what was asked for.
@@ -387,7 +394,5 @@ fg_status fg_io_write_now(fg_io *io, fg_file *file, uint64_t offset, const void 
       .layer = -1,
       .write = true,
   };
-  fg_status status = run_now(io, &request, err);
-  if (!status && offset + bytes > file->size) file->size = offset + bytes;
-  return status;
+  return run_now(io, &request, err);
 }

@@ -81,7 +81,7 @@ typedef struct fg_io_read {
   int os_error;
   uint64_t begin_ns, end_ns; // first piece handed to the disk; last piece seen to be there
   uint32_t lane;
-  bool write; // fg_io_write_now is the same thing the other way
+  bool write;
   struct fg_io_read *next;
 } fg_io_read;
 
@@ -91,12 +91,13 @@ void fg_io_read_begin(fg_io *io, fg_io_read *read);
 // True when its bytes are there (or it has failed); lets other requests go on, does not block.
 bool fg_io_read_poll(fg_io *io, fg_io_read *read);
 fg_status fg_io_read_wait(fg_io *io, fg_io_read *read, fg_error *err);
+// The same thing the other way; waited for like a read. FG_DISK_FULL on ENOSPC and EDQUOT.
+void fg_io_write_begin(fg_io *io, fg_io_read *write);
 
 // Reads any range to any address and waits (through an aligned bounce buffer where needed).
 fg_status fg_io_read_now(fg_io *io, fg_file *file, uint64_t offset, void *buffer, size_t bytes,
                          fg_error *err);
-// Writes and waits. With a direct file all three are multiples of FG_IO_ALIGN. FG_DISK_FULL on ENOSPC
-// and EDQUOT.
+// Writes and waits. With a direct file all three are multiples of FG_IO_ALIGN.
 fg_status fg_io_write_now(fg_io *io, fg_file *file, uint64_t offset, const void *buffer, size_t bytes,
                           fg_error *err);
 

@@ -59,7 +59,8 @@ static void destroy(fg_checkpoint *self) {
   free(self);
 }
 
-static const fg_checkpoint_ops ops = {.format = "synthetic", .read_rows = read_rows, .destroy = destroy};
+static const fg_checkpoint_ops ops = {
+    .format = "synthetic", .read_rows = read_rows, .concurrent = true, .destroy = destroy};
 
 static uint32_t kind_of(const fg_slot *slot, const char *tensor) {
   if (slot->kind != FG_WEIGHT_VECTOR) return VALUES_MATRIX;
