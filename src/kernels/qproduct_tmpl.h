@@ -223,7 +223,7 @@ typedef struct q_columns {
 Q_INLINE void q_outliers(const q_kind kind, const fg_q_rows *x, uint64_t row, uint32_t a,
                          const uint8_t *weights, q_columns *kept, float *out) {
   const uint64_t at = (uint64_t)a * x->rows + row;
-  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIER;
+  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIERS;
   for (uint32_t n = x->outlier_count[at]; n; n--, o++) {
     uint32_t slot = o->column % Q_KEPT;
     float *w = kept->w[slot];

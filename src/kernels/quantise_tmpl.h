@@ -85,7 +85,7 @@ static void q_quantise(const float *x, const fg_q_rows *out, uint32_t row) {
     bool finite = size.sum <= 0x1.fffffep127f;
     out->outlier_count[at] = 0;
     if (finite && size.highest > limit && size.highest > Q_TINY) {
-      out->outlier_count[at] = q_take_outliers(group, limit, out->outliers + at * FG_Q_OUTLIER);
+      out->outlier_count[at] = q_take_outliers(group, limit, out->outliers + at * FG_Q_OUTLIERS);
       size = q_measure(group);
     }
     if (!finite) {

@@ -12,7 +12,7 @@ uint64_t fg_q_rows_bytes(uint32_t rows, uint32_t k) {
   uint64_t groups = k / FG_GROUP_RUN + 1, scales = fg_q_groups(k);
   uint64_t row =
       groups * (sizeof(int32_t) + sizeof(float)) +
-      scales * (FG_Q_GROUP + sizeof(float) + FG_Q_OUTLIER * sizeof(fg_q_outlier) + sizeof(uint32_t));
+      scales * (FG_Q_GROUP + sizeof(float) + FG_Q_OUTLIERS * sizeof(fg_q_outlier) + sizeof(uint32_t));
   return rows * row + 6 * ALIGN;
 }
 
@@ -35,7 +35,7 @@ fg_q_rows fg_q_rows_place(void *memory, uint32_t rows, uint32_t k, fg_dtype weig
                      .starts = take(&at, groups, sizeof(int32_t)),
                      .sums = take(&at, groups, sizeof(float)),
                      .scales = take(&at, scales, sizeof(float)),
-                     .outliers = take(&at, scales * FG_Q_OUTLIER, sizeof(fg_q_outlier)),
+                     .outliers = take(&at, scales * FG_Q_OUTLIERS, sizeof(fg_q_outlier)),
                      .outlier_count = take(&at, scales, sizeof(uint32_t))};
 }
 
@@ -89,7 +89,7 @@ typedef struct q_weights {
 static float dot_outliers(const fg_q_rows *x, uint32_t row, uint32_t a, const q_weights *w, uint32_t n,
                           float out) {
   const uint64_t at = (uint64_t)a * x->rows + row;
-  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIER;
+  const fg_q_outlier *o = x->outliers + at * FG_Q_OUTLIERS;
   uint8_t bytes[GROUP_BYTES];
   float values[FG_Q_GROUP];
   for (uint32_t i = 0; i < x->outlier_count[at]; i++) {
