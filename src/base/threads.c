@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/cgroup.h"
+#include "base/topology.h"
 
 enum {
   MAX_THREADS = 1024,
@@ -189,7 +190,7 @@ uint32_t fg_threads_count(const fg_threads *threads) {
   return threads->count;
 }
 
-static uint32_t cores_of_affinity(void) {
+static uint32_t threads_of_affinity(void) {
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
     cpu_set_t *set = CPU_ALLOC(cpus);
     if (!set) break;
@@ -224,7 +225,8 @@ static uint64_t group_cores(const fg_cgroup *group) {
 }
 
 uint32_t fg_machine_cores(void) {
-  uint32_t cores = cores_of_affinity();
+  uint32_t cores = fg_topology_cores(NULL, NULL);
+  if (cores == 0) cores = threads_of_affinity();
   fg_cgroup group;
   if (fg_cgroup_find(&group, "cpu")) {
     do {

@@ -23,7 +23,8 @@ uint32_t fg_threads_count(const fg_threads *threads);
 // Calls fn(arg, i, thread) for each i < items and returns when all are done.
 void fg_threads_run(fg_threads *threads, uint32_t items, fg_thread_fn *fn, void *arg);
 
-// Cores that this process may use: affinity mask and cgroup CPU quota, at least 1.
+// Cores that this process may use: affinity mask (hardware threads of one core count once) and cgroup CPU
+// quota, at least 1.
 uint32_t fg_machine_cores(void);
 
 #endif
