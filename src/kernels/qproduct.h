@@ -43,7 +43,7 @@ typedef struct fg_q_rows {
   int32_t *starts;         // [k / group, rows]: minus the zero point times the sum of the codes
   float *sums;             // [k / group, rows]: the sum of the codes
   float *scales;           // [activation groups, rows]
-  fg_q_outlier *outliers;  // [activation groups, rows, FG_Q_OUTLIERS], in order of columns
+  fg_q_outlier *outliers;  // [activation groups, rows, 32], in order of columns
   uint32_t *outlier_count; // [activation groups, rows]
 } fg_q_rows;
 

@@ -18,8 +18,10 @@
 #ifndef FG_KERNELS_QPRODUCT_TMPL_H
 #define FG_KERNELS_QPRODUCT_TMPL_H
 
+#include <string.h>
+
 #include "kernels/kernels_internal.h"
-#include "kernels/quantise_tmpl.h"
+#include "tensor/groups.h"
 
 #define Q_INLINE static inline __attribute__((always_inline))
 
@@ -273,7 +275,6 @@ Q_PRODUCT(q_product_eight, Q_EIGHT)
 Q_PRODUCT(q_product_eight_minimum, Q_EIGHT_MINIMUM)
 
 static void q_fill(fg_kernels *k) {
-  k->quantise = q_quantise;
   for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
     const fg_dtype_info *type = fg_dtype_get(dtype);
     fg_q_product_fn **slot = &k->q_product[FG_LAYOUT_N64][dtype];

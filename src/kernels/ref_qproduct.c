@@ -1,9 +1,10 @@
 // Quantised products in plain C, over row-major groups and over those of the layout n64.
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "kernels/kernels_internal.h"
-#include "kernels/quantise_tmpl.h"
+#include "kernels/quantise.h"
 #include "tensor/half.h"
 
 enum { ALIGN = 64, GROUP_BYTES = FG_GROUP_BYTES(8, FG_Q_GROUP, true) };
@@ -38,6 +39,51 @@ fg_q_rows fg_q_rows_place(void *memory, uint32_t rows, uint32_t k, fg_dtype weig
                      .outliers = take(&at, scales * FG_Q_OUTLIERS, sizeof(fg_q_outlier)),
                      .outlier_count = take(&at, scales, sizeof(uint32_t))};
 }
+
+// ---- activations ---------------------------------------------------------------------------------------
+
+static q_size measure(const float *x) {
+  float highest = 0, sum[Q_LANES] = {0};
+  for (int i = 0; i < FG_Q_GROUP; i++) {
+    highest = fabsf(x[i]) > highest ? fabsf(x[i]) : highest;
+    sum[i % Q_LANES] += fabsf(x[i]);
+  }
+  for (int half = Q_LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+  return (q_size){highest, sum[0]};
+}
+
+static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list) {
+  uint32_t taken = 0;
+  for (uint32_t i = 0; i < FG_Q_GROUP; i++) {
+    if (!(fabsf(x[i]) > limit)) continue;
+    list[taken++] = (fg_q_outlier){i, x[i]};
+    x[i] = 0;
+  }
+  return taken;
+}
+
+// Adding 1.5 * 2^23 leaves the nearest whole number, ties to even, in the low bits.
+static int32_t rounded(float x) {
+  float shifted = x + 0x1.8p23f;
+  int32_t bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  return bits - 0x4b400000;
+}
+
+static void store_codes(const float *x, float inverse, int8_t *to, int32_t sums[Q_RUNS]) {
+  memset(sums, 0, Q_RUNS * sizeof *sums);
+  for (int i = 0; i < FG_Q_GROUP; i++) {
+    to[i] = (int8_t)rounded(x[i] * inverse);
+    sums[i / FG_GROUP_RUN] += to[i];
+  }
+}
+
+static void quantise(const float *x, const fg_q_rows *out, uint32_t row) {
+  q_quantise(&(q_steps){measure, take_outliers, store_codes}, x, out, row);
+}
+
+// ---- products ------------------------------------------------------------------------------------------
 
 // One group of an output row: w = d code + m, codes with their zero point taken off.
 typedef struct q_group {
@@ -140,7 +186,7 @@ static void n64(const fg_q_rows *x, uint32_t first, uint32_t rows, fg_dtype dtyp
 }
 
 void fg_q_product_ref(fg_kernels *k) {
-  k->quantise = q_quantise;
+  k->quantise = quantise;
   for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
     if (!fg_dtype_get(dtype)->bits) continue;
     k->q_product[FG_LAYOUT_PLAIN][dtype] = plain;
