@@ -9,6 +9,7 @@
 // A block of queries: some rows of one chunk.
 typedef struct fg_row_block {
   uint32_t chunk, first, rows; // rows [first, first + rows) of the chunk
+  uint32_t run;                // entry i of the list: the block that run i begins with
 } fg_row_block;
 
 struct fg_cpu_executor {

@@ -95,19 +95,15 @@ typedef struct attention_job {
   fg_attention attention;
   const chunk *chunks;
   const int32_t *tables;
-  uint32_t block_count;
+  uint32_t block_count, run_count;
   uint32_t group, heads, parts; // query heads of a KV head; of them in one block; blocks that makes
 } attention_job;
 
-static void attend_item(void *arg, uint32_t item, uint32_t thread) {
-  const attention_job *j = arg;
-  fg_cpu_executor *e = j->e;
-  // Late blocks of a prompt see more keys: they go first, so that threads end together.
-  const fg_row_block *b = &e->blocks[j->block_count - 1 - item % j->block_count];
-  uint32_t kv_head = item / j->block_count / j->parts, part = item / j->block_count % j->parts;
-  uint32_t before = part * j->heads, left = j->group - before;
+static fg_query_block block_of(const attention_job *j, uint32_t index, uint32_t kv_head, uint32_t part) {
+  const fg_row_block *b = &j->e->blocks[index];
   const chunk *c = &j->chunks[b->chunk];
-  fg_query_block block = {
+  uint32_t before = part * j->heads, left = j->group - before;
+  return (fg_query_block){
       .pages = j->tables + (uint64_t)c->table * j->call->batch.page_tables.stride,
       .row = (uint32_t)c->row + b->first,
       .rows = b->rows,
@@ -115,7 +111,25 @@ static void attend_item(void *arg, uint32_t item, uint32_t thread) {
       .head = kv_head * j->group + before,
       .heads = left < j->heads ? left : j->heads,
   };
-  j->attend(&j->attention, &block, e->scratch + thread * e->thread_bytes);
+}
+
+// A run of blocks, one after the other, each knowing the next.
+static void attend_item(void *arg, uint32_t item, uint32_t thread) {
+  const attention_job *j = arg;
+  const fg_cpu_executor *e = j->e;
+  // Late blocks of a prompt see more keys: they go first, so that threads end together.
+  uint32_t run = j->run_count - 1 - item % j->run_count;
+  uint32_t kv_head = item / j->run_count / j->parts, part = item / j->run_count % j->parts;
+  uint32_t index = e->blocks[run].run, end = run + 1 < j->run_count ? e->blocks[run + 1].run : j->block_count;
+  for (bool fetched = false; index < end; index++, fetched = true) {
+    fg_query_block block = block_of(j, index, kv_head, part), next;
+    block.fetched = fetched;
+    if (index + 1 < end) {
+      next = block_of(j, index + 1, kv_head, part);
+      block.next = &next;
+    }
+    j->attend(&j->attention, &block, e->scratch + thread * e->thread_bytes);
+  }
 }
 
 static fg_status check_chunk(const attention_job *j, const chunk *c, uint64_t pages, fg_error *err) {
@@ -169,9 +183,30 @@ static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
     if (covered > j->call->rows) return fg_fail(err, FG_INTERNAL, "chunks overlap in %u rows", j->call->rows);
     for (uint32_t first = 0; first < rows; first += block_rows)
       j->e->blocks[j->block_count++] =
-          (fg_row_block){i, first, rows - first < block_rows ? rows - first : block_rows};
+          (fg_row_block){i, first, rows - first < block_rows ? rows - first : block_rows, 0};
   }
   return FG_OK;
+}
+
+// Blocks of few rows, as those of decode, are taken several at a time: at most the rows of a full block, and
+// runs enough for the threads to share.
+static void list_runs(attention_job *j) {
+  enum { LONGEST = 8, RUNS_A_THREAD = 8 };
+  const fg_cpu_executor *e = j->e;
+  uint32_t threads = e->options.threads ? fg_threads_count(e->options.threads) : 1;
+  uint64_t blocks = (uint64_t)j->block_count * j->attention.kv.kv_heads * j->parts;
+  uint64_t longest = blocks / ((uint64_t)threads * RUNS_A_THREAD);
+  if (longest > LONGEST) longest = LONGEST;
+  uint32_t most_rows = FG_QUERY_BLOCK / j->heads, rows = 0, length = 0;
+  for (uint32_t i = 0; i < j->block_count; i++) {
+    bool joins = i > 0 && length < longest && rows + e->blocks[i].rows <= most_rows;
+    if (!joins) {
+      e->blocks[j->run_count++].run = i;
+      rows = length = 0;
+    }
+    rows += e->blocks[i].rows;
+    length++;
+  }
 }
 
 fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
@@ -208,7 +243,8 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   j.attention.q = q;
   j.attention.out = out;
   j.attention.cache = cache;
+  list_runs(&j);
   uint64_t elements = (uint64_t)call->rows * heads * call->batch.max_context;
-  fg_execute_items(e, j.block_count * kv->kv_heads * j.parts, elements, attend_item, &j);
+  fg_execute_items(e, j.run_count * kv->kv_heads * j.parts, elements, attend_item, &j);
   return FG_OK;
 }

@@ -8,6 +8,7 @@
 #ifndef FG_KERNELS_ATTENTION_H
 #define FG_KERNELS_ATTENTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,9 @@ typedef struct fg_query_block {
   uint32_t position;    // of the first row; the others follow
   uint32_t head,
       heads; // query heads [head, head + heads), all of one KV head; rows * heads <= FG_QUERY_BLOCK
+  // What the same thread attends to afterwards, so that its first keys are fetched in time; NULL: not known.
+  const struct fg_query_block *next;
+  bool fetched; // this block was the `next` of the one before
 } fg_query_block;
 
 typedef void fg_attend_fn(const fg_attention *a, const fg_query_block *block, void *scratch);

@@ -59,6 +59,10 @@ static inline quad add_pairs(uint32_t a, quad_pairs b, quad c) {
                 _mm512_dpbf16_ps(c.v2, s, (__m512bh)b.v2), _mm512_dpbf16_ps(c.v3, s, (__m512bh)b.v3)};
 }
 
+static inline vec add_pair(uint32_t a, vec b, vec c) {
+  return _mm512_dpbf16_ps(c, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
+}
+
 static void rows_1(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
                    float *c) {
   quad c0 = load_quad(start);
@@ -138,15 +142,20 @@ typedef struct key_block {
   const uint16_t *rows[2][FG_KEY_BLOCK]; // [side]
 } key_block;
 
-static uint32_t first_key(const attend *t, uint32_t row) {
-  uint32_t end = t->block->position + row + 1;
-  return t->a->window && end > t->a->window ? end - t->a->window : 0;
+static uint32_t first_key(const fg_attention *a, const fg_query_block *block, uint32_t row) {
+  uint32_t end = block->position + row + 1;
+  return a->window && end > a->window ? end - a->window : 0;
 }
 
-static void find_rows(const attend *t, uint32_t first, key_block *b) {
+static uint32_t first_block(const fg_attention *a, const fg_query_block *block) {
+  return first_key(a, block, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
+}
+
+// Of the keys [first, first + 64) that `block` sees.
+static void find_rows(const attend *t, const fg_query_block *block, uint32_t first, key_block *b) {
   const fg_kv_geometry *kv = &t->a->kv;
-  uint32_t begin = first_key(t, 0), end = t->block->position + t->block->rows, run;
-  uint64_t kv_head = t->block->head / (t->a->heads / kv->kv_heads), page_bytes = fg_kv_page_bytes(kv);
+  uint32_t begin = first_key(t->a, block, 0), end = block->position + block->rows, run;
+  uint64_t kv_head = block->head / (t->a->heads / kv->kv_heads), page_bytes = fg_kv_page_bytes(kv);
   for (uint32_t i = 0; i < FG_KEY_BLOCK; i += run) {
     uint32_t p = first + i;
     bool seen = p >= begin && p < end;
@@ -156,7 +165,7 @@ static void find_rows(const attend *t, uint32_t first, key_block *b) {
     const uint16_t *key = t->zeros, *value = t->zeros;
     if (seen) {
       const uint16_t *page =
-          (const uint16_t *)(t->a->cache + (uint64_t)t->block->pages[p / kv->page_tokens] * page_bytes);
+          (const uint16_t *)(t->a->cache + (uint64_t)block->pages[p / kv->page_tokens] * page_bytes);
       uint64_t token = kv_head * kv->page_tokens + p % kv->page_tokens;
       key = page + token * kv->k_dim;
       value = page + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim + token * kv->v_dim;
@@ -168,10 +177,28 @@ static void find_rows(const attend *t, uint32_t first, key_block *b) {
   }
 }
 
-// Pages lie anywhere and their runs are too short for the CPU to foresee.
-static void prefetch(const key_block *b, side of, uint32_t dim) {
-  for (uint32_t at = 0; at < dim; at += HALVES)
-    for (uint32_t i = 0; i < FG_KEY_BLOCK; i++) __builtin_prefetch(b->rows[of][i] + at, 0, 2);
+// Asks for the rows of a block ahead of their use, line by line in order of address: pages lie anywhere and
+// their runs are too short for the CPU to foresee.
+typedef struct fetcher {
+  const uint16_t *const *rows, *const *end;
+  uint32_t dim, at;
+} fetcher;
+
+static inline fetcher fetch_rows(const key_block *b, side of, uint32_t dim) {
+  return (fetcher){b->rows[of], b->rows[of] + FG_KEY_BLOCK, dim, 0};
+}
+
+static inline void fetch_line(fetcher *f) {
+  if (f->rows == f->end) return;
+  __builtin_prefetch(*f->rows + f->at, 0, 2);
+  f->at += HALVES;
+  if (f->at < f->dim) return;
+  f->at = 0;
+  f->rows++;
+}
+
+static void fetch_all(fetcher f) {
+  while (f.rows < f.end) fetch_line(&f);
 }
 
 // Of the halves [at, at + 32) of a row those before dim.
@@ -192,11 +219,15 @@ static void transpose_keys(const attend *t, const key_block *b) {
   }
 }
 
+// Where the halves of the first 16 pairs of two vectors of 32 halves are.
+static inline __m512i low_pairs(void) {
+  return _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5,
+                          36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+}
+
 static void pair_values(const attend *t, const key_block *b) {
   uint32_t dim = t->a->kv.v_dim;
-  __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
-                                 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-  __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
+  __m512i low = low_pairs(), high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
   const uint16_t *const *rows = b->rows[VALUES];
   for (uint32_t c = 0; c < dim; c += HALVES) {
     __mmask32 mask = halves_of(dim, c);
@@ -267,24 +298,187 @@ static uint64_t seen_of(uint32_t first, uint32_t begin, uint32_t end) {
   return (hi < FG_KEY_BLOCK ? (1ull << hi) - 1 : ~0ull) & (~0ull << lo);
 }
 
+// ---- few queries ---------------------------------------------------------------------------------------
+//
+// One to eight queries, as in decode, take keys and values from the cache into registers and use them there:
+// the sums and their order are those of the products above, without a copy of the block.
+
+enum { FEW = 8 };
+
+// Scores of 16 keys and queries [0, 4): += 16 pairs of dimensions. keys: [16 pairs, 16 keys].
+static inline void score_4(const vec keys[VEC], const uint32_t *q, uint64_t q_stride, float *scores) {
+  const uint32_t *q1 = q + q_stride, *q2 = q1 + q_stride, *q3 = q2 + q_stride;
+  vec s0 = vec_load(scores), s1 = vec_load(scores + FG_KEY_BLOCK);
+  vec s2 = vec_load(scores + 2 * FG_KEY_BLOCK), s3 = vec_load(scores + 3 * FG_KEY_BLOCK);
+#pragma GCC unroll 16
+  for (int i = 0; i < VEC; i++) {
+    s0 = add_pair(q[i], keys[i], s0);
+    s1 = add_pair(q1[i], keys[i], s1);
+    s2 = add_pair(q2[i], keys[i], s2);
+    s3 = add_pair(q3[i], keys[i], s3);
+  }
+  vec_store(scores, s0);
+  vec_store(scores + FG_KEY_BLOCK, s1);
+  vec_store(scores + 2 * FG_KEY_BLOCK, s2);
+  vec_store(scores + 3 * FG_KEY_BLOCK, s3);
+}
+
+static inline void score_1(const vec keys[VEC], const uint32_t *q, float *scores) {
+  vec s = vec_load(scores);
+#pragma GCC unroll 16
+  for (int i = 0; i < VEC; i++) s = add_pair(q[i], keys[i], s);
+  vec_store(scores, s);
+}
+
+static void score_few(const attend *t, const key_block *b, const key_block *next) {
+  uint32_t dim = t->a->kv.k_dim;
+  memset(t->scores, 0, (uint64_t)t->queries * FG_KEY_BLOCK * sizeof(float));
+  fetcher ahead = fetch_rows(next, KEYS, dim);
+  for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC) {
+    const uint16_t *const *rows = &b->rows[KEYS][j];
+    for (uint32_t c = 0; c < dim; c += HALVES) {
+      __mmask32 mask = halves_of(dim, c);
+      vec r[VEC], keys[VEC];
+      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, rows[i] + c));
+      for (int i = 0; i < VEC; i++) fetch_line(&ahead);
+      vec_transpose_16(r, keys);
+      const uint32_t *q = t->q + c / 2;
+      float *scores = t->scores + j;
+      uint32_t i = 0;
+      for (; i + 4 <= t->queries; i += 4)
+        score_4(keys, q + (uint64_t)i * t->q_pairs, t->q_pairs, scores + (uint64_t)i * FG_KEY_BLOCK);
+      for (; i < t->queries; i++)
+        score_1(keys, q + (uint64_t)i * t->q_pairs, scores + (uint64_t)i * FG_KEY_BLOCK);
+    }
+  }
+}
+
+// 32 dimensions of an output.
+typedef struct duo {
+  vec v0, v1;
+} duo;
+
+static inline duo load_duo(const float *p) {
+  return (duo){vec_load(p), vec_load(p + VEC)};
+}
+static inline void store_duo(float *p, duo d) {
+  vec_store(p, d.v0);
+  vec_store(p + VEC, d.v1);
+}
+// Values of two positions, 32 dimensions from c on, as pairs.
+static inline duo load_value_pair(const uint16_t *const *rows, uint32_t c, __mmask32 mask) {
+  __m512i even = _mm512_maskz_loadu_epi16(mask, rows[0] + c);
+  __m512i odd = _mm512_maskz_loadu_epi16(mask, rows[1] + c);
+  __m512i low = low_pairs(), high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
+  return (duo){_mm512_castsi512_ps(_mm512_permutex2var_epi16(even, low, odd)),
+               _mm512_castsi512_ps(_mm512_permutex2var_epi16(even, high, odd))};
+}
+static inline duo add_duo(uint32_t weight, duo values, duo sum) {
+  return (duo){add_pair(weight, values.v0, sum.v0), add_pair(weight, values.v1, sum.v1)};
+}
+
+// One query, 64 dimensions at a time where there are so many: two more chains hide the latency of the first.
+static void add_values_1(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+  uint32_t dim = t->a->kv.v_dim;
+  const uint32_t *w = t->weights;
+  for (uint32_t c = 0; c < dim; c += 2 * HALVES) {
+    __mmask32 mask = halves_of(dim, c), more = dim - c > HALVES ? halves_of(dim, c + HALVES) : 0;
+    duo sum = load_duo(t->out + c), sum_more = load_duo(t->out + c + HALVES);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+      for (int l = 0; l < 4; l++) fetch_line(ahead);
+      sum = add_duo(w[i], load_value_pair(rows + 2 * i, c, mask), sum);
+      sum_more = add_duo(w[i], load_value_pair(rows + 2 * i, c + HALVES, more), sum_more);
+    }
+    store_duo(t->out + c, sum);
+    store_duo(t->out + c + HALVES, sum_more);
+  }
+}
+
+// Four queries' sums of 32 dimensions, rows of out and of weights apart.
+typedef struct duo_4 {
+  duo d0, d1, d2, d3;
+} duo_4;
+
+static inline duo_4 load_duo_4(const float *p, uint64_t stride) {
+  return (duo_4){load_duo(p), load_duo(p + stride), load_duo(p + 2 * stride), load_duo(p + 3 * stride)};
+}
+static inline void store_duo_4(float *p, uint64_t stride, duo_4 d) {
+  store_duo(p, d.d0);
+  store_duo(p + stride, d.d1);
+  store_duo(p + 2 * stride, d.d2);
+  store_duo(p + 3 * stride, d.d3);
+}
+static inline duo_4 add_duo_4(const uint32_t *w, duo values, duo_4 sum) {
+  return (duo_4){add_duo(w[0], values, sum.d0), add_duo(w[PAIRS], values, sum.d1),
+                 add_duo(w[2 * PAIRS], values, sum.d2), add_duo(w[3 * PAIRS], values, sum.d3)};
+}
+
+static void add_values_4(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+  for (uint32_t c = 0; c < t->a->kv.v_dim; c += HALVES) {
+    __mmask32 mask = halves_of(t->a->kv.v_dim, c);
+    duo_4 sum = load_duo_4(t->out + c, t->v_stride);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+      sum = add_duo_4(t->weights + i, load_value_pair(rows + 2 * i, c, mask), sum);
+      fetch_line(ahead);
+      fetch_line(ahead);
+    }
+    store_duo_4(t->out + c, t->v_stride, sum);
+  }
+}
+
+static void add_values_8(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+  for (uint32_t c = 0; c < t->a->kv.v_dim; c += HALVES) {
+    __mmask32 mask = halves_of(t->a->kv.v_dim, c);
+    float *out = t->out + c, *more = out + 4 * t->v_stride;
+    duo_4 sum = load_duo_4(out, t->v_stride), sum_more = load_duo_4(more, t->v_stride);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+      duo values = load_value_pair(rows + 2 * i, c, mask);
+      sum = add_duo_4(t->weights + i, values, sum);
+      sum_more = add_duo_4(t->weights + 4 * PAIRS + i, values, sum_more);
+      fetch_line(ahead);
+      fetch_line(ahead);
+    }
+    store_duo_4(out, t->v_stride, sum);
+    store_duo_4(more, t->v_stride, sum_more);
+  }
+}
+
 // ---- a block of queries --------------------------------------------------------------------------------
 
-// Keys [first, first + 64), which `keys` tells; `next` is asked for meanwhile.
-static void attend_keys(const attend *t, uint32_t first, const key_block *keys, const key_block *next) {
+static void score(const attend *t, const key_block *keys, const key_block *next) {
   static const float zeros[FG_KEY_BLOCK];
-  const fg_query_block *block = t->block;
-  prefetch(next, KEYS, t->a->kv.k_dim);
+  if (t->queries <= FEW) {
+    score_few(t, keys, next);
+    return;
+  }
+  fetch_all(fetch_rows(next, KEYS, t->a->kv.k_dim));
   transpose_keys(t, keys);
   multiply_pairs(&(pair_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
                                  t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
-  for (uint32_t i = 0; i < t->queries; i++) {
-    uint32_t row = i / block->heads;
-    soften(t, i, seen_of(first, first_key(t, row), block->position + row + 1));
+}
+
+static void add_values(const attend *t, const key_block *keys, const key_block *next) {
+  fetcher ahead = fetch_rows(next, VALUES, t->a->kv.v_dim);
+  const uint16_t *const *rows = keys->rows[VALUES];
+  if (t->queries == 1 || t->queries == 4 || t->queries == 8) {
+    (t->queries == 1 ? add_values_1 : t->queries == 4 ? add_values_4 : add_values_8)(t, rows, &ahead);
+    return;
   }
-  prefetch(next, VALUES, t->a->kv.v_dim);
+  fetch_all(ahead);
   pair_values(t, keys);
   multiply_pairs(&(pair_product){t->weights, t->values, t->out, t->out, PAIRS, t->v_stride, t->v_stride,
                                  t->v_stride, t->queries, PAIRS, (uint32_t)t->v_stride});
+}
+
+// Keys [first, first + 64), which `keys` tells; `next` is asked for meanwhile.
+static void attend_keys(const attend *t, uint32_t first, const key_block *keys, const key_block *next) {
+  const fg_query_block *block = t->block;
+  score(t, keys, next);
+  for (uint32_t i = 0; i < t->queries; i++) {
+    uint32_t row = i / block->heads;
+    soften(t, i, seen_of(first, first_key(t->a, block, row), block->position + row + 1));
+  }
+  add_values(t, keys, next);
 }
 
 static void load_queries(const attend *t) {
@@ -334,12 +528,17 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   if (t.v_stride - a->kv.v_dim >= HALVES) memset(t.values, 0, t.v_stride * PAIRS * sizeof *t.values);
   load_queries(&t);
   key_block blocks[2];
-  uint32_t first = first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK, end = block->position + block->rows;
-  find_rows(&t, first, &blocks[0]);
-  prefetch(&blocks[0], KEYS, a->kv.k_dim);
-  prefetch(&blocks[0], VALUES, a->kv.v_dim);
+  uint32_t first = first_block(a, block), end = block->position + block->rows;
+  find_rows(&t, block, first, &blocks[0]);
+  if (!block->fetched) {
+    fetch_all(fetch_rows(&blocks[0], KEYS, a->kv.k_dim));
+    fetch_all(fetch_rows(&blocks[0], VALUES, a->kv.v_dim));
+  }
   for (uint32_t turn = 0; first < end; first += FG_KEY_BLOCK, turn ^= 1) {
-    find_rows(&t, first + FG_KEY_BLOCK, &blocks[turn ^ 1]);
+    if (first + FG_KEY_BLOCK < end || !block->next)
+      find_rows(&t, block, first + FG_KEY_BLOCK, &blocks[turn ^ 1]);
+    else
+      find_rows(&t, block->next, first_block(a, block->next), &blocks[turn ^ 1]);
     attend_keys(&t, first, &blocks[turn], &blocks[turn ^ 1]);
   }
   store_outputs(&t);

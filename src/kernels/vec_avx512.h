@@ -109,9 +109,9 @@ static inline void vec_store_f16(uint8_t *p, vec v, uint32_t n) {
                            _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-// out[j, i] = lane j of r[i]. First pairs of rows, then pairs of pairs within each quarter,
+// Lane i of out[j] = lane j of r[i]. First pairs of rows, then pairs of pairs within each quarter,
 // then the quarters.
-static inline void vec_store_transposed(__m512 r[16], float *out, uint64_t out_stride) {
+static inline void vec_transpose_16(__m512 r[16], __m512 out[16]) {
   __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
@@ -130,11 +130,16 @@ static inline void vec_store_transposed(__m512 r[16], float *out, uint64_t out_s
            odd_ab = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
     __m512 even_cd = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88);
     __m512 odd_cd = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
-    _mm512_storeu_ps(out + (uint64_t)j * out_stride, _mm512_shuffle_f32x4(even_ab, even_cd, 0x88));
-    _mm512_storeu_ps(out + (uint64_t)(4 + j) * out_stride, _mm512_shuffle_f32x4(odd_ab, odd_cd, 0x88));
-    _mm512_storeu_ps(out + (uint64_t)(8 + j) * out_stride, _mm512_shuffle_f32x4(even_ab, even_cd, 0xdd));
-    _mm512_storeu_ps(out + (uint64_t)(12 + j) * out_stride, _mm512_shuffle_f32x4(odd_ab, odd_cd, 0xdd));
+    out[j] = _mm512_shuffle_f32x4(even_ab, even_cd, 0x88);
+    out[4 + j] = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0x88);
+    out[8 + j] = _mm512_shuffle_f32x4(even_ab, even_cd, 0xdd);
+    out[12 + j] = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0xdd);
   }
+}
+static inline void vec_store_transposed(__m512 r[16], float *out, uint64_t out_stride) {
+  __m512 columns[16];
+  vec_transpose_16(r, columns);
+  for (int j = 0; j < 16; j++) _mm512_storeu_ps(out + (uint64_t)j * out_stride, columns[j]);
 }
 
 // out[j, i] = in[i, j] of a square of VEC.

@@ -98,16 +98,21 @@ static inline float *attend(fg_attend_fn *attend_block, const sequence *s, uint3
     fg_attention a = {
         s->kv,   s->heads, s->window, s->scale, s->q + (size_t)begin * q_width, out + (size_t)begin * width,
         q_width, width,    s->cache};
-    for (uint32_t first = 0; first < count; first += rows)
-      for (uint32_t h = 0; h < s->kv.kv_heads; h++) {
-        fg_query_block block = {.pages = s->pages,
-                                .row = first,
-                                .rows = count - first < rows ? count - first : rows,
-                                .position = begin + first,
-                                .head = h * group,
-                                .heads = group};
-        attend_block(&a, &block, scratch);
-      }
+    fg_query_block blocks[2] = {{0}};
+    uint32_t units = ((count - 1) / rows + 1) * s->kv.kv_heads;
+    for (uint32_t u = 0; u <= units; u++) { // each block knows the next
+      uint32_t first = u / s->kv.kv_heads * rows;
+      blocks[u % 2] = (fg_query_block){.pages = s->pages,
+                                       .row = first,
+                                       .rows = count - first < rows ? count - first : rows,
+                                       .position = begin + first,
+                                       .head = u % s->kv.kv_heads * group,
+                                       .heads = group,
+                                       .fetched = u > 0};
+      fg_query_block *before = &blocks[(u + 1) % 2];
+      before->next = u < units ? &blocks[u % 2] : NULL;
+      if (u > 0) attend_block(&a, before, scratch);
+    }
   }
   free(scratch);
   return out;
