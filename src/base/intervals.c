@@ -23,14 +23,17 @@ static size_t first_reaching(const fg_intervals *set, uint64_t time) {
   return low;
 }
 
-static bool make_room(fg_intervals *set) {
-  if (set->count < set->capacity) return true;
-  size_t capacity = set->capacity ? set->capacity * 2 : 64;
+bool fg_intervals_reserve(fg_intervals *set, size_t capacity) {
+  if (capacity <= set->capacity) return true;
   fg_interval *list = realloc(set->list, capacity * sizeof *list);
   if (!list) return false;
   set->list = list;
   set->capacity = capacity;
   return true;
+}
+
+static bool make_room(fg_intervals *set) {
+  return set->count < set->capacity || fg_intervals_reserve(set, set->capacity ? set->capacity * 2 : 64);
 }
 
 bool fg_intervals_add(fg_intervals *set, uint64_t begin, uint64_t end) {

@@ -19,6 +19,8 @@ typedef struct fg_intervals {
 
 // Adds [begin, end) to the union. False if there is no memory; the union is then as before.
 bool fg_intervals_add(fg_intervals *set, uint64_t begin, uint64_t end);
+// Room for so many intervals, so that adding them allocates nothing. False if there is no memory.
+bool fg_intervals_reserve(fg_intervals *set, size_t capacity);
 void fg_intervals_free(fg_intervals *set);
 // Forgets everything before `time`.
 void fg_intervals_cut(fg_intervals *set, uint64_t time);

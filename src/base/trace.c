@@ -151,6 +151,8 @@ fg_status fg_trace_create(fg_trace **out, const char *path, fg_error *err) {
   pthread_mutex_init(&t->mutex, NULL);
   t->origin_ns = t->flushed_ns = fg_now_ns();
   t->fold_at = FOLD_COUNT;
+  // So that steps allocate nothing. The memory becomes resident as it is used; without it the lists grow.
+  for (int k = 0; k < FG_SPAN_KIND_COUNT; k++) (void)fg_intervals_reserve(&t->open[k], FOLD_COUNT + 1);
   *out = t;
   return FG_OK;
 }

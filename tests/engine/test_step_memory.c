@@ -1,0 +1,133 @@
+// A step allocates nothing, once each of its shapes has been seen: calls of the C library's allocator from
+// this project's code are counted (the linker passes them through here), over steps of prompts and of
+// decodes, with resident and with streamed weights. oneDNN's own small blocks, inside its library, are not
+// seen.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "flexgen/engine.h"
+
+static _Atomic unsigned allocations;
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *block, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *block, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+
+void *__wrap_malloc(size_t bytes) {
+  atomic_fetch_add(&allocations, 1);
+  return __real_malloc(bytes);
+}
+void *__wrap_calloc(size_t count, size_t bytes) {
+  atomic_fetch_add(&allocations, 1);
+  return __real_calloc(count, bytes);
+}
+void *__wrap_realloc(void *block, size_t bytes) {
+  atomic_fetch_add(&allocations, 1);
+  return __real_realloc(block, bytes);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+  atomic_fetch_add(&allocations, 1);
+  return __real_aligned_alloc(alignment, bytes);
+}
+
+enum { SEQUENCES = 4, PROMPT = 40, ANSWER = 24 };
+
+typedef struct setting {
+  const char *dtype;
+  int resident; // per cent of the weights
+} setting;
+
+static void finished(void *user, fg_finish how, const fg_error *error) {
+  (void)error;
+  if (how != FG_FINISH_ERROR) ++*(unsigned *)user;
+}
+
+static void submit(fg_engine *engine, unsigned *done) {
+  int32_t prompt[PROMPT];
+  for (int i = 0; i < PROMPT; i++) prompt[i] = 100 + i;
+  fg_request request = {.prompt = prompt,
+                        .prompt_count = PROMPT,
+                        .max_tokens = ANSWER,
+                        .sampling = fg_sampling_default(),
+                        .logprobs = 3,
+                        .prompt_logprobs = -1,
+                        .user = done,
+                        .on_done = finished};
+  request.sampling.top_k = 20;
+  request.sampling.ignore_eos = true;
+  fg_request_id id;
+  fg_error err;
+  for (uint64_t i = 0; i < SEQUENCES; i++) {
+    request.sampling.row = i;
+    if (fg_engine_submit(engine, &request, &id, &err) != FG_OK) fail_msg("%s", err.message);
+  }
+}
+
+static void run_all(fg_engine *engine, unsigned *done) {
+  fg_error err;
+  *done = 0;
+  submit(engine, done);
+  while (fg_engine_pending(engine))
+    if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
+  assert_int_equal(*done, SEQUENCES);
+}
+
+static void test_steps_allocate_nothing_after_the_first(void **state) {
+  const setting *s = *state;
+  char directory[] = "/tmp/flexgen-step-XXXXXX", command[64];
+  assert_non_null(mkdtemp(directory));
+  int percent[6] = {s->resident, 0, 100, 0, 100, 0};
+  fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
+                               .offload_dir = directory,
+                               .dtype = s->dtype,
+                               .percent = percent,
+                               .max_num_batched_tokens = 64, // a prompt and a half: chunks of all kinds
+                               .threads = 2};
+  fg_engine *engine;
+  fg_error err;
+  if (fg_engine_open(&engine, &options, &err) != FG_OK) fail_msg("%s", err.message);
+  unsigned done = 0;
+  run_all(engine, &done);
+  submit(engine, &done);
+  atomic_store(&allocations, 0);
+  unsigned steps = 0;
+  while (fg_engine_pending(engine)) {
+    if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
+    steps++;
+  }
+  unsigned counted = atomic_load(&allocations);
+  assert_true(steps > ANSWER);
+  fg_engine_close(engine);
+  snprintf(command, sizeof command, "rm -r %s", directory);
+  assert_int_equal(system(command), 0);
+  if (counted) fail_msg("%u allocations in %u steps", counted, steps);
+}
+
+int main(void) {
+  static setting settings[] = {{"f32", 100}, {"f32", 0}, {"auto", 100}, {"auto", 50}};
+  const struct CMUnitTest tests[] = {
+      {"test_steps_allocate_nothing f32, resident", test_steps_allocate_nothing_after_the_first, NULL, NULL,
+       &settings[0]},
+      {"test_steps_allocate_nothing f32, streamed", test_steps_allocate_nothing_after_the_first, NULL, NULL,
+       &settings[1]},
+      {"test_steps_allocate_nothing auto, resident", test_steps_allocate_nothing_after_the_first, NULL, NULL,
+       &settings[2]},
+      {"test_steps_allocate_nothing auto, half streamed", test_steps_allocate_nothing_after_the_first, NULL,
+       NULL, &settings[3]},
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
