@@ -1,4 +1,6 @@
-"""Commands in a memory cgroup that counts the page cache too, where this user may make one."""
+"""Commands in a memory cgroup that counts the page cache too, where this user may make one; their peak memory."""
+import collections
+import itertools
 import os
 import pathlib
 import subprocess
@@ -6,11 +8,15 @@ import subprocess
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
 
+# limited: a word on how. peak_rss: of the largest process. peak_group: with the page cache; None without a group.
+Done = collections.namedtuple("Done", "returncode stdout limited peak_rss peak_group")
+_numbers = itertools.count()
+
 
 def _make_group(limit):
-    """Returns the group's folder and the file that held its limit, or None and why there is none."""
+    """Returns the group's folder, or None and why there is none."""
     for root, limit_file in ((V1, "memory.limit_in_bytes"), (V2, "memory.max")):
-        group = root / f"flexgen-bench-{os.getpid()}"
+        group = root / f"flexgen-bench-{os.getpid()}-{next(_numbers)}"
         try:
             group.mkdir()
         except OSError as error:
@@ -25,6 +31,26 @@ def _make_group(limit):
     return None, f"no memory cgroup ({why})"
 
 
+def _peak_of(group):
+    for name in ("memory.max_usage_in_bytes", "memory.peak"):
+        try:
+            return int((group / name).read_text())
+        except OSError:
+            pass
+    return None
+
+
+def _remove(group):
+    try:
+        (group / "memory.force_empty").write_text("1")
+    except OSError:
+        pass
+    try:
+        group.rmdir()
+    except OSError:
+        pass
+
+
 def drop_caches():
     """True if the page cache is empty now."""
     try:
@@ -36,25 +62,26 @@ def drop_caches():
 
 
 def run(command, limit=None, **options):
-    """subprocess.run under `limit` bytes. Returns the result and a word on how it was limited."""
-    if not limit:
-        return subprocess.run(command, **options), "unlimited"
-    drop_caches()
-    group, why = _make_group(limit)
-    if not group:
-        return subprocess.run(command, **options), why
+    """Runs a command under `limit` bytes to its end, caches dropped before; its standard output as text."""
+    group, why = None, "unlimited"
+    if limit:
+        drop_caches()
+        group, why = _make_group(limit)
 
     def enter():
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True,
+                               preexec_fn=enter if group else None, **options)
     try:
-        return subprocess.run(command, preexec_fn=enter, **options), "memory cgroup"
+        stdout = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return Done(process.returncode, stdout, "memory cgroup" if group else why, usage.ru_maxrss * 1024,
+                    _peak_of(group) if group else None)
     finally:
-        try:
-            (group / "memory.force_empty").write_text("1")
-        except OSError:
-            pass
-        try:
-            group.rmdir()
-        except OSError:
-            pass
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+        if group:
+            _remove(group)

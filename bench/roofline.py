@@ -2,6 +2,8 @@
 import json
 
 SHAPES = {  # hidden, layers, heads, kv heads, ffn, matrices of the feed-forward, vocabulary
+    "smollm2-135m": (576, 30, 9, 3, 1536, 3, 49152),
+    "opt-125m": (768, 12, 12, 12, 3072, 2, 50272),
     "tinyllama-1.1b": (2048, 22, 32, 4, 5632, 3, 32000),
     "llama-3-8b": (4096, 32, 32, 8, 14336, 3, 128256),
     "opt-1.3b": (2048, 24, 32, 32, 8192, 2, 50272),

@@ -67,8 +67,29 @@ def engine_table(rows):
          "decode s", "of the peak", "of the roofline", "peak GB"),
         [(row["model"], row["weights"], row["memory"], row["prompt_len"], row["gen_len"], row["sequences"],
           f"{row['median']:.2f}", _spread(row), f"{row['prefill_s']:.1f}", f"{row['decode_s']:.1f}",
-          _share(row["operations_per_s"], row["peak_per_s"]), f"{row['of_roofline']:.2f}",
+          f"{row['of_peak']:.2f}", f"{row['of_roofline']:.2f}",
           f"{row['peak_memory_bytes'] * 1e-9:.2f}") for row in rows])
+
+
+def _number(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def compare_table(result):
+    """A line of bench/compare: every contender, then the ratios and shares that are wanted."""
+    rows = [(row["name"], f"{row['median']:.2f}", _spread(row), _number(row.get("prefill_s"), ".1f"),
+             _number(row.get("decode_s"), ".1f"), _number(row["of_peak"], ".2f"), _number(row["of_roofline"], ".2f"),
+             f"{row['peak_memory_bytes'] * 1e-9:.2f}", row.get("settings", ""),
+             f"{row['memory_limit'] >> 20}M" if row.get("memory_limit") else row["memory"]) for row in result["rows"]]
+    wanted = [(ratio["ours"], "fastest of " + ", ".join(ratio["others"]), f"{ratio['wanted']:g}",
+               *((f"{ratio['seen'][0]:.2f}", f"{ratio['seen'][1]:.2f} to {ratio['seen'][2]:.2f}") if ratio["seen"] else
+                 ("-", "-"))) for ratio in result["ratios"]]
+    wanted += [(share["ours"], share["share"].replace("_", " the "), f"{share['wanted']:g}", _number(share["seen"], ".2f"),
+                "") for share in result["shares"]]
+    lines = [f"## {result['line']}, {result['commit']}", ""] + _table(
+        ("run", "generated token/s", "range", "prefill s", "decode s", "of the peak", "of the roofline", "peak GB",
+         "settings", "memory"), rows)
+    return lines + (_table(("of", "over", "wanted", "seen", "range"), wanted) if wanted else [])
 
 
 NAMES = ("kind", "name", "instruction", "time", "threads", "weights", "model", "n", "k", "tokens", "cache",
@@ -84,16 +105,32 @@ def all_rows(result):
         row for row in result.get("engine", [])]
 
 
+LIMITS = ("peak", "memory", "disk")
+
+
+def _machine(then, now):
+    """How much of the machine is left for a row of the engine: the least of the limits' ratios, disk only if it read."""
+    names = ("bf16", "int8", "memory") + (() if now.get("memory") == "all" else ("disk",))
+    return min([now["limits"][name] / then["limits"][name] for name in names] if "limits" in now else [1])
+
+
 def regressions(before, now):
-    """Rows whose best round now is slower than the worst round then: by more than both spreads."""
+    """(lines, number of rows): rows whose best round now is slower than the worst round then, after what the machine's
+    own limits fell in the meantime. Limits themselves are named, but not counted."""
     old = {_key(row): row for row in all_rows(before)}
-    slower = []
+    slower, count = [], 0
     for row in all_rows(now):
         then = old.get(_key(row))
-        if then and row["high"] < then["low"]:
+        if not then:
+            continue
+        machine = _machine(then, row)
+        if row["high"] < then["low"] * min(1, machine):
+            is_limit = row["kind"] in LIMITS
+            count += not is_limit
             slower.append((" ".join(str(value) for _, value in _key(row)), f"{then['median']:.4g}",
-                           f"{row['median']:.4g}", f"{row['median'] / then['median']:.2f}"))
+                           f"{row['median']:.4g}", f"{row['median'] / then['median']:.2f}",
+                           "the machine itself" if is_limit else f"{machine:.2f}"))
     if not slower:
-        return ["Nothing is slower by more than its spread.", ""]
-    return ["Slower by more than the spread of both (limits among them: then the machine was disturbed):", ""] + _table(
-        ("what", "then", "now", "ratio"), slower)
+        return ["Nothing is slower by more than its spread.", ""], 0
+    return ["Slower by more than the spread of both:", ""] + _table(
+        ("what", "then", "now", "ratio", "of which the machine"), slower), count

@@ -7,7 +7,7 @@ import job
 SMALL = {"opt": ("model.decoder", ("embed_tokens", "embed_positions", "final_layer_norm")),
          "llama": ("model", ("embed_tokens", "norm", "rotary_emb"))}
 
-options = job.arguments()
+options = job.parser().parse_args()
 torch.set_num_threads(options.threads)
 config = AutoConfig.from_pretrained(options.checkpoint)
 stem, small = SMALL[config.model_type]

@@ -4,7 +4,7 @@ from airllm import AutoModel
 
 import job
 
-options = job.arguments()
+options = job.parser().parse_args()
 torch.set_num_threads(options.threads)
 job.generate(AutoModel.from_pretrained(options.checkpoint, device="cpu", prefetching=True,
                                        layer_shards_saving_path=options.work), options)

@@ -4,6 +4,6 @@ from transformers import AutoModelForCausalLM
 
 import job
 
-options = job.arguments()
+options = job.parser().parse_args()
 torch.set_num_threads(options.threads)
 job.generate(AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval(), options)

@@ -6,11 +6,12 @@ import job
 
 
 def main():
-    options = job.arguments()
+    options = job.parser().parse_args()
     os.environ.update(OMP_NUM_THREADS=str(options.threads), VLLM_CPU_OMP_THREADS_BIND=f"0-{options.threads - 1}",
                       VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1")
     from vllm import LLM, SamplingParams
     model = LLM(model=options.checkpoint, dtype="bfloat16", skip_tokenizer_init=True, enable_prefix_caching=False,
+                max_num_batched_tokens=4096,
                 max_model_len=options.prompt_len + options.gen_len + 16, max_num_seqs=options.num_prompts)
 
     def run(ids, count):
@@ -21,7 +22,8 @@ def main():
     run([ids[0][:8]], 2)
     began = time.perf_counter()
     run(ids, options.gen_len)
-    job.report(options, began, options.num_prompts * options.gen_len)
+    job.report(options.num_prompts * options.prompt_len, options.num_prompts * options.gen_len,
+               time.perf_counter() - began)
 
 
 if __name__ == "__main__":
