@@ -12,8 +12,8 @@ def _ticks(low, high):
 
 
 def plot(title, x_label, y_label, series):
-    """series: (name, [(x, y)], "line" | "points"); a "line" has the colour of the points after it."""
-    points = [p for _, line, _ in series for p in line if p[0] > 0 and p[1] > 0]
+    """series: (name, [(x, y)], bound); the points are joined, the bound, [(x, y)] too, is dashed. Ticks of x: the xs."""
+    points = [p for _, line, bound in series for p in line + bound if p[0] > 0 and p[1] > 0]
     if not points:
         return ""
     x0, x1 = min(p[0] for p in points) / 1.2, max(p[0] for p in points) * 1.2
@@ -29,7 +29,7 @@ def plot(title, x_label, y_label, series):
            f'<text x="{LEFT}" y="20" font-size="14">{escape(title)}</text>',
            f'<text x="{LEFT}" y="{HEIGHT - 10}">{escape(x_label)}</text>',
            f'<text x="{LEFT}" y="35" fill="#555">{escape(y_label)}</text>']
-    for x in _ticks(x0, x1):
+    for x in sorted({p[0] for _, line, _ in series for p in line}):
         u = at(x, y0)[0]
         out.append(f'<line x1="{u:.1f}" x2="{u:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#ddd"/>'
                    f'<text x="{u:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x:g}</text>')
@@ -37,15 +37,17 @@ def plot(title, x_label, y_label, series):
         v = at(x0, y)[1]
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{v:.1f}" y2="{v:.1f}" stroke="#ddd"/>'
                    f'<text x="{LEFT - 6}" y="{v + 4:.1f}" text-anchor="end">{y:g}</text>')
-    for i, (name, line, kind) in enumerate(series):
-        colour = COLOURS[i // 2 % len(COLOURS)]
-        places = [at(x, y) for x, y in sorted(line)]
-        if kind == "line":
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-dasharray="5 3"/>')
-        else:
-            out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in places]
-        sign = "- -" if kind == "line" else "●"
-        out.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 14 + 18 * i}" fill="{colour}">{sign} '
-                   f'{escape(name)}</text>')
+    legend = WIDTH - RIGHT + 14
+    for i, (name, line, bound) in enumerate(series):
+        colour = COLOURS[i % len(COLOURS)]
+        for part, style in ((bound, "stroke-dasharray='5 3' opacity='0.75'"), (line, "stroke-width='1.5'")):
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in sorted(part)))
+            out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" {style}/>')
+        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in (at(*p) for p in line)]
+        y = TOP + 14 + 20 * i
+        out.append(f'<circle cx="{legend}" cy="{y - 4}" r="3.5" fill="{colour}"/>'
+                   f'<text x="{legend + 12}" y="{y}">{escape(name)}</text>')
+    y = TOP + 14 + 20 * len(series)
+    out.append(f'<line x1="{legend - 8}" x2="{legend + 8}" y1="{y - 4}" y2="{y - 4}" stroke="#555" '
+               f'stroke-dasharray="5 3"/><text x="{legend + 12}" y="{y}" fill="#555">roofline</text>')
     return "\n".join(out + ["</svg>\n"])
