@@ -81,6 +81,9 @@ typedef struct fg_store_writer fg_store_writer;
 fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const char *source,
                                  const char *target, const char *origin, uint64_t cap_bytes, fg_io *io,
                                  fg_error *err);
+// Takes the disk space of `bytes` of panels at once, where the file system can: then nothing grows while
+// writes are on their way, which would let one wait for the other (1.5, not 2.3 GB/s). FG_DISK_FULL.
+fg_status fg_store_writer_reserve(fg_store_writer *writer, uint64_t bytes, fg_error *err);
 // Weights are written in order; panels of one weight in order. `data` is 4096-aligned and its
 // allocation reaches to the next multiple of 4096 (the rest is written as zeros).
 fg_status fg_store_writer_weight(fg_store_writer *writer, const fg_weight *weight, fg_error *err);

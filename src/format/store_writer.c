@@ -110,6 +110,14 @@ fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const 
   return FG_OK;
 }
 
+fg_status fg_store_writer_reserve(fg_store_writer *w, uint64_t bytes, fg_error *err) {
+  char size[16];
+  if (fallocate(fg_file_descriptor(w->file), 0, 0, (off_t)(w->end + bytes)) == 0) return FG_OK;
+  if (errno != ENOSPC && errno != EDQUOT) return FG_OK; // writes will take it as they come
+  return fg_fail(err, FG_DISK_FULL, "%s: no room for %s: %s; free some space or choose another directory",
+                 w->tmp, fg_size_format(bytes, size), strerror(errno));
+}
+
 // ---- contents ------------------------------------------------------------------------------------------
 
 // Begins to append whole blocks; `data` is aligned and reaches to the end of its last block.
@@ -299,6 +307,12 @@ static fg_status write_manifest(fg_store_writer *w, fg_error *err) {
   return fg_io_write_now(w->io, w->file, 0, w->scratch, FG_STORE_HEAD_BYTES, err);
 }
 
+// What was reserved and not used.
+static fg_status give_back_rest(const fg_store_writer *w, fg_error *err) {
+  if (ftruncate(fg_file_descriptor(w->file), (off_t)w->end) == 0) return FG_OK;
+  return fg_fail(err, FG_IO, "%s: cannot cut to its size: %s", w->tmp, strerror(errno));
+}
+
 // A rename is on disk when its directory is.
 static fg_status rename_durably(const fg_store_writer *w, fg_error *err) {
   if (rename(w->tmp, w->path) != 0) {
@@ -320,6 +334,7 @@ fg_status fg_store_writer_finish(fg_store_writer *w, const fg_assets *assets, fg
   fg_status status = check_last_whole(w, err);
   if (!status) status = append_assets(w, assets, err);
   if (!status) status = write_manifest(w, err);
+  if (!status) status = give_back_rest(w, err);
   if (!status) status = fg_file_sync(w->file, err);
   if (!status) status = rename_durably(w, err);
   if (status) {

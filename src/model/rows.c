@@ -1,11 +1,11 @@
 #include "model/rows.h"
 
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "tensor/groups.h"
-
-enum { PIECE_BYTES = 1 << 20 }; // of a conversion: large enough for the disk, small enough for the cache
 
 static uint64_t largest(uint64_t a, uint64_t b) {
   return a > b ? a : b;
@@ -17,179 +17,252 @@ static uint64_t row_bytes(fg_dtype dtype, uint64_t columns) {
   return bytes;
 }
 
-// Rows of one piece of a conversion: both its forms stay below PIECE_BYTES, unless one row is larger.
-static uint64_t piece_rows(fg_dtype dtype, uint64_t columns) {
-  uint64_t rows = PIECE_BYTES / largest(row_bytes(dtype, columns), columns * sizeof(float));
-  return rows ? rows : 1;
+static bool is_turned(const fg_pack_item *item, const fg_source *source) {
+  return item->slot->kind != FG_WEIGHT_VECTOR && source->transform == FG_TRANSFORM_TRANSPOSE;
 }
 
-typedef struct sizes {
-  uint64_t raw, wide, scratch;
-} sizes;
+// ---- what is fetched -----------------------------------------------------------------------------------
 
-static void measure(sizes *s, const fg_pack_item *item, uint32_t index) {
-  const fg_checkpoint_tensor *t = item->tensors[index];
+// The tensor's rows that rows [row, row + count) of the weight come from, as a part.
+static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t begin, uint64_t row,
+                            uint64_t count) {
   const fg_source *source = &item->slot->sources[index];
-  if (!t) return;
+  const fg_checkpoint_tensor *t = item->tensors[index];
+  fg_rows_part p = {.tensor = t, .source = source, .row = (uint32_t)row, .count = (uint32_t)count};
+  if (!t) return p;
   if (item->slot->kind == FG_WEIGHT_VECTOR) {
-    s->raw = largest(s->raw, t->rows * row_bytes(t->dtype, t->columns));
-    s->wide = largest(s->wide, source->rows * sizeof(float));
-    return;
+    p.lines = t->rows;
+    return p;
   }
-  if (t->dtype != item->weight.dtype) {
-    uint64_t rows = piece_rows(t->dtype, item->weight.k);
-    s->raw = largest(s->raw, rows * row_bytes(t->dtype, item->weight.k));
-    s->wide = largest(s->wide, rows * item->weight.k * sizeof(float));
+  uint64_t first = row - begin, last = first + count;
+  if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) { // whole heads
+    p.skip = (uint32_t)(first % source->head_dim);
+    first -= p.skip;
+    last = fg_align_up(last, source->head_dim);
+    if (last > t->rows) last = t->rows;
   }
-  if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) {
-    s->scratch = largest(s->scratch, source->head_dim * row_bytes(t->dtype, t->columns));
-  } else if (source->transform == FG_TRANSFORM_TRANSPOSE) {
-    s->scratch = largest(s->scratch, largest(PIECE_BYTES, row_bytes(t->dtype, t->columns)));
-  }
+  p.first = first;
+  p.lines = last - first;
+  return p;
 }
 
-fg_status fg_rows_create(fg_rows *out, const fg_pack_plan *plan, fg_checkpoint *checkpoint, fg_budget *budget,
-                         fg_error *err) {
-  *out = (fg_rows){.checkpoint = checkpoint, .budget = budget};
-  sizes s = {0};
-  for (uint32_t i = 0; i < plan->count; i++) {
-    for (uint32_t j = 0; j < plan->items[i].slot->source_count; j++) measure(&s, &plan->items[i], j);
+static uint32_t find_parts(const fg_pack_item *item, uint32_t row, uint32_t count,
+                           fg_rows_part parts[FG_MAX_SOURCES]) {
+  uint64_t begin = 0, end = (uint64_t)row + count; // begin: of the source among the weight's rows
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < item->slot->source_count; i++) {
+    uint64_t next = begin + item->slot->sources[i].rows;
+    uint64_t from = largest(row, begin), to = next < end ? next : end;
+    if (from < to) parts[found++] = part_of(item, i, begin, from, to - from);
+    begin = next;
   }
-  void *wide = NULL;
-  fg_status status = fg_budget_alloc(budget, s.raw, "packing: rows of the checkpoint", &out->raw, err);
-  if (!status) status = fg_budget_alloc(budget, s.wide, "packing: rows in float32", &wide, err);
-  if (!status) status = fg_budget_alloc(budget, s.scratch, "packing: rows out of order", &out->scratch, err);
-  out->wide = wide;
-  if (status) fg_rows_destroy(out);
-  return status;
+  return found;
 }
 
-void fg_rows_destroy(fg_rows *rows) {
-  fg_budget_free(rows->budget, rows->raw);
-  fg_budget_free(rows->budget, rows->wide);
-  fg_budget_free(rows->budget, rows->scratch);
-  *rows = (fg_rows){0};
+static uint64_t part_bytes(const fg_pack_item *item, const fg_rows_part *p) {
+  if (!p->tensor) return 0;
+  if (is_turned(item, p->source)) return p->count * row_bytes(p->tensor->dtype, item->weight.k);
+  return p->lines * row_bytes(p->tensor->dtype, p->tensor->columns);
 }
 
-// Row r of a head in our order is this row in a GGUF: halves (i, i + d/2) were interleaved to (2i, 2i + 1).
-static uint32_t interleaved_row(uint32_t r, uint32_t head_dim) {
-  uint32_t half = head_dim / 2;
-  return 2 * (r % half) + r / half;
+// What a direct read of these bytes may take, wherever they begin.
+static uint64_t room_for(uint64_t bytes) {
+  return fg_align_up(bytes, FG_IO_ALIGN) + FG_IO_ALIGN;
 }
 
-// One source, in the tensor's own type. // out: [count, columns]
-static fg_status fetch_unpermuted(fg_rows *rows, const fg_checkpoint_tensor *t, uint32_t head_dim,
-                                  uint64_t first, uint64_t count, char *out, fg_error *err) {
-  const uint64_t bytes = row_bytes(t->dtype, t->columns);
-  for (uint64_t r = first; r < first + count; r++) {
-    uint64_t head = r / head_dim;
-    if (rows->head_tensor != t || rows->head != head) {
-      rows->head_tensor = NULL;
-      fg_status status =
-          fg_checkpoint_read_rows(rows->checkpoint, t, head * head_dim, head_dim, rows->scratch, err);
-      if (status) return status;
-      rows->head_tensor = t;
-      rows->head = head;
-    }
-    uint32_t from = interleaved_row((uint32_t)(r % head_dim), head_dim);
-    memcpy(out + (r - first) * bytes, (char *)rows->scratch + from * bytes, bytes);
-  }
-  return FG_OK;
+uint64_t fg_rows_fetch_bytes(const fg_pack_item *item, uint32_t row, uint32_t count) {
+  fg_rows_part parts[FG_MAX_SOURCES];
+  uint32_t n = find_parts(item, row, count, parts);
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < n; i++) sum += room_for(part_bytes(item, &parts[i]));
+  return sum;
 }
+
+uint64_t fg_rows_source_bytes(const fg_pack_item *item) {
+  uint64_t most = 1;
+  for (uint32_t i = 0; i < item->slot->source_count; i++)
+    if (item->tensors[i]) most = largest(most, row_bytes(item->tensors[i]->dtype, item->weight.k));
+  return most;
+}
+
+uint64_t fg_rows_wide_values(const fg_pack_item *item) {
+  return item->slot->kind == FG_WEIGHT_VECTOR ? item->weight.n : item->weight.k;
+}
+
+// ---- fetching ------------------------------------------------------------------------------------------
+
+enum { STRIP_BYTES = 1 << 20 }; // of a matrix that is turned
 
 // The tensor is [k, n]: our rows are its columns. // out: [count, k]
-static fg_status fetch_transposed(fg_rows *rows, const fg_checkpoint_tensor *t, uint64_t first,
-                                  uint64_t count, char *out, fg_error *err) {
+static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, char *out, fg_error *err) {
+  const fg_checkpoint_tensor *t = p->tensor;
   const uint64_t bytes = fg_dtype_get(t->dtype)->bytes, line = row_bytes(t->dtype, t->columns);
-  const uint64_t step = line < PIECE_BYTES ? PIECE_BYTES / line : 1;
-  rows->head_tensor = NULL;
-  for (uint64_t k = 0; k < t->rows; k += step) {
+  const uint64_t step = line < STRIP_BYTES ? STRIP_BYTES / line : 1;
+  char *strip = malloc(step * line);
+  if (!strip) return fg_fail(err, FG_NO_SPACE, "tensor %s: no memory to turn it", t->name);
+  fg_status status = FG_OK;
+  for (uint64_t k = 0; k < t->rows && !status; k += step) {
     uint64_t lines = t->rows - k < step ? t->rows - k : step;
-    fg_status status = fg_checkpoint_read_rows(rows->checkpoint, t, k, lines, rows->scratch, err);
-    if (status) return status;
-    for (uint64_t r = 0; r < count; r++) {
-      const char *from = (char *)rows->scratch + (first + r) * bytes;
+    status = fg_checkpoint_read_rows(rows->checkpoint, t, k, lines, strip, err);
+    for (uint64_t r = 0; r < p->count && !status; r++) {
+      const char *from = strip + (p->first + r) * bytes;
       char *to = out + (r * t->rows + k) * bytes;
       for (uint64_t i = 0; i < lines; i++) memcpy(to + i * bytes, from + i * line, bytes);
     }
   }
+  free(strip);
+  return status;
+}
+
+// Values that are made up on the spot are made by all threads.
+typedef struct making {
+  const fg_rows *rows;
+  const fg_rows_part *part;
+  uint64_t step;
+  atomic_int failed;
+} making;
+
+static void make_lines(void *arg, uint32_t item, uint32_t thread) {
+  (void)thread;
+  making *m = arg;
+  const fg_checkpoint_tensor *t = m->part->tensor;
+  uint64_t first = item * m->step, left = m->part->lines - first;
+  char *out = m->part->data + first * row_bytes(t->dtype, t->columns);
+  fg_status status = fg_checkpoint_read_rows(m->rows->checkpoint, t, m->part->first + first,
+                                             left < m->step ? left : m->step, out, NULL);
+  if (status) atomic_store(&m->failed, (int)status);
+}
+
+static fg_status make_part(const fg_rows *rows, const fg_rows_part *p, fg_error *err) {
+  const uint64_t pieces = 4ull * fg_threads_count(rows->threads);
+  making m = {.rows = rows, .part = p, .step = p->lines / pieces + 1};
+  fg_threads_run(rows->threads, (uint32_t)((p->lines + m.step - 1) / m.step), make_lines, &m);
+  int failed = atomic_load(&m.failed);
+  return failed ? fg_fail(err, (fg_status)failed, "tensor %s: cannot be made", p->tensor->name) : FG_OK;
+}
+
+// Begins to read a part where it stands, or brings it at once if it has to be put together.
+static fg_status begin_part(const fg_rows *rows, const fg_rows_fetch *fetch, fg_rows_part *p, char *to,
+                            fg_error *err) {
+  fg_checkpoint *c = rows->checkpoint;
+  fg_checkpoint_place place;
+  p->data = to;
+  if (!p->tensor) return FG_OK;
+  if (is_turned(fetch->item, p->source)) return read_turned(rows, p, to, err);
+  if (!rows->io || !c->ops->place || !c->ops->place(c, p->tensor, p->first, p->lines, &place)) {
+    if (c->ops->concurrent && rows->threads) return make_part(rows, p, err);
+    return fg_checkpoint_read_rows(c, p->tensor, p->first, p->lines, to, err);
+  }
+  uint64_t skip = place.offset % FG_IO_ALIGN;
+  p->data = to + skip;
+  p->reading = true;
+  p->read = (fg_io_read){.file = place.file,
+                         .buffer = to,
+                         .offset = place.offset - skip,
+                         .bytes = fg_align_up(skip + place.bytes, FG_IO_ALIGN),
+                         .layer = -1};
+  fg_io_read_begin(rows->io, &p->read);
   return FG_OK;
 }
 
-static fg_status fetch(fg_rows *rows, const fg_source *source, const fg_checkpoint_tensor *t, uint64_t first,
-                       uint64_t count, void *out, fg_error *err) {
-  switch (source->transform) {
-  case FG_TRANSFORM_UNPERMUTE_ROPE:
-    return fetch_unpermuted(rows, t, source->head_dim, first, count, out, err);
-  case FG_TRANSFORM_TRANSPOSE: return fetch_transposed(rows, t, first, count, out, err);
-  case FG_TRANSFORM_NONE: break;
+fg_status fg_rows_begin(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err) {
+  fetch->part_count = find_parts(fetch->item, fetch->row, fetch->count, fetch->parts);
+  fg_status status = FG_OK;
+  uint64_t used = 0;
+  for (uint32_t i = 0; i < fetch->part_count && !status; i++) {
+    uint64_t room = room_for(part_bytes(fetch->item, &fetch->parts[i]));
+    if (room > fetch->buffer_bytes - used) {
+      status = fg_fail(err, FG_INTERNAL, "%s: no room for its rows", fetch->item->weight.name);
+    } else {
+      status = begin_part(rows, fetch, &fetch->parts[i], fetch->buffer + used, err);
+      used += room;
+    }
   }
-  return fg_checkpoint_read_rows(rows->checkpoint, t, first, count, out, err);
+  if (status) fg_rows_wait(rows, fetch, NULL);
+  return status;
 }
 
-// wide: [count, k]; out: the same in the item's type
-static void encode(const fg_pack_item *item, const float *wide, uint64_t count, void *out) {
+fg_status fg_rows_wait(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < fetch->part_count; i++) {
+    fg_rows_part *p = &fetch->parts[i];
+    if (!p->reading) continue;
+    p->reading = false;
+    fg_status one = fg_io_read_wait(rows->io, &p->read, status ? NULL : err);
+    if (one && !status) status = fg_fail_prefix(err, "tensor \"%s\": ", p->tensor->name);
+  }
+  return status;
+}
+
+// ---- taking --------------------------------------------------------------------------------------------
+
+// Row r of a head in our order is this row in a GGUF: halves (i, i + d/2) were interleaved to (2i, 2i + 1).
+static uint64_t interleaved_row(uint64_t r, uint64_t head_dim) {
+  return r / head_dim * head_dim + 2 * (r % head_dim % (head_dim / 2)) + r % head_dim / (head_dim / 2);
+}
+
+static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
+  const fg_rows_part *p = fetch->parts;
+  while (row - p->row >= p->count) p++;
+  return p;
+}
+
+// Place of the weight's row in the part's data.
+static const char *raw_row(const fg_rows_fetch *fetch, const fg_rows_part *p, uint32_t row) {
+  const uint64_t bytes = row_bytes(p->tensor->dtype, fetch->item->weight.k);
+  uint64_t line = row - p->row;
+  if (p->source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) {
+    line = interleaved_row(line + p->skip, p->source->head_dim);
+  }
+  return p->data + line * bytes;
+}
+
+const void *fg_rows_borrow(const fg_rows_fetch *fetch, uint32_t row, uint32_t count) {
+  const fg_rows_part *p = part_with(fetch, row);
+  bool as_it_is = p->tensor->dtype == fetch->item->weight.dtype &&
+                  p->source->transform != FG_TRANSFORM_UNPERMUTE_ROPE && row + count <= p->row + p->count;
+  return as_it_is ? raw_row(fetch, p, row) : NULL;
+}
+
+// wide: one row; out: the same in the item's type
+static void encode(const fg_pack_item *item, const float *wide, void *out) {
   const fg_dtype_info *type = fg_dtype_get(item->weight.dtype);
   const uint32_t k = item->weight.k;
   if (item->per_row) {
-    fg_groups_from_f32((fg_group_form){type->bits, type->block, type->minimum}, k, wide, out, count * k);
+    fg_groups_from_f32((fg_group_form){type->bits, type->block, type->minimum}, k, wide, out, k);
   } else {
-    type->from_f32(wide, out, count * k);
+    type->from_f32(wide, out, k);
   }
 }
 
-// Rows of one source in the item's type.
-static fg_status read_source(fg_rows *rows, const fg_pack_item *item, uint32_t index, uint64_t first,
-                             uint64_t count, char *out, fg_error *err) {
-  const fg_weight *w = &item->weight;
-  const fg_source *source = &item->slot->sources[index];
-  const fg_checkpoint_tensor *t = item->tensors[index];
-  if (t->dtype == w->dtype) return fetch(rows, source, t, first, count, out, err);
-  const uint64_t step = piece_rows(t->dtype, w->k), bytes = row_bytes(w->dtype, w->k);
-  for (uint64_t done = 0; done < count; done += step) {
-    uint64_t part = count - done < step ? count - done : step;
-    fg_status status = fetch(rows, source, t, first + done, part, rows->raw, err);
-    if (status) return status;
-    fg_dtype_get(t->dtype)->to_f32(rows->raw, rows->wide, part * w->k);
-    encode(item, rows->wide, part, out + done * bytes);
-  }
-  return FG_OK;
-}
-
-fg_status fg_rows_read(fg_rows *rows, const fg_pack_item *item, uint32_t first, uint32_t count, void *out,
-                       fg_error *err) {
-  const uint64_t bytes = row_bytes(item->weight.dtype, item->weight.k), end = (uint64_t)first + count;
-  uint64_t begin = 0; // of the source among the weight's rows
-  for (uint32_t i = 0; i < item->slot->source_count; i++) {
-    uint64_t next = begin + item->slot->sources[i].rows;
-    uint64_t from = largest(first, begin), to = next < end ? next : end;
-    if (from < to) {
-      char *place = (char *)out + (from - first) * bytes;
-      fg_status status = read_source(rows, item, i, from - begin, to - from, place, err);
-      if (status) return status;
-    }
-    begin = next;
-  }
-  return FG_OK;
-}
-
-fg_status fg_rows_read_vector(fg_rows *rows, const fg_pack_item *item, float *out, fg_error *err) {
-  for (uint32_t i = 0; i < item->slot->source_count; i++) {
-    const fg_source *source = &item->slot->sources[i];
-    const fg_checkpoint_tensor *t = item->tensors[i];
-    if (!t) {
-      for (uint32_t j = 0; j < source->rows; j++) out[j] = source->missing;
+void fg_rows_take(const fg_rows_fetch *fetch, uint32_t row, uint32_t count, float *wide, void *out) {
+  const fg_weight *w = &fetch->item->weight;
+  const uint64_t bytes = row_bytes(w->dtype, w->k);
+  char *to = out;
+  for (uint32_t r = row; r < row + count; r++, to += bytes) {
+    const fg_rows_part *p = part_with(fetch, r);
+    const char *from = raw_row(fetch, p, r);
+    if (p->tensor->dtype == w->dtype) {
+      memcpy(to, from, bytes);
     } else {
-      fg_status status = fg_checkpoint_read_rows(rows->checkpoint, t, 0, t->rows, rows->raw, err);
-      if (status) return status;
-      fg_dtype_get(t->dtype)->to_f32(rows->raw, rows->wide, source->rows);
-      for (uint32_t j = 0; j < source->rows; j++) {
-        uint32_t d = source->head_dim;
-        bool turned = source->transform == FG_TRANSFORM_UNPERMUTE_ROPE;
-        out[j] = rows->wide[turned ? j / d * d + interleaved_row(j % d, d) : j];
-      }
+      fg_dtype_get(p->tensor->dtype)->to_f32(from, wide, w->k);
+      encode(fetch->item, wide, to);
     }
-    out += source->rows;
   }
-  return FG_OK;
+}
+
+void fg_rows_take_vector(const fg_rows_fetch *fetch, float *wide, float *out) {
+  for (uint32_t i = 0; i < fetch->part_count; i++) {
+    const fg_rows_part *p = &fetch->parts[i];
+    const fg_source *source = p->source;
+    float *to = out + p->row;
+    if (!p->tensor) {
+      for (uint32_t j = 0; j < source->rows; j++) to[j] = source->missing;
+      continue;
+    }
+    fg_dtype_get(p->tensor->dtype)->to_f32(p->data, wide, source->rows);
+    bool turned = source->transform == FG_TRANSFORM_UNPERMUTE_ROPE;
+    for (uint32_t j = 0; j < source->rows; j++)
+      to[j] = wide[turned ? interleaved_row(j, source->head_dim) : j];
+  }
 }

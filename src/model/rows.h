@@ -1,7 +1,10 @@
 // rows.h: rows of a weight, put together from the tensors that it is made of.
 //
-// The reader hands out dense rows in the type that the weight will have, whatever types and order the
-// tensors have them in. It keeps three buffers of about a MiB, sized and charged once for a whole plan.
+// It takes two moves, so that the disk and the threads work at the same time. A fetch brings a run of a
+// weight's rows into a buffer as the checkpoint has them; several fetches are on their way at once. When one
+// is there, any thread may take any rows out of it, in our order and in the type that the weight will have.
+//
+// Threads: one owner begins and waits; takes may run side by side.
 #ifndef FG_MODEL_ROWS_H
 #define FG_MODEL_ROWS_H
 
@@ -9,22 +12,47 @@
 
 typedef struct fg_rows {
   fg_checkpoint *checkpoint;
-  fg_budget *budget;
-  void *raw;     // rows in the tensor's own type, on their way to another
-  float *wide;   // the same as float32
-  void *scratch; // rows in the order of the file: one head, or rows of a transposed matrix
-  const fg_checkpoint_tensor *head_tensor; // whose head is in scratch
-  uint64_t head;
+  fg_io *io;           // of the checkpoint; NULL: read_rows alone is used
+  fg_threads *threads; // may be NULL
 } fg_rows;
 
-fg_status fg_rows_create(fg_rows *out, const fg_pack_plan *plan, fg_checkpoint *checkpoint, fg_budget *budget,
-                         fg_error *err);
-void fg_rows_destroy(fg_rows *rows);
+// What one tensor gives to a fetch.
+typedef struct fg_rows_part {
+  const fg_checkpoint_tensor *tensor; // NULL: an optional vector that is absent
+  const fg_source *source;
+  uint32_t row, count;   // of the weight's rows
+  uint64_t first, lines; // rows of the tensor that are read
+  uint32_t skip;         // of these, before the first one that is wanted: a head is read whole
+  char *data;            // [lines, columns] in the tensor's type; transposed ones: [count, k]
+  bool reading;
+  fg_io_read read;
+} fg_rows_part;
 
-// Rows [first, first + count) of a matrix or table. // out: [count, k] of the item's type
-fg_status fg_rows_read(fg_rows *rows, const fg_pack_item *item, uint32_t first, uint32_t count, void *out,
-                       fg_error *err);
+typedef struct fg_rows_fetch {
+  const fg_pack_item *item;
+  uint32_t row, count;
+  char *buffer; // given by the owner, aligned to FG_IO_ALIGN
+  uint64_t buffer_bytes;
+  fg_rows_part parts[FG_MAX_SOURCES];
+  uint32_t part_count;
+} fg_rows_fetch;
+
+// Bytes of the buffer for a fetch of rows [row, row + count).
+uint64_t fg_rows_fetch_bytes(const fg_pack_item *item, uint32_t row, uint32_t count);
+// Bytes of a row as the checkpoint has it, of the source that has most.
+uint64_t fg_rows_source_bytes(const fg_pack_item *item);
+// float32 values that a take of this item needs as scratch.
+uint64_t fg_rows_wide_values(const fg_pack_item *item);
+
+// item, row, count, buffer and buffer_bytes of the fetch are set. After FG_OK it must be waited for.
+fg_status fg_rows_begin(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err);
+fg_status fg_rows_wait(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err);
+
+// Rows [row, row + count), which the fetch holds, as they are in its buffer; NULL if they have to be taken.
+const void *fg_rows_borrow(const fg_rows_fetch *fetch, uint32_t row, uint32_t count);
+// The same, turned and converted. // wide: scratch; out: [count, k] of the item's type
+void fg_rows_take(const fg_rows_fetch *fetch, uint32_t row, uint32_t count, float *wide, void *out);
 // A whole vector. // out: [n]
-fg_status fg_rows_read_vector(fg_rows *rows, const fg_pack_item *item, float *out, fg_error *err);
+void fg_rows_take_vector(const fg_rows_fetch *fetch, float *wide, float *out);
 
 #endif

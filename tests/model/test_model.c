@@ -63,7 +63,7 @@ typedef struct fixture {
   fg_io *io;
   fg_model_options options;
   fg_log log;
-  char last_line[256];
+  char last_line[256], kept_line[256];
   uint32_t warnings;
   uint64_t progress, stop_after;
   fg_error err;
@@ -143,6 +143,7 @@ static void remember_line(void *user, fg_log_level level, const char *line) {
   fixture *f = user;
   if (level == FG_LOG_WARN) f->warnings++;
   snprintf(f->last_line, sizeof f->last_line, "%s", line);
+  if (strstr(line, "keep their own type")) snprintf(f->kept_line, sizeof f->kept_line, "%s", line);
 }
 
 static bool count_progress(void *user, uint64_t done, uint64_t total) {
@@ -296,6 +297,140 @@ static void test_weight_type_asked_for_is_rounded_to(void **state) {
   fg_model_close(m);
 }
 
+static const fg_weight *find_weight(const fg_model *m, const char *name) {
+  return &m->store->weights[fg_store_find(m->store, name)];
+}
+
+static void test_matrices_become_codes_and_tables_stay(void **state) {
+  fixture *f = *state;
+  uint8_t v[HIDDEN * QUERY / 32 * 20], expected[sizeof v];
+  float row[HIDDEN];
+  write_model(f->model, &(variant){0});
+  assert_int_equal(fg_weight_wish_read(&f->options.weights, "int4", NULL, NULL, &f->err), FG_OK);
+  fg_model *m = open_model(f);
+  // 32 values a row: groups of 64 become groups of 32. 40 are no groups at all.
+  assert_int_equal(find_weight(m, "layers.0.attn_out")->dtype, FG_Q4_1);
+  assert_int_equal(find_weight(m, "epilogue.head")->dtype, FG_Q4_1);
+  assert_int_equal(find_weight(m, "prologue.embed")->dtype, FG_F32);
+  assert_int_equal(find_weight(m, "layers.0.down")->dtype, FG_F32);
+  assert_non_null(strstr(f->kept_line, "2 of the matrices keep their own type"));
+  read_weight(f, m->store, "layers.0.attn_out", v);
+  for (uint32_t r = 0; r < HIDDEN; r++) {
+    for (uint32_t i = 0; i < QUERY; i++)
+      row[i] = value("model.layers.0.self_attn.o_proj.weight", r * QUERY + i, 0);
+    fg_dtype_get(FG_Q4_1)->from_f32(row, expected + r * 20, QUERY);
+  }
+  assert_memory_equal(v, expected, sizeof v);
+  fg_model_close(m);
+}
+
+static void test_each_wish_has_a_store_of_its_own(void **state) {
+  fixture *f = *state;
+  static const char *const wishes[][3] = {{"auto", NULL, NULL},      {"int8", NULL, NULL},
+                                          {"int4", NULL, NULL},      {"int4", "32", "true"},
+                                          {"int8", "channel", NULL}, {"int8", "32", NULL}};
+  enum { WISHES = sizeof wishes / sizeof *wishes };
+  write_model(f->model, &(variant){0});
+  for (int i = 0; i < WISHES; i++) {
+    assert_int_equal(
+        fg_weight_wish_read(&f->options.weights, wishes[i][0], wishes[i][1], wishes[i][2], &f->err), FG_OK);
+    fg_model_close(open_model(f));
+    assert_int_equal(files_in(f->offload), i + 1);
+  }
+}
+
+static void assert_wish(const char *dtype, const char *group, const char *symmetric, uint32_t k,
+                        fg_dtype want) {
+  fg_weight_wish wish;
+  fg_dtype got = FG_DTYPE_COUNT;
+  assert_int_equal(fg_weight_wish_read(&wish, dtype, group, symmetric, NULL), FG_OK);
+  assert_true(fg_weight_wish_type(&wish, k, &got) == (want != FG_DTYPE_COUNT));
+  assert_int_equal(got, want);
+  assert_int_equal(wish.per_row, group && strcmp(group, "channel") == 0);
+}
+
+static void test_words_become_types(void **state) {
+  fixture *f = *state;
+  fg_weight_wish wish;
+  assert_wish("int8", NULL, NULL, 4096, FG_I8G128);
+  assert_wish("int8", "auto", "false", 4096, FG_I8G128M);
+  assert_wish("int4", "auto", "auto", 4096, FG_I4G64M);
+  assert_wish("int4", "128", "true", 4096, FG_I4G128);
+  assert_wish("int4", "32", "true", 4096, FG_Q4_0);
+  assert_wish("int4", "channel", NULL, 4096, FG_I4G256M);
+  assert_wish("int8", "channel", NULL, 576, FG_I8G64);
+  assert_wish("int8", "128", NULL, 96, FG_Q8_0);
+  assert_wish("int8", NULL, NULL, 80, FG_DTYPE_COUNT);
+  assert_wish("bf16", NULL, NULL, 80, FG_BF16);
+  assert_int_equal(fg_weight_wish_read(&wish, NULL, NULL, NULL, &f->err), FG_OK);
+  assert_false(wish.set);
+  assert_int_equal(fg_weight_wish_read(&wish, "int2", NULL, NULL, &f->err), FG_INVALID);
+  assert_int_equal(fg_weight_wish_read(&wish, "int4", "48", NULL, &f->err), FG_INVALID);
+  assert_int_equal(fg_weight_wish_read(&wish, "int4", NULL, "maybe", &f->err), FG_INVALID);
+  assert_int_equal(fg_weight_wish_read(&wish, "bf16", "64", NULL, &f->err), FG_INVALID);
+  assert_non_null(strstr(f->err.message, "--weight-group"));
+  assert_int_equal(fg_weight_wish_read(&wish, NULL, NULL, "true", &f->err), FG_INVALID);
+  assert_non_null(strstr(f->err.message, "--weight-symmetric"));
+}
+
+static char *whole_file(const char *path, size_t *bytes) {
+  FILE *file = fopen(path, "rb");
+  assert_non_null(file);
+  fseek(file, 0, SEEK_END);
+  *bytes = (size_t)ftell(file);
+  rewind(file);
+  char *data = malloc(*bytes);
+  assert_int_equal(fread(data, 1, *bytes, file), *bytes);
+  fclose(file);
+  return data;
+}
+
+// Threads and memory decide how packing is cut, and nothing else.
+static void test_store_is_the_same_whoever_packed_it(void **state) {
+  fixture *f = *state;
+  char *files[3];
+  size_t bytes[3];
+  fg_threads *threads;
+  fg_budget *small;
+  assert_int_equal(fg_threads_create(&threads, 3, &f->err), FG_OK);
+  assert_int_equal(fg_budget_create(&small, "host memory", "--host-memory", 2 << 20, &f->err), FG_OK);
+  write_model(f->model, &(variant){0});
+  assert_int_equal(fg_weight_wish_read(&f->options.weights, "int8", NULL, NULL, &f->err), FG_OK);
+  for (int i = 0; i < 3; i++) {
+    snprintf(f->offload, sizeof f->offload, "%s/off%d", f->dir, i);
+    f->options.threads = i == 1 ? threads : NULL;
+    f->options.host = i == 2 ? small : f->budget;
+    fg_model *m = open_model(f);
+    files[i] = whole_file(fg_file_path(m->store->file), &bytes[i]);
+    fg_model_close(m);
+    assert_int_equal(bytes[i], bytes[0]);
+    assert_memory_equal(files[i], files[0], bytes[0]);
+  }
+  for (int i = 0; i < 3; i++) free(files[i]);
+  assert_int_equal(fg_budget_used(small), 0);
+  fg_budget_destroy(small);
+  fg_threads_destroy(threads);
+}
+
+// Every read, and every write, may be the one that fails: a line about it, and nothing stays behind.
+static void test_failing_disk_stops_packing_at_once(void **state) {
+  fixture *f = *state;
+  write_model(f->model, &(variant){0});
+  for (uint32_t after = 0; after < 60; after += 3) {
+    const fg_io_fault fault = {.after = after, .every = 1, .os_error = after % 2 ? EIO : ENOSPC};
+    const fg_io_options options = {.budget = f->budget, .fault = &fault};
+    fg_io *io;
+    assert_int_equal(fg_io_create(&io, &options, &f->err), FG_OK);
+    f->options.io = io;
+    fg_status status = try_open(f);
+    assert_true(status == FG_IO || status == FG_DISK_FULL);
+    assert_non_null(strchr(f->err.message, '/'));
+    assert_int_equal(files_in(f->offload), 0);
+    fg_io_destroy(io);
+    assert_int_equal(fg_budget_used(f->budget), 0);
+  }
+}
+
 // Tables, panels and their buffers: 8 MiB would not do if a whole weight were held (the table has 74 MiB).
 static void test_memory_does_not_grow_with_the_model(void **state) {
   fixture *f = *state;
@@ -309,7 +444,7 @@ static void test_memory_does_not_grow_with_the_model(void **state) {
   f->options.io = io;
   f->options.host = small;
   f->options.panel_bytes = 1 << 20;
-  f->stop_after = 400; // far into the layers
+  f->stop_after = 150; // far into the layers
   assert_int_equal(try_open(f), FG_CANCELLED);
   assert_int_equal(files_in(f->offload), 0);
   fg_io_destroy(io);
@@ -608,6 +743,11 @@ int main(void) {
       T(test_store_holds_the_checkpoints_rows),
       T(test_weights_stand_in_the_order_of_use),
       T(test_weight_type_asked_for_is_rounded_to),
+      T(test_matrices_become_codes_and_tables_stay),
+      T(test_each_wish_has_a_store_of_its_own),
+      T(test_words_become_types),
+      T(test_store_is_the_same_whoever_packed_it),
+      T(test_failing_disk_stops_packing_at_once),
       T(test_memory_does_not_grow_with_the_model),
       T(test_missing_tensor_is_named),
       T(test_tensor_of_another_shape_is_named),

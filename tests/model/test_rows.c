@@ -16,12 +16,12 @@
 enum { K = 64, HEAD = 8, N = 48 };
 
 typedef struct fixture {
-  fg_budget *budget;
   memory_checkpoint checkpoint;
   fg_slot slot;
   fg_pack_item item;
-  fg_pack_plan plan;
   fg_rows rows;
+  char *buffer;
+  uint64_t buffer_bytes;
   fg_error err;
   float values[N * 300];
   float out[N * 300];
@@ -35,14 +35,13 @@ static int setup(void **state) {
         (float)((int)(i * 2654435761u >> 12) % 4001 - 2000) * 0x1p-11f; // exact in f16, not in bf16
   }
   f->item.slot = &f->slot;
-  f->plan = (fg_pack_plan){.items = &f->item, .count = 1};
-  return fg_budget_create(&f->budget, "host memory", "--host-memory", 0, &f->err);
+  f->rows = (fg_rows){.checkpoint = &f->checkpoint.base};
+  return 0;
 }
 
 static int teardown(void **state) {
   fixture *f = *state;
-  fg_rows_destroy(&f->rows);
-  fg_budget_destroy(f->budget);
+  free(f->buffer);
   free(f);
   return 0;
 }
@@ -62,17 +61,37 @@ static void add_source(fixture *f, const fg_checkpoint_tensor *tensor, uint32_t 
   f->item.tensors[f->slot.source_count++] = tensor;
 }
 
-static void start(fixture *f) {
-  assert_int_equal(fg_rows_create(&f->rows, &f->plan, &f->checkpoint.base, f->budget, &f->err), FG_OK);
+// A fetch of these rows, as it is when its reads are there; its buffer is as large as was asked for.
+static fg_rows_fetch fetch(fixture *f, uint32_t row, uint32_t count) {
+  free(f->buffer);
+  f->buffer_bytes = fg_rows_fetch_bytes(&f->item, row, count);
+  f->buffer = aligned_alloc(FG_IO_ALIGN, f->buffer_bytes + FG_IO_ALIGN);
+  assert_non_null(f->buffer);
+  fg_rows_fetch fetch = {.item = &f->item, .row = row, .count = count, .buffer = f->buffer};
+  fetch.buffer_bytes = f->buffer_bytes;
+  assert_int_equal(fg_rows_begin(&f->rows, &fetch, &f->err), FG_OK);
+  assert_int_equal(fg_rows_wait(&f->rows, &fetch, &f->err), FG_OK);
+  return fetch;
 }
 
-// Reads rows in uneven pieces, so that every border is crossed.
+// Fetches rows in uneven pieces and takes each in two, so that every border is crossed.
 static void read_all(fixture *f, void *out, uint64_t row_bytes) {
+  float wide[512];
   for (uint32_t row = 0, step = 1; row < f->item.weight.n; row += step, step = step * 2 % 13 + 1) {
-    uint32_t count = f->item.weight.n - row < step ? f->item.weight.n - row : step;
-    assert_int_equal(fg_rows_read(&f->rows, &f->item, row, count, (char *)out + row * row_bytes, &f->err),
-                     FG_OK);
+    uint32_t count = f->item.weight.n - row < step ? f->item.weight.n - row : step, half = count / 2;
+    fg_rows_fetch rows = fetch(f, row, count);
+    char *to = (char *)out + row * row_bytes;
+    fg_rows_take(&rows, row, half, wide, to);
+    fg_rows_take(&rows, row + half, count - half, wide, to + half * row_bytes);
+    const void *as_it_is = fg_rows_borrow(&rows, row + half, count - half);
+    if (as_it_is) assert_memory_equal(as_it_is, to + half * row_bytes, (count - half) * row_bytes);
   }
+}
+
+static void read_vector(fixture *f, float *out) {
+  float wide[512];
+  fg_rows_fetch values = fetch(f, 0, f->item.weight.n);
+  fg_rows_take_vector(&values, wide, out);
 }
 
 // In a GGUF, row 2i + s of a head is row s d/2 + i of the original.
@@ -87,7 +106,6 @@ static void test_sources_are_stacked(void **state) {
   add_source(f, memory_add(&f->checkpoint, "a", FG_F32, 10, K, f->values), 10, FG_TRANSFORM_NONE);
   add_source(f, memory_add(&f->checkpoint, "b", FG_F32, 5, K, f->values + 10 * K), 5, FG_TRANSFORM_NONE);
   add_source(f, memory_add(&f->checkpoint, "c", FG_F32, 15, K, f->values + 15 * K), 15, FG_TRANSFORM_NONE);
-  start(f);
   read_all(f, f->out, K * 4);
   assert_memory_equal(f->out, f->values, 30 * K * 4);
 }
@@ -96,7 +114,6 @@ static void test_rotary_rows_are_put_back_in_order(void **state) {
   fixture *f = *state;
   weight_is(f, FG_WEIGHT_MATRIX, FG_F32, N, K);
   add_source(f, memory_add(&f->checkpoint, "q", FG_F32, N, K, f->values), N, FG_TRANSFORM_UNPERMUTE_ROPE);
-  start(f);
   read_all(f, f->out, K * 4);
   for (uint32_t r = 0; r < N; r++)
     assert_memory_equal(f->out + r * K, f->values + place_in_gguf(r) * K, K * 4);
@@ -108,25 +125,60 @@ static void test_rotary_rows_of_blocks_move_whole(void **state) {
   char *blocks = (char *)f->values, *out = (char *)f->out; // any bytes will do
   weight_is(f, FG_WEIGHT_MATRIX, FG_Q4_0, N, K);
   add_source(f, memory_add(&f->checkpoint, "q", FG_Q4_0, N, K, blocks), N, FG_TRANSFORM_UNPERMUTE_ROPE);
-  start(f);
   read_all(f, out, BYTES);
   for (uint32_t r = 0; r < N; r++)
     assert_memory_equal(out + r * BYTES, blocks + place_in_gguf(r) * BYTES, BYTES);
 }
 
-static void test_rotary_rows_of_a_head_are_read_once(void **state) {
+static void test_rotary_rows_are_converted_in_order(void **state) {
   fixture *f = *state;
   weight_is(f, FG_WEIGHT_MATRIX, FG_BF16, N, K);
   add_source(f, memory_add(&f->checkpoint, "q", FG_F32, N, K, f->values), N, FG_TRANSFORM_UNPERMUTE_ROPE);
-  start(f);
   uint16_t *out = (uint16_t *)(void *)f->out;
-  for (uint32_t r = 0; r < N; r++) {
-    assert_int_equal(fg_rows_read(&f->rows, &f->item, r, 1, out + r * K, &f->err), FG_OK);
-  }
-  assert_int_equal(f->checkpoint.reads, N / HEAD);
+  read_all(f, out, K * 2);
   for (uint32_t i = 0; i < N * K; i++) {
     assert_int_equal(out[i], fg_bf16_from_f32(f->values[place_in_gguf(i / K) * K + i % K]));
   }
+}
+
+static void test_rows_as_they_are_need_no_copy(void **state) {
+  fixture *f = *state;
+  weight_is(f, FG_WEIGHT_MATRIX, FG_F32, 20, K);
+  add_source(f, memory_add(&f->checkpoint, "a", FG_F32, 10, K, f->values), 10, FG_TRANSFORM_NONE);
+  add_source(f, memory_add(&f->checkpoint, "b", FG_F32, 10, K, f->values + 10 * K), 10, FG_TRANSFORM_NONE);
+  fg_rows_fetch rows = fetch(f, 0, 20);
+  assert_non_null(fg_rows_borrow(&rows, 3, 7));
+  assert_null(fg_rows_borrow(&rows, 3, 8)); // two tensors
+  f->item.weight.dtype = FG_BF16;
+  assert_null(fg_rows_borrow(&rows, 3, 7));
+}
+
+static void test_blocks_become_other_codes(void **state) {
+  fixture *f = *state;
+  uint8_t blocks[10 * K / 32 * 20];
+  float want[10 * K], back[10 * K];
+  uint8_t out[10 * (K + 2)], expected[10 * (K + 2)];
+  fg_dtype_get(FG_Q4_1)->from_f32(f->values, blocks, 10 * K);
+  fg_dtype_get(FG_Q4_1)->to_f32(blocks, want, 10 * K);
+  weight_is(f, FG_WEIGHT_MATRIX, FG_I8G64, 10, K);
+  add_source(f, memory_add(&f->checkpoint, "a", FG_Q4_1, 10, K, blocks), 10, FG_TRANSFORM_NONE);
+  read_all(f, out, K + 2);
+  fg_dtype_get(FG_I8G64)->from_f32(want, expected, 10 * K);
+  assert_memory_equal(out, expected, 10 * (K + 2));
+  fg_dtype_get(FG_I8G64)->to_f32(out, back, 10 * K);
+  for (int i = 0; i < 10 * K; i++) assert_true(back[i] - want[i] < 0.01f && want[i] - back[i] < 0.01f);
+}
+
+static void test_row_with_one_scale_repeats_it(void **state) {
+  fixture *f = *state;
+  uint8_t out[4 * (K + 4)];
+  weight_is(f, FG_WEIGHT_MATRIX, FG_Q8_0, 4, K);
+  f->item.per_row = true;
+  f->values[1] = 40; // in the first group of the first row
+  add_source(f, memory_add(&f->checkpoint, "a", FG_F32, 4, K, f->values), 4, FG_TRANSFORM_NONE);
+  read_all(f, out, 2 * 34);
+  assert_memory_equal(out, out + 34, 2);
+  assert_memory_not_equal(out, out + 2 * 34, 2);
 }
 
 static void test_rotary_bias_is_put_back_in_order(void **state) {
@@ -134,8 +186,7 @@ static void test_rotary_bias_is_put_back_in_order(void **state) {
   weight_is(f, FG_WEIGHT_VECTOR, FG_F32, N + 8, 1);
   add_source(f, memory_add(&f->checkpoint, "b", FG_F32, 0, N, f->values), N, FG_TRANSFORM_UNPERMUTE_ROPE);
   add_source(f, memory_add(&f->checkpoint, "c", FG_F32, 0, 8, f->values + N), 8, FG_TRANSFORM_NONE);
-  start(f);
-  assert_int_equal(fg_rows_read_vector(&f->rows, &f->item, f->out, &f->err), FG_OK);
+  read_vector(f, f->out);
   for (uint32_t r = 0; r < N; r++) assert_true(f->out[r] == f->values[place_in_gguf(r)]);
   assert_memory_equal(f->out + N, f->values + N, 8 * 4);
 }
@@ -146,7 +197,6 @@ static void test_transposed_matrix_is_turned(void **state) {
   weight_is(f, FG_WEIGHT_MATRIX, FG_F32, COLUMNS, N);
   add_source(f, memory_add(&f->checkpoint, "w", FG_F32, N, COLUMNS, f->values), COLUMNS,
              FG_TRANSFORM_TRANSPOSE);
-  start(f);
   read_all(f, f->out, N * 4);
   for (uint32_t n = 0; n < COLUMNS; n++) {
     for (uint32_t k = 0; k < N; k++) assert_true(f->out[n * N + k] == f->values[k * COLUMNS + n]);
@@ -160,7 +210,6 @@ static void test_mixed_types_become_one(void **state) {
   weight_is(f, FG_WEIGHT_MATRIX, FG_F32, 20, K);
   add_source(f, memory_add(&f->checkpoint, "a", FG_F16, 10, K, half), 10, FG_TRANSFORM_NONE);
   add_source(f, memory_add(&f->checkpoint, "b", FG_F32, 10, K, f->values + 10 * K), 10, FG_TRANSFORM_NONE);
-  start(f);
   read_all(f, f->out, K * 4);
   assert_memory_equal(f->out, f->values, 20 * K * 4); // exact: the values fit into f16
 }
@@ -171,7 +220,6 @@ static void test_conversion_rounds_to_nearest_even(void **state) {
   f->values[0] = 1.00390625f; // half way between 1 and the next bfloat16: to even
   f->values[1] = 1.01171875f; // half way between the next two: up, to even
   add_source(f, memory_add(&f->checkpoint, "a", FG_F32, 3, K, f->values), 3, FG_TRANSFORM_NONE);
-  start(f);
   uint16_t out[3 * K];
   read_all(f, out, K * 2);
   assert_true(fg_bf16_to_f32(out[0]) == 1.0f);
@@ -184,8 +232,7 @@ static void test_absent_optional_vector_has_its_value(void **state) {
   add_source(f, NULL, 8, FG_TRANSFORM_NONE);
   f->slot.sources[0].optional = true;
   f->slot.sources[0].missing = 1;
-  start(f);
-  assert_int_equal(fg_rows_read_vector(&f->rows, &f->item, f->out, &f->err), FG_OK);
+  read_vector(f, f->out);
   for (int i = 0; i < 8; i++) assert_true(f->out[i] == 1);
 }
 
@@ -222,7 +269,10 @@ int main(void) {
       T(test_sources_are_stacked),
       T(test_rotary_rows_are_put_back_in_order),
       T(test_rotary_rows_of_blocks_move_whole),
-      T(test_rotary_rows_of_a_head_are_read_once),
+      T(test_rotary_rows_are_converted_in_order),
+      T(test_rows_as_they_are_need_no_copy),
+      T(test_blocks_become_other_codes),
+      T(test_row_with_one_scale_repeats_it),
       T(test_rotary_bias_is_put_back_in_order),
       T(test_transposed_matrix_is_turned),
       T(test_mixed_types_become_one),
