@@ -16,16 +16,13 @@ typedef struct store_job {
 
 static void store_token(const store_job *j, uint32_t row) {
   const fg_kv_geometry *kv = &j->call->params.kv_store.kv;
-  uint64_t size = fg_dtype_get(kv->dtype)->bytes, slot = (uint64_t)j->slots[row],
-           token = slot % kv->page_tokens;
-  uint8_t *keys = j->cache + slot / kv->page_tokens * j->page_bytes;
-  uint8_t *values = keys + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim * size;
+  uint32_t slot = (uint32_t)j->slots[row], token = slot % kv->page_tokens;
+  uint8_t *page = j->cache + slot / kv->page_tokens * j->page_bytes;
   const float *k = j->k + (uint64_t)row * j->call->a.stride, *v = j->v + (uint64_t)row * j->call->b.stride;
   for (uint32_t h = 0; h < kv->kv_heads; h++) {
-    uint64_t place = (uint64_t)h * kv->page_tokens + token;
-    j->e->kernels.to_cache[kv->dtype](k + (uint64_t)h * kv->k_dim, keys + place * kv->k_dim * size,
+    j->e->kernels.to_cache[kv->dtype](k + (uint64_t)h * kv->k_dim, page + fg_kv_key_offset(kv, h, token),
                                       kv->k_dim);
-    j->e->kernels.to_cache[kv->dtype](v + (uint64_t)h * kv->v_dim, values + place * kv->v_dim * size,
+    j->e->kernels.to_cache[kv->dtype](v + (uint64_t)h * kv->v_dim, page + fg_kv_value_offset(kv, h, token),
                                       kv->v_dim);
   }
 }
@@ -39,7 +36,8 @@ static void store_item(void *arg, uint32_t item, uint32_t thread) {
 
 static fg_status check_geometry(const fg_cpu_executor *e, const fg_kv_geometry *kv, fg_error *err) {
   if ((unsigned)kv->dtype < FG_DTYPE_COUNT && e->kernels.to_cache[kv->dtype] && kv->kv_heads &&
-      kv->page_tokens && kv->k_dim && kv->v_dim && kv->k_dim <= e->head_dim && kv->v_dim <= e->head_dim)
+      kv->page_tokens && fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim) &&
+      kv->k_dim <= e->head_dim && kv->v_dim <= e->head_dim)
     return FG_OK;
   return fg_fail(err, FG_INTERNAL,
                  "a cache of %u heads, keys of %u, values of %u (at most %u), pages of %u tokens",
@@ -218,8 +216,8 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (status) return status;
   attention_job j = {
       .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
-  if (e->options.compute != FG_COMPUTE_F32 && kv->dtype == FG_BF16 && e->kernels.attend_bf16)
-    j.attend = e->kernels.attend_bf16;
+  if (e->options.compute != FG_COMPUTE_F32 && e->kernels.attend_bf16[kv->dtype])
+    j.attend = e->kernels.attend_bf16[kv->dtype];
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;
   j.attention = (fg_attention){

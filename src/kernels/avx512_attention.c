@@ -1,4 +1,5 @@
-// Attention over a bfloat16 cache by dot products of bfloat16 pairs. Compiled for AVX-512 with BF16
+// Attention by dot products of bfloat16 pairs, over a bfloat16 cache or one of codes, which are expanded to
+// bfloat16 block by block. Compiled for AVX-512 with BF16
 // (src/CMakeLists.txt).
 //
 // Queries are rounded to bfloat16 once, keys and values are taken as stored, weights are rounded for their
@@ -12,12 +13,15 @@
 #include <string.h>
 
 #include "kernels/kernels_internal.h"
+#include "kernels/kv_codes_tmpl.h"
 #include "kernels/vec_avx512.h"
 
 enum {
   DIMS = 64,                // rows of scratch are padded to a multiple of it: four vectors of float32
+  GROUP = 64,               // codes with a scale and a minimum
   HALVES = 32,              // of 16 bits in a vector
   PAIRS = FG_KEY_BLOCK / 2, // of positions
+  LINE = 64,                // bytes of a line of the CPU's caches
 };
 
 // ---- c = start + a b -----------------------------------------------------------------------------------
@@ -131,15 +135,17 @@ typedef struct attend {
   uint32_t *weights; // [queries, 32]: pairs along positions
   float *scores;     // [queries, 64]
   float *out;        // [queries, v_stride], not yet divided by sums
-  uint16_t *zeros;   // [the larger dimension]
+  uint16_t *plain;   // [64, the larger stride]: a side of a block of keys, if the cache has codes
+  uint8_t *zeros;    // a row of zeros, in the cache's type as in bfloat16
   float *max, *sums; // [queries]
 } attend;
 
 typedef enum side { KEYS, VALUES } side;
 
-// The rows of a block of keys and of values; zeros at positions that no query of the block sees.
+// The rows of a block of keys and of values, as in the cache or expanded from it; zeros at positions that no
+// query of the block sees.
 typedef struct key_block {
-  const uint16_t *rows[2][FG_KEY_BLOCK]; // [side]
+  const uint8_t *rows[2][FG_KEY_BLOCK]; // [side]
 } key_block;
 
 static uint32_t first_key(const fg_attention *a, const fg_query_block *block, uint32_t row) {
@@ -155,24 +161,24 @@ static uint32_t first_block(const fg_attention *a, const fg_query_block *block) 
 static void find_rows(const attend *t, const fg_query_block *block, uint32_t first, key_block *b) {
   const fg_kv_geometry *kv = &t->a->kv;
   uint32_t begin = first_key(t->a, block, 0), end = block->position + block->rows, run;
-  uint64_t kv_head = block->head / (t->a->heads / kv->kv_heads), page_bytes = fg_kv_page_bytes(kv);
+  uint32_t kv_head = block->head / (t->a->heads / kv->kv_heads);
+  uint64_t page_bytes = fg_kv_page_bytes(kv), key_bytes = fg_kv_row_bytes(kv->dtype, kv->k_dim),
+           value_bytes = fg_kv_row_bytes(kv->dtype, kv->v_dim);
   for (uint32_t i = 0; i < FG_KEY_BLOCK; i += run) {
-    uint32_t p = first + i;
+    uint32_t p = first + i, token = p % kv->page_tokens;
     bool seen = p >= begin && p < end;
-    run = seen ? kv->page_tokens - p % kv->page_tokens : 1;
+    run = seen ? kv->page_tokens - token : 1;
     if (seen && run > end - p) run = end - p;
     if (run > FG_KEY_BLOCK - i) run = FG_KEY_BLOCK - i;
-    const uint16_t *key = t->zeros, *value = t->zeros;
+    const uint8_t *key = t->zeros, *value = t->zeros;
     if (seen) {
-      const uint16_t *page =
-          (const uint16_t *)(t->a->cache + (uint64_t)block->pages[p / kv->page_tokens] * page_bytes);
-      uint64_t token = kv_head * kv->page_tokens + p % kv->page_tokens;
-      key = page + token * kv->k_dim;
-      value = page + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim + token * kv->v_dim;
+      const uint8_t *page = t->a->cache + (uint64_t)block->pages[p / kv->page_tokens] * page_bytes;
+      key = page + fg_kv_key_offset(kv, kv_head, token);
+      value = page + fg_kv_value_offset(kv, kv_head, token);
     }
     for (uint32_t k = 0; k < run; k++) {
-      b->rows[KEYS][i + k] = key + (uint64_t)k * kv->k_dim;
-      b->rows[VALUES][i + k] = value + (uint64_t)k * kv->v_dim;
+      b->rows[KEYS][i + k] = key + k * key_bytes;
+      b->rows[VALUES][i + k] = value + k * value_bytes;
     }
   }
 }
@@ -180,19 +186,21 @@ static void find_rows(const attend *t, const fg_query_block *block, uint32_t fir
 // Asks for the rows of a block ahead of their use, line by line in order of address: pages lie anywhere and
 // their runs are too short for the CPU to foresee.
 typedef struct fetcher {
-  const uint16_t *const *rows, *const *end;
-  uint32_t dim, at;
+  const uint8_t *const *rows, *const *end;
+  uint32_t bytes, at; // of a row
 } fetcher;
 
-static inline fetcher fetch_rows(const key_block *b, side of, uint32_t dim) {
-  return (fetcher){b->rows[of], b->rows[of] + FG_KEY_BLOCK, dim, 0};
+static inline fetcher fetch_rows(const attend *t, const key_block *b, side of) {
+  const fg_kv_geometry *kv = &t->a->kv;
+  return (fetcher){b->rows[of], b->rows[of] + FG_KEY_BLOCK,
+                   (uint32_t)fg_kv_row_bytes(kv->dtype, of == KEYS ? kv->k_dim : kv->v_dim), 0};
 }
 
 static inline void fetch_line(fetcher *f) {
   if (f->rows == f->end) return;
   __builtin_prefetch(*f->rows + f->at, 0, 2);
-  f->at += HALVES;
-  if (f->at < f->dim) return;
+  f->at += LINE;
+  if (f->at < f->bytes) return;
   f->at = 0;
   f->rows++;
 }
@@ -206,14 +214,19 @@ static __mmask32 halves_of(uint32_t dim, uint32_t at) {
   return dim - at >= HALVES ? 0xffffffffu : (1u << (dim - at)) - 1;
 }
 
+// 32 halves from `at` on, those of the mask.
+static inline __m512i load_halves(const uint8_t *row, uint32_t at, __mmask32 mask) {
+  return _mm512_maskz_loadu_epi16(mask, row + 2 * (uint64_t)at);
+}
+
 static void transpose_keys(const attend *t, const key_block *b) {
   uint32_t dim = t->a->kv.k_dim;
   for (uint32_t c = 0; c < dim; c += HALVES) {
     __mmask32 mask = halves_of(dim, c);
     for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC) {
-      const uint16_t *const *rows = &b->rows[KEYS][j];
+      const uint8_t *const *rows = &b->rows[KEYS][j];
       vec r[VEC];
-      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, rows[i] + c));
+      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(load_halves(rows[i], c, mask));
       vec_store_transposed(r, (float *)(t->keys + (uint64_t)c / 2 * FG_KEY_BLOCK + j), FG_KEY_BLOCK);
     }
   }
@@ -228,16 +241,55 @@ static inline __m512i low_pairs(void) {
 static void pair_values(const attend *t, const key_block *b) {
   uint32_t dim = t->a->kv.v_dim;
   __m512i low = low_pairs(), high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
-  const uint16_t *const *rows = b->rows[VALUES];
+  const uint8_t *const *rows = b->rows[VALUES];
   for (uint32_t c = 0; c < dim; c += HALVES) {
     __mmask32 mask = halves_of(dim, c);
     for (uint32_t i = 0; i < PAIRS; i++) {
-      __m512i even = _mm512_maskz_loadu_epi16(mask, rows[2 * i] + c);
-      __m512i odd = _mm512_maskz_loadu_epi16(mask, rows[2 * i + 1] + c);
+      __m512i even = load_halves(rows[2 * i], c, mask);
+      __m512i odd = load_halves(rows[2 * i + 1], c, mask);
       uint32_t *to = t->values + i * t->v_stride + c;
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
       _mm512_storeu_si512(to + VEC, _mm512_permutex2var_epi16(even, high, odd));
     }
+  }
+}
+
+// ---- codes ---------------------------------------------------------------------------------------------
+
+// Codes of 16 values (kv_codes_tmpl.h).
+static inline __m128i load_codes(const uint8_t *p, uint32_t bits) {
+  if (bits == 8) return _mm_loadu_si128((const __m128i *)p);
+  __m128i both = _mm_loadl_epi64((const __m128i *)p), low = _mm_set1_epi8(15);
+  return _mm_unpacklo_epi64(_mm_and_si128(both, low), _mm_and_si128(_mm_srli_epi16(both, 4), low));
+}
+
+static inline __m256bh expand_codes(const uint8_t *p, uint32_t bits, vec d, vec m) {
+  return _mm512_cvtneps_pbh(vec_fma(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_codes(p, bits))), d, m));
+}
+
+static inline void expand_row(const uint8_t *in, uint32_t dim, uint32_t bits, uint16_t *out) {
+  for (uint32_t i = 0, n; i < dim; i += n) {
+    n = dim - i < GROUP ? dim - i : GROUP;
+    vec d = _mm512_set1_ps(kv_load_half(in)), m = _mm512_set1_ps(kv_load_half(in + 2));
+    in += 4;
+    for (uint32_t j = 0; j < n; j += FG_KV_CODE_RUN, in += FG_KV_CODE_RUN * bits / 8)
+      _mm256_storeu_si256((__m256i *)(out + i + j), (__m256i)expand_codes(in, bits, d, m));
+  }
+}
+
+// One side of a block of codes as bfloat16.
+static void expand(const attend *t, const key_block *codes, side of, key_block *plain) {
+  const fg_kv_geometry *kv = &t->a->kv;
+  uint32_t dim = of == KEYS ? kv->k_dim : kv->v_dim, bits = fg_dtype_get(kv->dtype)->bits;
+  for (uint32_t i = 0; i < FG_KEY_BLOCK; i++) {
+    const uint8_t *row = codes->rows[of][i];
+    uint16_t *to = t->plain + (uint64_t)i * dim;
+    plain->rows[of][i] = row == t->zeros ? t->zeros : (const uint8_t *)to;
+    if (row == t->zeros) continue;
+    if (bits == 8)
+      expand_row(row, dim, 8, to);
+    else
+      expand_row(row, dim, 4, to);
   }
 }
 
@@ -333,13 +385,13 @@ static inline void score_1(const vec keys[VEC], const uint32_t *q, float *scores
 static void score_few(const attend *t, const key_block *b, const key_block *next) {
   uint32_t dim = t->a->kv.k_dim;
   memset(t->scores, 0, (uint64_t)t->queries * FG_KEY_BLOCK * sizeof(float));
-  fetcher ahead = fetch_rows(next, KEYS, dim);
+  fetcher ahead = fetch_rows(t, next, KEYS);
   for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC) {
-    const uint16_t *const *rows = &b->rows[KEYS][j];
+    const uint8_t *const *rows = &b->rows[KEYS][j];
     for (uint32_t c = 0; c < dim; c += HALVES) {
       __mmask32 mask = halves_of(dim, c);
       vec r[VEC], keys[VEC];
-      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, rows[i] + c));
+      for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(load_halves(rows[i], c, mask));
       for (int i = 0; i < VEC; i++) fetch_line(&ahead);
       vec_transpose_16(r, keys);
       const uint32_t *q = t->q + c / 2;
@@ -366,9 +418,9 @@ static inline void store_duo(float *p, duo d) {
   vec_store(p + VEC, d.v1);
 }
 // Values of two positions, 32 dimensions from c on, as pairs.
-static inline duo load_value_pair(const uint16_t *const *rows, uint32_t c, __mmask32 mask) {
-  __m512i even = _mm512_maskz_loadu_epi16(mask, rows[0] + c);
-  __m512i odd = _mm512_maskz_loadu_epi16(mask, rows[1] + c);
+static inline duo load_value_pair(const uint8_t *const *rows, uint32_t c, __mmask32 mask) {
+  __m512i even = load_halves(rows[0], c, mask);
+  __m512i odd = load_halves(rows[1], c, mask);
   __m512i low = low_pairs(), high = _mm512_add_epi16(low, _mm512_set1_epi16(VEC));
   return (duo){_mm512_castsi512_ps(_mm512_permutex2var_epi16(even, low, odd)),
                _mm512_castsi512_ps(_mm512_permutex2var_epi16(even, high, odd))};
@@ -378,7 +430,7 @@ static inline duo add_duo(uint32_t weight, duo values, duo sum) {
 }
 
 // One query, 64 dimensions at a time where there are so many: two more chains hide the latency of the first.
-static void add_values_1(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+static void add_values_1(const attend *t, const uint8_t *const *rows, fetcher *ahead) {
   uint32_t dim = t->a->kv.v_dim;
   const uint32_t *w = t->weights;
   for (uint32_t c = 0; c < dim; c += 2 * HALVES) {
@@ -413,7 +465,7 @@ static inline duo_4 add_duo_4(const uint32_t *w, duo values, duo_4 sum) {
                  add_duo(w[2 * PAIRS], values, sum.d2), add_duo(w[3 * PAIRS], values, sum.d3)};
 }
 
-static void add_values_4(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+static void add_values_4(const attend *t, const uint8_t *const *rows, fetcher *ahead) {
   for (uint32_t c = 0; c < t->a->kv.v_dim; c += HALVES) {
     __mmask32 mask = halves_of(t->a->kv.v_dim, c);
     duo_4 sum = load_duo_4(t->out + c, t->v_stride);
@@ -426,7 +478,7 @@ static void add_values_4(const attend *t, const uint16_t *const *rows, fetcher *
   }
 }
 
-static void add_values_8(const attend *t, const uint16_t *const *rows, fetcher *ahead) {
+static void add_values_8(const attend *t, const uint8_t *const *rows, fetcher *ahead) {
   for (uint32_t c = 0; c < t->a->kv.v_dim; c += HALVES) {
     __mmask32 mask = halves_of(t->a->kv.v_dim, c);
     float *out = t->out + c, *more = out + 4 * t->v_stride;
@@ -451,15 +503,15 @@ static void score(const attend *t, const key_block *keys, const key_block *next)
     score_few(t, keys, next);
     return;
   }
-  fetch_all(fetch_rows(next, KEYS, t->a->kv.k_dim));
+  fetch_all(fetch_rows(t, next, KEYS));
   transpose_keys(t, keys);
   multiply_pairs(&(pair_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
                                  t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
 }
 
 static void add_values(const attend *t, const key_block *keys, const key_block *next) {
-  fetcher ahead = fetch_rows(next, VALUES, t->a->kv.v_dim);
-  const uint16_t *const *rows = keys->rows[VALUES];
+  fetcher ahead = fetch_rows(t, next, VALUES);
+  const uint8_t *const *rows = keys->rows[VALUES];
   if (t->queries == 1 || t->queries == 4 || t->queries == 8) {
     (t->queries == 1 ? add_values_1 : t->queries == 4 ? add_values_4 : add_values_8)(t, rows, &ahead);
     return;
@@ -473,12 +525,16 @@ static void add_values(const attend *t, const key_block *keys, const key_block *
 // Keys [first, first + 64), which `keys` tells; `next` is asked for meanwhile.
 static void attend_keys(const attend *t, uint32_t first, const key_block *keys, const key_block *next) {
   const fg_query_block *block = t->block;
-  score(t, keys, next);
+  bool codes = fg_dtype_get(t->a->kv.dtype)->bits > 0;
+  key_block plain;
+  if (codes) expand(t, keys, KEYS, &plain);
+  score(t, codes ? &plain : keys, next);
   for (uint32_t i = 0; i < t->queries; i++) {
     uint32_t row = i / block->heads;
     soften(t, i, seen_of(first, first_key(t->a, block, row), block->position + row + 1));
   }
-  add_values(t, keys, next);
+  if (codes) expand(t, keys, VALUES, &plain);
+  add_values(t, codes ? &plain : keys, next);
 }
 
 static void load_queries(const attend *t) {
@@ -521,9 +577,10 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   t.out = t.scores + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;
   t.max = t.out + t.v_stride * FG_QUERY_BLOCK;
   t.sums = t.max + FG_QUERY_BLOCK;
-  t.zeros = (uint16_t *)(t.sums + FG_QUERY_BLOCK);
   uint64_t stride = k_stride > t.v_stride ? k_stride : t.v_stride;
-  memset(t.zeros, 0, stride * sizeof *t.zeros);
+  t.plain = (uint16_t *)(t.sums + FG_QUERY_BLOCK);
+  t.zeros = (uint8_t *)(t.plain + stride * FG_KEY_BLOCK);
+  memset(t.zeros, 0, 2 * stride);
   // Columns of values beyond v_dim are multiplied, but not always written.
   if (t.v_stride - a->kv.v_dim >= HALVES) memset(t.values, 0, t.v_stride * PAIRS * sizeof *t.values);
   load_queries(&t);
@@ -531,8 +588,8 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   uint32_t first = first_block(a, block), end = block->position + block->rows;
   find_rows(&t, block, first, &blocks[0]);
   if (!block->fetched) {
-    fetch_all(fetch_rows(&blocks[0], KEYS, a->kv.k_dim));
-    fetch_all(fetch_rows(&blocks[0], VALUES, a->kv.v_dim));
+    fetch_all(fetch_rows(&t, &blocks[0], KEYS));
+    fetch_all(fetch_rows(&t, &blocks[0], VALUES));
   }
   for (uint32_t turn = 0; first < end; first += FG_KEY_BLOCK, turn ^= 1) {
     if (first + FG_KEY_BLOCK < end || !block->next)
@@ -545,7 +602,9 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
 }
 
 void fg_attention_avx512_bf16(fg_kernels *k) {
-  k->attend_bf16 = attention;
+  k->attend_bf16[FG_BF16] = attention;
+  k->attend_bf16[FG_I8G64M] = attention;
+  k->attend_bf16[FG_I4G64M] = attention;
 }
 
 #else

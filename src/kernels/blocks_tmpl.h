@@ -9,6 +9,7 @@
 
 #include "kernels/exp_tmpl.h"
 #include "kernels/kernels_internal.h"
+#include "kernels/kv_codes_tmpl.h"
 
 // ---- c = a b or c += a b -------------------------------------------------------------------------------
 
@@ -137,49 +138,49 @@ static void vec_expand_bf16(const uint8_t *src, uint32_t count, float *dst) {
   if (i < count) vec_store(dst + i, vec_load_bf16(src + 2 * (uint64_t)i, count - i));
 }
 
+// A row; of plain types any number of values.
 static void (*const vec_expand[FG_DTYPE_COUNT])(const uint8_t *src, uint32_t count, float *dst) = {
-    [FG_F32] = vec_expand_f32,
-    [FG_F16] = vec_expand_f16,
-    [FG_BF16] = vec_expand_bf16,
+    [FG_F32] = vec_expand_f32,   [FG_F16] = vec_expand_f16,   [FG_BF16] = vec_expand_bf16,
+    [FG_I8G64M] = kv_get_i8g64m, [FG_I4G64M] = kv_get_i4g64m,
 };
 
 typedef enum vec_part { VEC_KEYS, VEC_VALUES } vec_part;
 
+static uint32_t vec_dim(const vec_attend *t, vec_part part) {
+  return part == VEC_KEYS ? t->a->kv.k_dim : t->a->kv.v_dim;
+}
+
 // Where the block's KV head has the keys (values) of positions [p, p + *run), which lie in one page.
 static const uint8_t *vec_run(const vec_attend *t, vec_part part, uint32_t p, uint32_t end, uint32_t *run) {
   const fg_kv_geometry *kv = &t->a->kv;
-  uint32_t dim = part == VEC_KEYS ? kv->k_dim : kv->v_dim, token = p % kv->page_tokens;
-  uint64_t kv_head = t->block->head / (t->a->heads / kv->kv_heads),
-           page = (uint64_t)t->block->pages[p / kv->page_tokens];
-  uint64_t before = part == VEC_KEYS ? 0 : (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim;
-  uint64_t element = before + (kv_head * kv->page_tokens + token) * dim;
+  uint32_t kv_head = t->block->head / (t->a->heads / kv->kv_heads), token = p % kv->page_tokens;
   uint32_t left = kv->page_tokens - token;
   *run = end - p < left ? end - p : left;
-  return t->a->cache + page * fg_kv_page_bytes(kv) + element * fg_dtype_get(kv->dtype)->bytes;
+  return t->a->cache + (uint64_t)t->block->pages[p / kv->page_tokens] * fg_kv_page_bytes(kv) +
+         (part == VEC_KEYS ? fg_kv_key_offset : fg_kv_value_offset)(kv, kv_head, token);
 }
 
 // Row j becomes the key (value) at position first + j, for positions [begin, end).
 static void vec_gather(const vec_attend *t, vec_part part, uint32_t first, uint32_t begin, uint32_t end) {
-  const fg_kv_geometry *kv = &t->a->kv;
-  uint32_t dim = part == VEC_KEYS ? kv->k_dim : kv->v_dim, run;
-  uint64_t stride = part == VEC_KEYS ? t->k_stride : t->v_stride,
-           bytes = (uint64_t)dim * fg_dtype_get(kv->dtype)->bytes;
+  fg_dtype dtype = t->a->kv.dtype;
+  uint32_t dim = vec_dim(t, part), run;
+  uint64_t stride = part == VEC_KEYS ? t->k_stride : t->v_stride, bytes = fg_kv_row_bytes(dtype, dim);
+  bool together = stride == dim && fg_dtype_get(dtype)->block == 1;
   for (uint32_t p = begin; p < end; p += run) {
     const uint8_t *src = vec_run(t, part, p, end, &run);
     float *rows = t->rows + (p - first) * stride;
-    if (stride == dim)
-      vec_expand[kv->dtype](src, run * dim, rows);
+    if (together)
+      vec_expand[dtype](src, run * dim, rows);
     else
-      for (uint32_t i = 0; i < run; i++) vec_expand[kv->dtype](src + i * bytes, dim, rows + i * stride);
+      for (uint32_t i = 0; i < run; i++) vec_expand[dtype](src + i * bytes, dim, rows + i * stride);
   }
 }
 
 // Asks for the keys (values) of positions [begin, end), which the next block of keys will read: pages lie
 // anywhere, and their runs are too short for the CPU to foresee (6.5 to 10.9 GB/s a thread, bfloat16).
 static void vec_prefetch(const vec_attend *t, vec_part part, uint32_t begin, uint32_t end) {
-  const fg_kv_geometry *kv = &t->a->kv;
-  uint32_t dim = part == VEC_KEYS ? kv->k_dim : kv->v_dim, run;
-  uint64_t bytes = (uint64_t)dim * fg_dtype_get(kv->dtype)->bytes;
+  uint32_t run;
+  uint64_t bytes = fg_kv_row_bytes(t->a->kv.dtype, vec_dim(t, part));
   for (uint32_t p = begin; p < end; p += run) {
     const uint8_t *src = vec_run(t, part, p, end, &run);
     for (uint64_t at = 0; at < run * bytes; at += 64) __builtin_prefetch(src + at, 0, 2);
@@ -305,6 +306,8 @@ static void vec_blocks(fg_kernels *k) {
   k->attend[FG_F32] = vec_attention;
   k->attend[FG_F16] = vec_attention;
   k->attend[FG_BF16] = vec_attention;
+  k->attend[FG_I8G64M] = vec_attention;
+  k->attend[FG_I4G64M] = vec_attention;
 }
 
 #endif

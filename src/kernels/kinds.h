@@ -24,12 +24,20 @@ typedef enum fg_rope_kind {
 } fg_rope_kind;
 
 // The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
-// [kv_heads, page_tokens, k_dim], then V as [kv_heads, page_tokens, v_dim], in `dtype`.
+// [kv_heads, page_tokens] rows of k_dim values, then V as [kv_heads, page_tokens] rows of v_dim. A row is in
+// `dtype`, or codes in its number of bits with a scale and a minimum a group (kv_codes_tmpl.h).
 typedef struct fg_kv_geometry {
   uint32_t kv_heads, k_dim, v_dim, page_tokens;
-  fg_dtype dtype; // f32, f16, bf16
+  fg_dtype dtype; // f32, f16, bf16; i8g64m, i4g64m: dimensions are multiples of FG_KV_CODE_RUN
 } fg_kv_geometry;
 
+enum { FG_KV_CODE_RUN = 16 };
+
 uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
+// 0 if a row cannot have this type.
+uint64_t fg_kv_row_bytes(fg_dtype dtype, uint32_t dim);
+// Where in a page the row of a head and of a token of the page begins.
+uint64_t fg_kv_key_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token);
+uint64_t fg_kv_value_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token);
 
 #endif

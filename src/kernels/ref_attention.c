@@ -4,11 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels_internal.h"
-
-uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry) {
-  const fg_kv_geometry *g = geometry;
-  return (uint64_t)g->kv_heads * g->page_tokens * (g->k_dim + g->v_dim) * fg_dtype_get(g->dtype)->bytes;
-}
+#include "kernels/kv_codes_tmpl.h"
 
 // For the largest user, blocks_tmpl.h: dimensions padded to 64; keys transposed, keys or values as rows,
 // queries, outputs, weights, and a maximum and a sum a query.
@@ -28,25 +24,25 @@ typedef struct query {
   float *row;          // a key or a value in float32
 } query;
 
-static const uint8_t *key_of(const query *q, uint32_t position) {
+static const uint8_t *page_of(const query *q, uint32_t position) {
   const fg_kv_geometry *kv = &q->a->kv;
-  uint64_t page = (uint64_t)q->pages[position / kv->page_tokens];
-  uint64_t token = (uint64_t)q->kv_head * kv->page_tokens + position % kv->page_tokens;
-  return q->a->cache + page * fg_kv_page_bytes(kv) + token * kv->k_dim * fg_dtype_get(kv->dtype)->bytes;
+  return q->a->cache + (uint64_t)q->pages[position / kv->page_tokens] * fg_kv_page_bytes(kv);
 }
 
-static const uint8_t *value_of(const query *q, uint32_t position) {
-  const fg_kv_geometry *kv = &q->a->kv;
-  uint64_t page = (uint64_t)q->pages[position / kv->page_tokens];
-  uint64_t token = (uint64_t)q->kv_head * kv->page_tokens + position % kv->page_tokens;
-  uint64_t before = (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim + token * kv->v_dim;
-  return q->a->cache + page * fg_kv_page_bytes(kv) + before * fg_dtype_get(kv->dtype)->bytes;
+static void load_row(const query *q, const uint8_t *from, uint32_t dim) {
+  fg_dtype dtype = q->a->kv.dtype;
+  if (dtype == FG_I8G64M)
+    kv_get_i8g64m(from, dim, q->row);
+  else if (dtype == FG_I4G64M)
+    kv_get_i4g64m(from, dim, q->row);
+  else
+    fg_dtype_get(dtype)->to_f32(from, q->row, dim);
 }
 
 static float score(const query *q, uint32_t position) {
   const fg_kv_geometry *kv = &q->a->kv;
   float sum = 0;
-  fg_dtype_get(kv->dtype)->to_f32(key_of(q, position), q->row, kv->k_dim);
+  load_row(q, page_of(q, position) + fg_kv_key_offset(kv, q->kv_head, position % kv->page_tokens), kv->k_dim);
   for (uint32_t i = 0; i < kv->k_dim; i++) sum += q->q[i] * q->row[i];
   return sum * q->a->scale;
 }
@@ -69,7 +65,7 @@ static void attend_one(const query *q) {
     for (uint32_t p = lo; p < hi; p++) {
       float weight = expf(scores[p - first] - max);
       sum += weight;
-      fg_dtype_get(kv->dtype)->to_f32(value_of(q, p), q->row, kv->v_dim);
+      load_row(q, page_of(q, p) + fg_kv_value_offset(kv, q->kv_head, p % kv->page_tokens), kv->v_dim);
       for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] += weight * q->row[i];
     }
   }
@@ -98,4 +94,6 @@ void fg_attention_ref(fg_kernels *k) {
   k->attend[FG_F32] = attend;
   k->attend[FG_F16] = attend;
   k->attend[FG_BF16] = attend;
+  k->attend[FG_I8G64M] = attend;
+  k->attend[FG_I4G64M] = attend;
 }

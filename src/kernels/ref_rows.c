@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/kernels_internal.h"
+#include "kernels/kv_codes_tmpl.h"
 #include "tensor/half.h"
 
 static void scale_row(const float *x, double mean, double factor, const float *weight, const float *bias,
@@ -104,4 +105,6 @@ void fg_rows_ref(fg_kernels *k) {
   k->to_cache[FG_F32] = cache_f32;
   k->to_cache[FG_F16] = cache_f16;
   k->to_cache[FG_BF16] = cache_bf16;
+  k->to_cache[FG_I8G64M] = kv_put_i8g64m;
+  k->to_cache[FG_I4G64M] = kv_put_i4g64m;
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/exp_tmpl.h"
 #include "kernels/kernels_internal.h"
+#include "kernels/kv_codes_tmpl.h"
 
 // Lanes of the vector at i that lie in a row.
 static inline uint32_t lanes_at(uint32_t i, uint32_t width) {
@@ -177,6 +178,8 @@ static void vec_rows(fg_kernels *k) {
   k->to_cache[FG_F32] = vec_cache_f32;
   k->to_cache[FG_F16] = vec_cache_f16;
   k->to_cache[FG_BF16] = vec_cache_bf16;
+  k->to_cache[FG_I8G64M] = kv_put_i8g64m;
+  k->to_cache[FG_I4G64M] = kv_put_i4g64m;
 }
 
 #endif

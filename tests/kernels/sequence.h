@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "random.h"
 
-// One sequence: q, k and v of all its tokens in float32 (already rounded to the cache's type), and a cache
+// One sequence: q, k and v of all its tokens in float32 (k and v as the cache holds them), and a cache
 // whose pages lie in a shuffled order. Memory of no token is NaN.
 typedef struct sequence {
   fg_kv_geometry kv;
@@ -21,21 +21,44 @@ typedef struct sequence {
   int32_t *pages;
 } sequence;
 
+// A row of a cache as float32, by the types' definitions (kv_codes_tmpl.h has that of codes).
+static inline void get_row(fg_dtype dtype, const uint8_t *row, uint32_t dim, float *out) {
+  const fg_dtype_info *info = fg_dtype_get(dtype);
+  if (info->block == 1) {
+    info->to_f32(row, out, dim);
+    return;
+  }
+  for (uint32_t i = 0; i < dim; i++) {
+    uint32_t group = i / info->block, place = i % info->block, run = place / 16, lane = place % 16;
+    const uint8_t *at = row + (uint64_t)group * (4 + info->block * info->bits / 8);
+    float d, m;
+    fg_dtype_get(FG_F16)->to_f32(at, &d, 1);
+    fg_dtype_get(FG_F16)->to_f32(at + 2, &m, 1);
+    at += 4 + run * 2 * info->bits;
+    uint32_t code = info->bits == 8 ? at[lane] : at[lane % 8] >> lane / 8 * 4 & 15;
+    out[i] = d * (float)code + m;
+  }
+}
+
+// What the cache holds becomes the sequence's k and v.
+static inline void put_row(fg_dtype dtype, float *x, uint32_t dim, uint8_t *row) {
+  fg_kernels reference;
+  fg_kernels_init(&reference, 0);
+  reference.to_cache[dtype](x, row, dim);
+  get_row(dtype, row, dim, x);
+}
+
 static inline void put_token(sequence *s, uint32_t token) {
   const fg_kv_geometry *kv = &s->kv;
-  const fg_dtype_info *info = fg_dtype_get(kv->dtype);
   uint8_t *page = s->cache + (uint64_t)s->pages[token / kv->page_tokens] * fg_kv_page_bytes(kv);
   uint32_t place = token % kv->page_tokens;
-  uint8_t *values = page + (uint64_t)kv->kv_heads * kv->page_tokens * kv->k_dim * info->bytes;
+  uint64_t k_bytes = fg_kv_row_bytes(kv->dtype, kv->k_dim), v_bytes = fg_kv_row_bytes(kv->dtype, kv->v_dim);
+  uint8_t *values = page + kv->kv_heads * kv->page_tokens * k_bytes;
   for (uint32_t h = 0; h < kv->kv_heads; h++) {
     float *k = s->k + ((uint64_t)token * kv->kv_heads + h) * kv->k_dim;
     float *v = s->v + ((uint64_t)token * kv->kv_heads + h) * kv->v_dim;
-    uint8_t *to_k = page + ((uint64_t)h * kv->page_tokens + place) * kv->k_dim * info->bytes;
-    uint8_t *to_v = values + ((uint64_t)h * kv->page_tokens + place) * kv->v_dim * info->bytes;
-    info->from_f32(k, to_k, kv->k_dim);
-    info->to_f32(to_k, k, kv->k_dim);
-    info->from_f32(v, to_v, kv->v_dim);
-    info->to_f32(to_v, v, kv->v_dim);
+    put_row(kv->dtype, k, kv->k_dim, page + (h * kv->page_tokens + place) * k_bytes);
+    put_row(kv->dtype, v, kv->v_dim, values + (h * kv->page_tokens + place) * v_bytes);
   }
 }
 

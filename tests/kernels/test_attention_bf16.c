@@ -23,15 +23,17 @@ static const setting settings[] = {
     {{2, 128, 128, 32, FG_BF16}, 8, 129, 40}, {{1, 80, 80, 7, FG_BF16}, 2, 100, 1},
     {{1, 24, 40, 64, FG_BF16}, 48, 70, 65},   {{3, 7, 5, 1, FG_BF16}, 6, 67, 64},
     {{1, 256, 64, 48, FG_BF16}, 5, 90, 0},    {{1, 96, 33, 16, FG_BF16}, 1, 193, 63},
-    {{1, 1, 1, 16, FG_BF16}, 1, 65, 0},
+    {{1, 1, 1, 16, FG_BF16}, 1, 65, 0},       {{2, 64, 64, 16, FG_I8G64M}, 16, 200, 0},
+    {{2, 64, 64, 16, FG_I4G64M}, 2, 150, 0},  {{1, 80, 80, 7, FG_I4G64M}, 3, 100, 70},
+    {{1, 144, 16, 16, FG_I8G64M}, 8, 130, 0}, {{2, 128, 96, 32, FG_I4G64M}, 8, 129, 40},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
 static fg_attend_fn *kernel(void) {
   fg_kernels k;
   fg_kernels_init(&k, fg_cpu_features());
-  if (!k.attend_bf16) skip(); // the CPU has no AVX512_BF16
-  return k.attend_bf16;
+  if (!k.attend_bf16[FG_BF16]) skip(); // the CPU has no AVX512_BF16
+  return k.attend_bf16[FG_BF16];
 }
 
 static sequence sequence_of(const setting *s) {
@@ -42,17 +44,25 @@ static uint32_t most_rows(const setting *s) {
   return FG_QUERY_BLOCK / (s->heads / s->kv.kv_heads);
 }
 
-// Rounds the queries, scaled, as the kernel does, so that the definition sees what it sees.
-static void round_queries(sequence *s) {
+static void round_to_bf16(float *x, size_t count) {
   const fg_dtype_info *bf16 = fg_dtype_get(FG_BF16);
-  float factor = s->scale * 1.44269504f;
-  for (size_t i = 0; i < (size_t)s->tokens * s->heads * s->kv.k_dim; i++) {
+  for (size_t i = 0; i < count; i++) {
     uint16_t half;
-    float scaled = s->q[i] * factor;
-    bf16->from_f32(&scaled, &half, 1);
-    bf16->to_f32(&half, &scaled, 1);
-    s->q[i] = (float)((double)scaled / factor);
+    bf16->from_f32(&x[i], &half, 1);
+    bf16->to_f32(&half, &x[i], 1);
   }
+}
+
+// Rounds the queries, scaled, and expanded codes as the kernel does, so that the definition sees what it
+// sees.
+static void round_sequence(sequence *s) {
+  size_t count = (size_t)s->tokens * s->heads * s->kv.k_dim, rows = (size_t)s->tokens * s->kv.kv_heads;
+  float factor = s->scale * 1.44269504f;
+  for (size_t i = 0; i < count; i++) s->q[i] *= factor;
+  round_to_bf16(s->q, count);
+  for (size_t i = 0; i < count; i++) s->q[i] = (float)((double)s->q[i] / factor);
+  round_to_bf16(s->k, rows * s->kv.k_dim);
+  round_to_bf16(s->v, rows * s->kv.v_dim);
 }
 
 // The largest difference from the definition, in parts of the largest value that a query may choose.
@@ -81,7 +91,7 @@ static void test_matches_its_definition_but_for_rounded_weights(void **state) {
   for (int i = 0; i < SETTINGS; i++) {
     sequence s = sequence_of(&settings[i]);
     float *out = attend(attend_bf16, &s, s.tokens, most_rows(&settings[i]));
-    round_queries(&s);
+    round_sequence(&s);
     double error = worst(&s, out);
     if (!(error < 1.0 / 512 + 1e-4)) fail_msg("setting %d: %g of the largest value", i, error);
     free(out);
@@ -158,7 +168,7 @@ static void test_extreme_scores(void **state) {
     sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16}, 1, 150, 0, 3);
     for (size_t i = 0; i < 150 * 16; i++) s.q[i] *= sharp ? 1e4f : 0;
     float *out = attend(attend_bf16, &s, 150, 48);
-    round_queries(&s);
+    round_sequence(&s);
     assert_true(worst(&s, out) < 2e-2); // 1e4 has 1e-3 of rounding
     free(out);
     drop_sequence(&s);
@@ -179,7 +189,7 @@ static void test_every_block_raises_the_maximum(void **state) {
     put_token(&s, t);
   }
   float *out = attend(attend_bf16, &s, 400, 48);
-  round_queries(&s);
+  round_sequence(&s);
   assert_true(worst(&s, out) < 1.0 / 512 + 1e-4);
   free(out);
   drop_sequence(&s);
