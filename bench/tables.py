@@ -92,6 +92,16 @@ def compare_table(result):
     return lines + (_table(("of", "over", "wanted", "seen", "range"), wanted) if wanted else [])
 
 
+def profile_table(groups, result):
+    """Shares of CPU time by group, a column for each run, and the functions that take the most."""
+    def top(functions):
+        return ", ".join(f"`{name}` {share:.0%}" for name, share in list(functions.items())[:5])
+
+    return _table(("share of CPU time", *result), [
+        (group, *(f"{shares.get(group, 0):.1%}" for shares, _ in result.values())) for group in groups]) + _table(
+        ("run", "largest functions"), [(name, top(functions)) for name, (_, functions) in result.items()])
+
+
 NAMES = ("kind", "name", "instruction", "time", "threads", "weights", "model", "n", "k", "tokens", "cache",
          "sequences", "context", "vocab", "memory", "prompt_len", "gen_len")
 

@@ -1,4 +1,5 @@
-"""vLLM on the CPU, bfloat16, all weights in memory. Bound to cores one by one: otherwise it uses one."""
+"""vLLM on the CPU, bfloat16, all weights in memory. Bound to cores one by one: otherwise it uses one. It takes the
+memory that it is told to take ("gpu" or not): a third of the machine holds these jobs."""
 import os
 import time
 
@@ -11,7 +12,7 @@ def main():
                       VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1")
     from vllm import LLM, SamplingParams
     model = LLM(model=options.checkpoint, dtype="bfloat16", skip_tokenizer_init=True, enable_prefix_caching=False,
-                max_num_batched_tokens=4096,
+                max_num_batched_tokens=4096, gpu_memory_utilization=0.3,
                 max_model_len=options.prompt_len + options.gen_len + 16, max_num_seqs=options.num_prompts)
 
     def run(ids, count):
