@@ -28,8 +28,6 @@
 enum {
   Q_UNIT = 4 * FG_TILE_ROWS,
   Q_HALF_UNIT = 2 * FG_TILE_ROWS,
-  Q_FEW_ROWS = 8,    // up to here the weights' way from memory is what takes time
-  Q_FEW_AHEAD = 4096 // bytes
 };
 
 // What varies by type, the size of groups aside.
@@ -67,8 +65,8 @@ typedef struct q_part {
   uint32_t stride;        // rows of the whole
   uint32_t groups, words; // groups, and words of codes in a group
   const uint8_t *weights; // of the first of the columns; of a group's head:
-  uint64_t ahead;         // bytes from what is read to what will be read soon
-  float *out;             // [rows, 64]
+  const uint8_t *next, *end;
+  float *out; // [rows, 64]
 } q_part;
 
 // A cell is a sum: row i / v, vector i % v of R rows and v vectors.
@@ -89,7 +87,7 @@ typedef struct q_part {
 #define Q_FINISH(i)                                                                                          \
   if (i < rows * v) {                                                                                        \
     float *p = out + (i / v) * FG_TILE_ROWS + (i % v) * Q_VEC;                                               \
-    f_store(p, f_fma(f_load(s + (i)*Q_VEC), f_set(part->scales[i / v]), f_load(p)));                         \
+    f_store(p, f_fma(f_load(s + (i)*Q_VEC), f_set(scales[i / v]), f_load(p)));                               \
   }
 
 // Loads of v vectors of a unit; what is beyond v is never used.
@@ -107,34 +105,33 @@ Q_INLINE ivec q_load_high(const uint8_t *p) {
 }
 #define q_load_word(p) q_load_eight(kind, p)
 
-Q_INLINE void q_prefetch(const int rows, const int bytes, const uint8_t *p) {
-  for (int i = 0; i < bytes; i += 64) {
-    if (rows <= Q_FEW_ROWS)
-      __builtin_prefetch(p + i, 0, 3);
-    else
-      __builtin_prefetch(p + i, 0, 2);
+// Asks for the next bytes that other rows, or these, will read from memory: 128 bytes for 16 dot products.
+#define Q_ASK                                                                                                \
+  if (next < end) {                                                                                          \
+    for (uint32_t line = 0; line < (q_is_four(kind) ? 256 : 128); line += 64)                                \
+      __builtin_prefetch(next + line, 0, 2);                                                                 \
+    next += q_is_four(kind) ? 256 : 128;                                                                     \
   }
-}
 
 // out[r, v vectors] += the products of a part and v vectors of output rows from `column`.
 Q_INLINE void q_dense(const q_kind kind, const int rows, const int v, const q_part *part, uint32_t column) {
   const int8_t *x = part->x;
   const int32_t *starts = part->starts;
-  const float *sums = part->sums;
+  const float *sums = part->sums, *const scales = part->scales;
   const uint8_t *weights = part->weights;
   float *out = part->out + column;
-  const uint64_t ahead = part->ahead;
+  const uint8_t *next = part->next, *const end = part->end;
   float s[16 * Q_VEC] __attribute__((aligned(64)));
   const uint32_t words = part->words;
   uint32_t g = 0;
   do {
     const uint8_t *head = weights + column * 2, *codes = weights + q_head_bytes(kind) + column * 4;
-    q_prefetch(rows, v * Q_VEC * 2, head + ahead);
+    Q_ASK
     Q_CELLS(Q_START)
     ivec w0, w1, w2, w3;
     uint32_t i = 0;
     do {
-      q_prefetch(rows, v * Q_VEC * 4, codes + ahead);
+      Q_ASK
       if (q_is_four(kind)) {
         const int8_t *y = x + i / 4 * FG_GROUP_RUN + i % 4 * 4;
         Q_EACH(w, q_load_low, codes, 4)
@@ -186,13 +183,13 @@ typedef struct q_shape {
 } q_shape;
 
 #define Q_ROW(r, v) {v, {q_four_##r, q_four_minimum_##r, q_eight_##r, q_eight_minimum_##r}},
-static const q_shape q_shapes[] = {Q_SHAPES(Q_ROW)};
-enum { Q_SHAPE_COUNT = sizeof q_shapes / sizeof *q_shapes };
+static const q_shape q_shapes[] = {Q_SHAPES(Q_ROW)}; // by rows, from 1
+enum { Q_MOST = sizeof q_shapes / sizeof *q_shapes };
 
-// Rows are cut into as few shapes as they need, and these evenly.
-static const q_shape *q_shape_of(uint32_t rows) {
-  const uint32_t shapes = (rows - 1) / Q_SHAPE_COUNT + 1;
-  return &q_shapes[(rows - 1) / shapes];
+// Rows from which on weights must be asked for ahead: with fewer, the CPU's own reading ahead of one stream
+// is all that the memory gives, and more requests only stand in its way.
+Q_INLINE uint32_t q_asking_rows(q_kind kind) {
+  return q_is_four(kind) ? 3 : 5;
 }
 
 // w [64], one column of an activation group's weights, each rounded as its format says.
@@ -236,30 +233,42 @@ Q_INLINE void q_outliers(const q_kind kind, const fg_q_rows *x, uint64_t row, ui
   }
 }
 
+// out[r, 64] += the products of activation group `a`; part: all but the rows' own.
+Q_INLINE void q_group_product(const q_kind kind, const fg_q_rows *x, uint32_t first, uint32_t rows,
+                              uint32_t a, q_part *part) {
+  const uint32_t blocks = (rows - 1) / Q_MOST + 1; // of as many rows as fit, evenly
+  const uint64_t bytes = part->groups * q_group_bytes(kind, x->group);
+  const uint64_t share = rows < q_asking_rows(kind) ? 0 : ((bytes + 255) / 256 + blocks - 1) / blocks * 256;
+  const uint8_t *next = part->weights + bytes;
+  float *out = part->out;
+  q_columns kept;
+  for (uint32_t i = 0; i < Q_KEPT; i++) kept.column[i] = FG_Q_GROUP;
+  for (uint32_t block = 0, row = first; block < blocks; block++, next += share) {
+    const uint32_t count = rows / blocks + (block < rows % blocks);
+    const uint64_t groups = (uint64_t)a * (FG_Q_GROUP / x->group) * x->rows;
+    const q_shape *shape = &q_shapes[count - 1];
+    part->x = x->codes + ((uint64_t)a * x->rows + row) * FG_Q_GROUP;
+    part->starts = x->starts + groups + row;
+    part->sums = x->sums + groups + row;
+    part->scales = x->scales + (uint64_t)a * x->rows + row;
+    part->next = next, part->end = next + share;
+    for (uint32_t c = 0; c < FG_TILE_ROWS; c += shape->vectors * Q_VEC) shape->of[kind](part, c);
+    for (uint32_t end = row + count; row < end; row++, part->out += FG_TILE_ROWS)
+      q_outliers(kind, x, row, a, part->weights, &kept, part->out);
+  }
+  part->out = out;
+  part->weights += bytes;
+}
+
 Q_INLINE void q_product(const q_kind kind, const fg_q_rows *x, uint32_t first, uint32_t rows,
                         const uint8_t *block, float *out) {
-  q_columns kept;
-  q_part part = {.stride = x->rows, .words = x->group / (q_is_four(kind) ? 8 : 4), .weights = block};
+  q_part part = {
+      .stride = x->rows, .words = x->group / (q_is_four(kind) ? 8 : 4), .weights = block, .out = out};
   memset(out, 0, (size_t)rows * FG_TILE_ROWS * sizeof *out);
-  for (uint32_t a = 0; a < fg_q_groups(x->k); a++) {
+  for (uint32_t a = 0; rows && a < fg_q_groups(x->k); a++) {
     const uint32_t left = x->k - a * FG_Q_GROUP;
     part.groups = (left < FG_Q_GROUP ? left : FG_Q_GROUP) / x->group;
-    const uint64_t bytes = part.groups * q_group_bytes(kind, x->group);
-    for (uint32_t i = 0; i < Q_KEPT; i++) kept.column[i] = FG_Q_GROUP;
-    for (uint32_t r = 0; r < rows;) {
-      const q_shape *shape = q_shape_of(rows - r);
-      const uint64_t row = first + r, groups = (uint64_t)a * (FG_Q_GROUP / x->group) * x->rows;
-      part.x = x->codes + ((uint64_t)a * x->rows + row) * FG_Q_GROUP;
-      part.starts = x->starts + groups + row;
-      part.sums = x->sums + groups + row;
-      part.scales = x->scales + (uint64_t)a * x->rows + row;
-      part.ahead = rows <= Q_FEW_ROWS ? Q_FEW_AHEAD : bytes;
-      part.out = out + r * FG_TILE_ROWS;
-      for (uint32_t c = 0; c < FG_TILE_ROWS; c += shape->vectors * Q_VEC) shape->of[kind](&part, c);
-      for (uint32_t end = r + (uint32_t)(shape - q_shapes) + 1; r < end; r++)
-        q_outliers(kind, x, first + r, a, part.weights, &kept, out + r * FG_TILE_ROWS);
-    }
-    part.weights += bytes;
+    q_group_product(kind, x, first, rows, a, &part);
   }
 }
 
