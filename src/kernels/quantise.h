@@ -11,7 +11,8 @@
 
 enum {
   Q_LANES = 32, // that a sum of magnitudes runs in; in the end the higher half is added to the lower
-  Q_RUNS = FG_Q_GROUP / FG_GROUP_RUN
+  Q_RUNS = FG_Q_GROUP / FG_GROUP_RUN,
+  Q_PASSES = 3
 };
 
 // Values below take no part: their inverse may be no number, and no weight lifts them to a visible size.
@@ -24,8 +25,8 @@ typedef struct q_size {
 // Each of an activation group, x [256].
 typedef struct q_steps {
   q_size (*measure)(const float *x);
-  // Lists the values above the limit and makes them 0; returns how many.
-  uint32_t (*take_outliers)(float *x, float limit, fg_q_outlier *list);
+  // Lists the values above the limit, the first `room` of them, and makes them 0; returns how many.
+  uint32_t (*take_outliers)(float *x, float limit, fg_q_outlier *list, uint32_t room);
   // to [256] = x * inverse, rounded to nearest even; sums: of the codes of each run
   void (*store_codes)(const float *x, float inverse, int8_t *to, int32_t sums[Q_RUNS]);
 } q_steps;
@@ -55,15 +56,19 @@ static inline __attribute__((always_inline)) void q_quantise(const q_steps *step
       group = own;
     }
     q_size size = steps->measure(group);
-    const float limit = size.sum * ((float)FG_Q_OUTLIER / (float)count);
     const bool finite = size.sum <= 0x1.fffffep127f;
-    out->outlier_count[at] = 0;
-    if (finite && size.highest > limit && size.highest > Q_TINY) {
+    uint32_t taken = 0;
+    // Outliers lift the mean by which they are told: without the first ones others show.
+    for (int pass = 0; pass < Q_PASSES && finite && taken < FG_Q_OUTLIERS; pass++) {
+      const float limit = size.sum * ((float)FG_Q_OUTLIER / (float)count);
+      if (!(size.highest > limit && size.highest > Q_TINY)) break;
       if (group != own) memcpy(own, group, sizeof own);
-      out->outlier_count[at] = steps->take_outliers(own, limit, out->outliers + at * FG_Q_OUTLIERS);
-      size = steps->measure(own);
       group = own;
+      taken +=
+          steps->take_outliers(own, limit, out->outliers + at * FG_Q_OUTLIERS + taken, FG_Q_OUTLIERS - taken);
+      size = steps->measure(own);
     }
+    out->outlier_count[at] = taken;
     float scale = 0, inverse = 0;
     if (!finite) {
       scale = NAN; // of infinities and numbers that are none, nothing better can be said

@@ -40,11 +40,11 @@ static q_size measure(const float *x) {
   return (q_size){joined_highest(highest), joined_sum(s0)};
 }
 
-static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list) {
+static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list, uint32_t room) {
   uint32_t taken = 0;
   for (uint32_t i = 0; i < FG_Q_GROUP; i += VEC) {
     __m256 above = _mm256_cmp_ps(magnitude(x + i), _mm256_set1_ps(limit), _CMP_GT_OQ);
-    for (unsigned mask = (unsigned)_mm256_movemask_ps(above); mask; mask &= mask - 1) {
+    for (unsigned mask = (unsigned)_mm256_movemask_ps(above); mask && taken < room; mask &= mask - 1) {
       uint32_t column = i + (uint32_t)__builtin_ctz(mask);
       list[taken++] = (fg_q_outlier){column, x[column]};
       x[column] = 0;

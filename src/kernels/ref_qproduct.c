@@ -53,9 +53,9 @@ static q_size measure(const float *x) {
   return (q_size){highest, sum[0]};
 }
 
-static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list) {
+static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list, uint32_t room) {
   uint32_t taken = 0;
-  for (uint32_t i = 0; i < FG_Q_GROUP; i++) {
+  for (uint32_t i = 0; i < FG_Q_GROUP && taken < room; i++) {
     if (!(fabsf(x[i]) > limit)) continue;
     list[taken++] = (fg_q_outlier){i, x[i]};
     x[i] = 0;
