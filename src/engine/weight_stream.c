@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "engine/panel_load.h"
 
 enum { MAX_ENTRIES = 64 }; // panels in the ring at once
 
@@ -54,34 +55,68 @@ static entry *entry_at(fg_weight_stream *s, uint32_t i) {
   return &s->entries[(s->first + i) % MAX_ENTRIES];
 }
 
+static fg_status damaged(const fg_weight_stream *s, uint32_t index, fg_error *err) {
+  const fg_panel *panel = &s->options.store->panels[index];
+  return fg_fail(err, FG_CORRUPT,
+                 "%s: weight %s (rows %" PRIu32 " to %" PRIu32
+                 ") does not match its checksum; remove the store "
+                 "(flexgen store clear) and run again to pack it anew",
+                 fg_file_path(s->options.store->file), s->options.store->weights[s->weight_of[index]].name,
+                 panel->row, panel->row + panel->rows - 1);
+}
+
 static fg_status verify(fg_weight_stream *s, uint32_t index, const void *data, fg_error *err) {
   if (s->verified[index]) return FG_OK;
   const fg_panel *panel = &s->options.store->panels[index];
-  if (fg_hash(data, panel->bytes) != panel->hash)
-    return fg_fail(err, FG_CORRUPT,
-                   "%s: weight %s (rows %" PRIu32 " to %" PRIu32
-                   ") does not match its checksum; remove the store "
-                   "(flexgen store clear) and run again to pack it anew",
-                   fg_file_path(s->options.store->file), s->options.store->weights[s->weight_of[index]].name,
-                   panel->row, panel->row + panel->rows - 1);
+  if (fg_hash(data, panel->bytes) != panel->hash) return damaged(s, index, err);
   s->verified[index] = true;
   return FG_OK;
 }
 
 // ---- resident panels ----------------------------------------------------------------------------------
 
-static fg_status load_resident(fg_weight_stream *s, uint32_t index, void *bounce, fg_error *err) {
+// Where the host puts a resident panel; NULL: it has to be uploaded.
+static char *host_place(const fg_weight_stream *s, uint32_t index) {
+  if (s->tier[index] == FG_TIER_HOST) return s->host_block + s->place[index];
+  return s->device_host ? s->device_host + s->place[index] : NULL;
+}
+
+static bool is_resident(const fg_weight_stream *s, uint32_t index) {
+  return s->tier[index] != FG_TIER_DISK;
+}
+
+static fg_status load_in_place(fg_weight_stream *s, fg_error *err) {
+  const fg_store *store = s->options.store;
+  fg_panel_load *loads = calloc(store->panel_count + 1u, sizeof *loads);
+  uint32_t *index_of = calloc(store->panel_count + 1u, sizeof *index_of), count = 0, bad = UINT32_MAX;
+  if (!loads || !index_of) {
+    free(loads);
+    free(index_of);
+    return fg_fail(err, FG_NO_SPACE, "out of memory for a list of %" PRIu32 " panels", store->panel_count);
+  }
+  for (uint32_t i = 0; i < store->panel_count; i++) {
+    if (!is_resident(s, i) || !host_place(s, i)) continue;
+    index_of[count] = i;
+    loads[count++] =
+        (fg_panel_load){&store->panels[i], host_place(s, i), store->weights[s->weight_of[i]].layer};
+  }
+  fg_panel_loader loader = {s->options.io, store->file, s->options.device->options.threads};
+  fg_status status = fg_panels_load(&loader, loads, count, &bad, err);
+  if (status == FG_CORRUPT && bad != UINT32_MAX) damaged(s, index_of[bad], err);
+  free(loads);
+  free(index_of);
+  return status;
+}
+
+// To a device whose memory the host does not reach.
+static fg_status load_by_upload(fg_weight_stream *s, uint32_t index, void *bounce, fg_error *err) {
   const fg_panel *panel = &s->options.store->panels[index];
-  bool direct = s->tier[index] == FG_TIER_HOST || s->device_host;
-  char *target = s->tier[index] == FG_TIER_HOST ? s->host_block + s->place[index]
-                 : s->device_host               ? s->device_host + s->place[index]
-                                                : bounce;
-  fg_status status =
-      fg_io_read_now(s->options.io, s->options.store->file, panel->offset, target, padded(panel), err);
-  if (status == FG_OK) status = verify(s, index, target, err);
-  if (status != FG_OK || direct) return status;
   fg_device *d = s->options.device;
-  status = d->ops->upload(d, FG_QUEUE_LOAD, s->device_block, s->place[index], bounce, panel->bytes, err);
+  fg_status status =
+      fg_io_read_now(s->options.io, s->options.store->file, panel->offset, bounce, padded(panel), err);
+  if (status == FG_OK) status = verify(s, index, bounce, err);
+  if (status == FG_OK)
+    status = d->ops->upload(d, FG_QUEUE_LOAD, s->device_block, s->place[index], bounce, panel->bytes, err);
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_LOAD), err);
   return status;
 }
@@ -107,9 +142,9 @@ static fg_status load_all_resident(fg_weight_stream *s, fg_error *err) {
   if (s->device_block && !s->device_host)
     status = fg_budget_alloc(s->options.host, fg_store_largest_panel(store), "a buffer for loading weights",
                              &bounce, err);
+  if (status == FG_OK) status = load_in_place(s, err);
   for (uint32_t i = 0; status == FG_OK && i < store->panel_count; i++)
-    if (s->tier[i] != FG_TIER_DISK && store->weights[s->weight_of[i]].kind == FG_WEIGHT_MATRIX)
-      status = load_resident(s, i, bounce, err);
+    if (is_resident(s, i) && !host_place(s, i)) status = load_by_upload(s, i, bounce, err);
   fg_budget_free(s->options.host, bounce);
   return status;
 }

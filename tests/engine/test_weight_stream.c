@@ -186,14 +186,38 @@ static void test_damaged_panel_is_named_before_it_is_used(void **state) {
   close_bench(b);
 }
 
+// Whichever it is: the first of a batch, the last, one that is checked when all are there.
 static void test_damaged_resident_panel_fails_the_load(void **state) {
   (void)state;
-  bench on = {0}, *b = &on;
-  open_bench(b, "fake");
-  flip_byte(b->path, b->store->panels[0].offset);
-  memset(b->tier, FG_TIER_DEVICE, sizeof b->tier);
-  assert_int_equal(create_stream(b, 2 * LARGEST), FG_CORRUPT);
-  close_bench(b);
+  static const char *const devices[] = {"cpu", "fake"};
+  for (uint32_t panel = 0; panel < MATRICES * PANELS; panel += 3)
+    for (int d = 0; d < 2; d++) {
+      bench on = {0}, *b = &on;
+      char name[16];
+      open_bench(b, devices[d]);
+      flip_byte(b->path, b->store->panels[panel].offset);
+      memset(b->tier, FG_TIER_DEVICE, sizeof b->tier);
+      assert_int_equal(create_stream(b, 2 * LARGEST), FG_CORRUPT);
+      snprintf(name, sizeof name, "layers.%u.w", panel / PANELS);
+      assert_non_null(strstr(b->err.message, name));
+      close_bench(b);
+    }
+}
+
+static void test_read_error_ends_the_load_with_the_file_named(void **state) {
+  (void)state;
+  for (uint32_t after = 0; after < MATRICES * PANELS; after += 4) {
+    bench on = {0}, *b = &on;
+    open_bench(b, "cpu");
+    fg_io_destroy(b->io);
+    fg_io_fault fault = {.after = after, .every = 1, .os_error = EIO};
+    fg_io_options options = {.budget = b->host, .fault = &fault};
+    must(fg_io_create(&b->io, &options, &b->err));
+    memset(b->tier, FG_TIER_DEVICE, sizeof b->tier);
+    assert_int_equal(create_stream(b, 2 * LARGEST), FG_IO);
+    assert_non_null(strstr(b->err.message, b->path));
+    close_bench(b);
+  }
 }
 
 static void test_read_error_ends_the_step_with_the_file_named(void **state) {
@@ -217,6 +241,7 @@ int main(void) {
       cmocka_unit_test(test_bytes_read_are_the_streamed_panels_and_what_is_ahead),
       cmocka_unit_test(test_damaged_panel_is_named_before_it_is_used),
       cmocka_unit_test(test_damaged_resident_panel_fails_the_load),
+      cmocka_unit_test(test_read_error_ends_the_load_with_the_file_named),
       cmocka_unit_test(test_read_error_ends_the_step_with_the_file_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
