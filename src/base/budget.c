@@ -13,13 +13,7 @@
 #include "base/checked.h"
 #include "base/size.h"
 
-enum {
-  PAGE = 4096,
-  // The processor maps this much at once where the system allows it: a read from disk into such memory has
-  // few segments instead of 256 to the MiB (1.3 to 2.7 GB/s on a virtio disk), and weights take fewer TLB
-  // entries.
-  HUGE_PAGE = 2 << 20,
-};
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 typedef struct block {
   void *address;
@@ -124,8 +118,7 @@ static uint64_t forget(fg_budget *b, void *address) {
   return bytes;
 }
 
-// Maps `size` bytes, from a huge page's boundary if they hold one. Only whole huge pages are ever used, so
-// that no more becomes resident than was counted.
+// Maps `size` bytes, from a huge page's boundary if they hold one, for whoever asks for huge pages later.
 static void *map_block(uint64_t size) {
   uint64_t spare = size >= HUGE_PAGE ? HUGE_PAGE : 0;
   char *mapped = mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -133,7 +126,6 @@ static void *map_block(uint64_t size) {
   uint64_t head = fg_align_up((uintptr_t)mapped, HUGE_PAGE) - (uintptr_t)mapped;
   if (head) munmap(mapped, head);
   if (spare > head) munmap(mapped + head + size, spare - head);
-  madvise(mapped + head, size, MADV_HUGEPAGE); // refused by a kernel without them: small pages then
   return mapped + head;
 }
 

@@ -30,8 +30,8 @@ uint64_t fg_budget_peak(const fg_budget *budget);
 uint64_t fg_budget_left(const fg_budget *budget);
 
 // A zeroed block aligned to 4096, mapped from the system so that freeing gives the pages back.
-// bytes 0 gives a valid block of one page. Touched lazily by the kernel, counted at once. Blocks of 2 MiB and
-// more begin at a multiple of it and ask for huge pages.
+// bytes 0 gives a valid block of one page. Touched lazily by the kernel, counted at once. A block of 2 MiB or
+// more begins at a multiple of it, where huge pages do.
 fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, void **out, fg_error *err);
 void fg_budget_free(fg_budget *budget, void *block); // NULL is allowed
 

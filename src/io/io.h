@@ -49,9 +49,10 @@ const char *fg_io_backend_name(const fg_io *io); // "io_uring", "threads"
 uint64_t fg_io_bytes_read(const fg_io *io);
 uint64_t fg_io_bytes_written(const fg_io *io);
 
-// Tells the backend that many requests will use this memory (registered buffers). Failing to
-// register is not an error: requests then go unregistered. The memory stays mapped until
-// fg_io_destroy: the kernel holds its pages, and all of it becomes resident.
+// Tells that many requests will use this memory: it should be in huge pages (tell before its first use) and
+// known to the kernel (registered buffers). Failing to register is not an error: requests then go
+// unregistered. The memory stays mapped until fg_io_destroy: the kernel holds its pages, and all of it
+// becomes resident.
 void fg_io_register(fg_io *io, void *base, size_t bytes);
 
 typedef enum fg_file_mode {
