@@ -10,6 +10,7 @@ void fg_kernels_avx2(fg_kernels *k) {
   k->name = "avx2";
   vec_rows(k);
   vec_blocks(k);
+  fg_tiles_avx2(k);
   fg_quantise_avx2(k);
   fg_q_product_avx2(k);
 }

@@ -6,6 +6,7 @@
 
 void fg_kernels_ref(fg_kernels *k); // complete
 void fg_kernels_avx2(fg_kernels *k);
+void fg_tiles_avx2(fg_kernels *k); // of quantized types in the layout n64
 void fg_kernels_avx512(fg_kernels *k);
 void fg_tiles_avx512(fg_kernels *k); // of the layout n64
 void fg_attention_avx512_bf16(fg_kernels *k);

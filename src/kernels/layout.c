@@ -119,13 +119,25 @@ static const fg_layout *choose_n64(fg_dtype dtype, uint32_t n, uint32_t k) {
   return can_be_weight(dtype, k) ? &layouts[FG_LAYOUT_N64] : NULL;
 }
 
+// Plain floats are multiplied as they lie by the kernels of AVX2; codes are not.
+static const fg_layout *choose_n64_for_codes(fg_dtype dtype, uint32_t n, uint32_t k) {
+  return can_be_weight(dtype, k) && fg_dtype_get(dtype)->bits ? choose_n64(dtype, n, k)
+                                                              : choose_plain(dtype, n, k);
+}
+
 static const fg_layout_family plain_family = {"plain-1", choose_plain};
+static const fg_layout_family avx2_family = {"cpu-avx2-1", choose_n64_for_codes};
 static const fg_layout_family avx512_family = {"cpu-avx512-1", choose_n64};
 
 const fg_layout_family *fg_layout_family_plain(void) {
   return &plain_family;
 }
 
+const fg_layout_family *fg_layout_family_of(uint32_t features) {
+  if (features & FG_CPU_AVX512) return &avx512_family;
+  return features & FG_CPU_AVX2 ? &avx2_family : &plain_family;
+}
+
 const fg_layout_family *fg_layout_family_cpu(void) {
-  return fg_cpu_features() & FG_CPU_AVX512 ? &avx512_family : &plain_family;
+  return fg_layout_family_of(fg_cpu_features());
 }

@@ -36,11 +36,13 @@ const fg_layout *fg_layout_find(const char *name); // NULL if unknown
 // A family of layouts, the unit by which stores are keyed: for every dtype that can be a weight, the
 // layout that a device's kernels read.
 typedef struct fg_layout_family {
-  const char *name; // "plain-1", "cpu-avx512-1": the number is the version of the layouts
+  const char *name; // "plain-1", "cpu-avx2-1": the number is the version of the layouts
   const fg_layout *(*choose)(fg_dtype dtype, uint32_t n, uint32_t k); // NULL: this type cannot be a weight
 } fg_layout_family;
 
 const fg_layout_family *fg_layout_family_plain(void);
+// Of a CPU with these features (cpu.h). Without AVX-512 only quantized types are interleaved.
+const fg_layout_family *fg_layout_family_of(uint32_t features);
 const fg_layout_family *fg_layout_family_cpu(void); // of the CPU this process runs on
 
 #endif

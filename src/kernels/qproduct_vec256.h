@@ -9,8 +9,8 @@ typedef __m256i ivec;
 typedef __m256 fvec;
 
 enum { Q_VEC = 8 };
-// 12 sums of 16 registers.
-#define Q_SHAPES(X)    X(1, 4) X(2, 4) X(3, 2) X(4, 2) X(5, 2) X(6, 2)
+// 8 sums of 16 registers.
+#define Q_SHAPES(X)    X(1, 4) X(2, 4) X(3, 2) X(4, 2)
 #define q_load(p)      _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define q_broadcast(i) _mm256_set1_epi32(i)
 #define q_zero()       _mm256_setzero_si256()

@@ -12,7 +12,8 @@ typedef struct shape {
   uint32_t n, k;
 } shape;
 
-static const shape shapes[] = {{1, 1}, {64, 32}, {63, 33}, {65, 64}, {130, 100}, {3, 31}, {192, 576}, {70, 768}};
+static const shape shapes[] = {{1, 1},     {64, 32}, {63, 33},   {65, 64},
+                               {130, 100}, {3, 31},  {192, 576}, {70, 768}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 // Calls `check` for every weight type, layout and shape that they allow.
@@ -136,15 +137,32 @@ static void test_names_that_stand_in_stores(void **state) {
   assert_int_equal(fg_layout_find("plain")->row_multiple, 1);
   assert_int_equal(fg_layout_find("n64")->row_multiple, 64);
   assert_null(fg_layout_find("n32"));
-  if (!(fg_cpu_features() & FG_CPU_AVX512)) skip();
-  assert_string_equal(fg_layout_family_cpu()->name, "cpu-avx512-1");
-  assert_string_equal(fg_layout_family_cpu()->choose(FG_Q4_1, 1, 32)->name, "n64");
+}
+
+static void test_a_cpu_takes_the_layouts_that_its_kernels_read(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t features;
+    const char *name, *codes, *floats;
+  } cpus[] = {{0, "plain-1", "plain", "plain"},
+              {FG_CPU_AVX2, "cpu-avx2-1", "n64", "plain"},
+              {FG_CPU_AVX2 | FG_CPU_AVX_VNNI, "cpu-avx2-1", "n64", "plain"},
+              {FG_CPU_AVX2 | FG_CPU_AVX512, "cpu-avx512-1", "n64", "n64"}};
+  for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
+    const fg_layout_family *family = fg_layout_family_of(cpus[i].features);
+    assert_string_equal(family->name, cpus[i].name);
+    for (int t = 0; t < WEIGHT_TYPES; t++)
+      assert_string_equal(family->choose(weight_types[t], 64, 256)->name,
+                          fg_dtype_get(weight_types[t])->bits ? cpus[i].codes : cpus[i].floats);
+  }
+  assert_ptr_equal(fg_layout_family_cpu(), fg_layout_family_of(fg_cpu_features()));
 }
 
 static void test_refuses_what_cannot_be_a_weight(void **state) {
   (void)state;
-  const fg_layout_family *families[] = {fg_layout_family_plain(), fg_layout_family_cpu()};
-  for (size_t i = 0; i < 2; i++) {
+  const fg_layout_family *families[] = {fg_layout_family_plain(), fg_layout_family_of(FG_CPU_AVX2),
+                                        fg_layout_family_cpu()};
+  for (size_t i = 0; i < 3; i++) {
     assert_null(families[i]->choose(FG_I64, 64, 64));
     assert_null(families[i]->choose(FG_Q8_0, 64, 33));
     assert_non_null(families[i]->choose(FG_Q8_0, 64, 64));
@@ -162,6 +180,7 @@ int main(void) {
       cmocka_unit_test(test_fast_tiles_are_exact),
       cmocka_unit_test(test_panels_are_parts_of_the_whole),
       cmocka_unit_test(test_names_that_stand_in_stores),
+      cmocka_unit_test(test_a_cpu_takes_the_layouts_that_its_kernels_read),
       cmocka_unit_test(test_refuses_what_cannot_be_a_weight),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
