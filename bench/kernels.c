@@ -1,7 +1,8 @@
 // bench_kernels: what the device's operations reach, beside the machine's limits of the same rounds.
 //
 // Dense products run through the device interface for every type that its layouts know as a weight, in every
-// arithmetic, in the shapes of whole layers. Their weights lie one behind the other in a block much larger
+// arithmetic, in the shapes of whole layers; in int8 quantized ones alone, and quantising the activations is
+// part of every call. Their weights lie one behind the other in a block much larger
 // than the caches and each call takes the next, as layers do in a step.
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include "machine.h"
 #include "measure.h"
 
-enum { MAX_CASES = 4096, MAX_ROWS = 2048, MAX_WIDTH = 28672, PEAK_TURNS = 3000000 };
+enum { MAX_CASES = 4096, MAX_ROWS = 2048, MAX_WIDTH = 28672, MAX_K = 16384, PEAK_TURNS = 3000000 };
 
 static const uint64_t arena_bytes = (uint64_t)768 << 20, cache_bytes = (uint64_t)512 << 20;
 
@@ -24,8 +25,8 @@ static const uint64_t arena_bytes = (uint64_t)768 << 20, cache_bytes = (uint64_t
 static const struct {
   fg_compute compute;
   const char *name;
-} arithmetics[] = {{FG_COMPUTE_F32, "f32"}, {FG_COMPUTE_BF16, "bf16"}};
-enum { ARITHMETICS = sizeof arithmetics / sizeof *arithmetics };
+} arithmetics[] = {{FG_COMPUTE_F32, "f32"}, {FG_COMPUTE_BF16, "bf16"}, {FG_COMPUTE_INT8, "int8"}};
+enum { ARITHMETICS = sizeof arithmetics / sizeof *arithmetics, ATTENTION_ARITHMETIC = 1 };
 
 static const struct {
   const char *model;
@@ -209,6 +210,7 @@ static void add_product(bench *b, uint32_t arithmetic, fg_dtype dtype, uint32_t 
   uint32_t n = shapes[shape].n, k = shapes[shape].k;
   const fg_layout *layout = b->devices[arithmetic]->family->choose(dtype, n, k);
   if (!layout) return;
+  if (arithmetics[arithmetic].compute == FG_COMPUTE_INT8 && !fg_dtype_get(dtype)->bits) return;
   uint64_t bytes = layout->bytes(dtype, n, k);
   setting s = {.device = b->devices[arithmetic], .panel_bytes = bytes};
   s.amount = 2e-9 * n * k * rows;
@@ -264,7 +266,7 @@ static void add_attention(bench *b, uint32_t model, uint32_t situation, fg_dtype
   uint32_t heads = attentions[model].heads, dim = attentions[model].dim;
   uint32_t sequences = situations[situation].sequences, tokens = situations[situation].tokens;
   double context = situations[situation].context, keys = context - (tokens - 1) / 2.0; // of a token, mean
-  setting s = {.device = b->devices[ARITHMETICS - 1]};
+  setting s = {.device = b->devices[ATTENTION_ARITHMETIC]};
   fg_kv_geometry kv = {attentions[model].kv_heads, dim, dim, PAGE_TOKENS, dtype};
   s.call = (fg_call){.op = FG_OP_ATTENTION,
                      .rows = sequences * tokens,
@@ -332,10 +334,19 @@ static void fill_bytes(void *block, uint64_t bytes) {
   }
 }
 
+// In (-1, 1): activations have no such range as random bytes.
+static void fill_floats(float *x, uint64_t count) {
+  uint64_t state = 1;
+  for (uint64_t i = 0; i < count; i++) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    x[i] = (float)((int64_t)state >> 39) / (float)(1 << 24);
+  }
+}
+
 static fg_status make_devices(bench *b, fg_error *err) {
   fg_device_options options = {.max_rows = MAX_ROWS,
                                .max_width = MAX_WIDTH,
-                               .max_k = 16384,
+                               .max_k = MAX_K,
                                .host = b->budget,
                                .memory = b->budget,
                                .threads = b->threads};
@@ -359,10 +370,11 @@ static fg_status open_bench(bench *b, fg_error *err) {
   if (status == FG_OK) status = fg_threads_create(&b->threads, b->options.threads, err);
   if (status == FG_OK) status = make_devices(b, err);
   if (status == FG_OK) status = make_memory(b, arena_bytes, &b->arena, err);
-  if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * 16384 * 4, &b->x, err);
+  if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_K * 4, &b->x, err);
   if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_WIDTH * 4, &b->out, err);
   if (status == FG_OK) status = make_memory(b, SITUATIONS * sizeof(tables), &b->tables, err);
   if (status == FG_OK) b->arena_host = fg_device_host_pointer(b->devices[0], b->arena);
+  if (status == FG_OK) fill_floats(fg_device_host_pointer(b->devices[0], b->x), (uint64_t)MAX_ROWS * MAX_K);
   void *packed = NULL;
   if (status == FG_OK) status = fg_budget_alloc(b->budget, (uint64_t)32 << 20, "packing", &packed, err);
   b->packed = packed;
