@@ -25,7 +25,8 @@ typedef struct findings {
   bool has_chat;
   fg_error no_chat;
   uint64_t packed_bytes;
-  uint64_t bytes_of[FG_DTYPE_COUNT]; // weights by type, as they stand in the file
+  uint64_t packed_of[FG_DTYPE_COUNT]; // by type, as they are or would be packed
+  uint64_t bytes_of[FG_DTYPE_COUNT];  // weights by type, as they stand in the file
   bool weights_known;
 } findings;
 
@@ -87,6 +88,7 @@ static fg_status look(findings *f, fg_error *err) {
   if (fg_model_inspect(&f->model, &options, &f->unsupported) == FG_OK) {
     f->assets = &f->model->assets;
     f->packed_bytes = fg_model_weight_bytes(f->model, &options);
+    fg_model_type_bytes(f->model, &options, f->packed_of);
   } else {
     if (f->unsupported.status == FG_NOT_FOUND || o->synthetic)
       return fg_fail(err, f->unsupported.status, "%s", f->unsupported.message);
@@ -107,13 +109,12 @@ static void forget(findings *f) {
 
 // ---- for machines ----------------------------------------------------------------------------------------
 
-static json_t *weights_json(const findings *f) {
-  if (!f->weights_known) return json_null();
-  json_t *weights = json_object();
+static json_t *types_json(const uint64_t bytes[FG_DTYPE_COUNT]) {
+  json_t *types = json_object();
   for (int t = 0; t < FG_DTYPE_COUNT; t++)
-    if (f->bytes_of[t])
-      json_object_set_new(weights, fg_dtype_get((fg_dtype)t)->name, json_integer((json_int_t)f->bytes_of[t]));
-  return weights;
+    if (bytes[t])
+      json_object_set_new(types, fg_dtype_get((fg_dtype)t)->name, json_integer((json_int_t)bytes[t]));
+  return types;
 }
 
 // A text or null.
@@ -123,16 +124,17 @@ static json_t *text_or_null(bool there, const char *text) {
 
 static json_t *findings_json(const findings *f) {
   const fg_model *m = f->model;
-  json_t *out =
-      json_pack("{s:s,s:s,s:b,s:o,s:o}", "model", f->options->arguments[0], "kind", f->kind, "supported",
-                m != NULL, "reason", text_or_null(!m, f->unsupported.message), "weights", weights_json(f));
+  json_t *out = json_pack("{s:s,s:s,s:b,s:o,s:o}", "model", f->options->arguments[0], "kind", f->kind,
+                          "supported", m != NULL, "reason", text_or_null(!m, f->unsupported.message),
+                          "weights", f->weights_known ? types_json(f->bytes_of) : json_null());
   if (m)
     json_object_update_new(
-        out, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s?}", "name", m->name, "architecture",
+        out, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:s?}", "name", m->name, "architecture",
                        m->architecture, "parameters", (json_int_t)m->parameters, "layers",
                        (json_int_t)m->graph->layers, "hidden", (json_int_t)m->graph->hidden, "vocab",
                        (json_int_t)m->graph->vocab, "context", (json_int_t)m->max_positions, "packed_bytes",
-                       (json_int_t)f->packed_bytes, "fingerprint", m->fingerprint));
+                       (json_int_t)f->packed_bytes, "packed_weights", types_json(f->packed_of), "fingerprint",
+                       m->fingerprint));
   json_object_update_new(
       out, json_pack("{s:o,s:o,s:b,s:o}", "tokenizer_size",
                      f->tokenizer ? json_integer(fg_tokenizer_size(f->tokenizer)) : json_null(),
@@ -148,13 +150,11 @@ static void line(const char *label, const char *text) {
   printf("%-15s %s\n", label, text);
 }
 
-static void print_weights(const findings *f) {
-  if (!f->weights_known) return;
-  printf("%-15s", "weights");
+static void print_types(const char *label, const uint64_t bytes[FG_DTYPE_COUNT]) {
+  printf("%-15s", label);
   for (int t = 0; t < FG_DTYPE_COUNT; t++) {
     char size[16];
-    if (f->bytes_of[t])
-      printf(" %s %s", fg_dtype_get((fg_dtype)t)->name, fg_size_format(f->bytes_of[t], size));
+    if (bytes[t]) printf(" %s %s", fg_dtype_get((fg_dtype)t)->name, fg_size_format(bytes[t], size));
   }
   putchar('\n');
 }
@@ -173,6 +173,7 @@ static void print_model(const findings *f) {
   else
     line("context", "no limit of its own");
   line("packed", fg_size_format(f->packed_bytes, size));
+  print_types("packed weights", f->packed_of);
 }
 
 static void print_findings(const findings *f) {
@@ -184,7 +185,7 @@ static void print_findings(const findings *f) {
   } else {
     printf("%-15s no: %s\n", "supported", f->unsupported.message);
   }
-  print_weights(f);
+  if (f->weights_known) print_types("weights", f->bytes_of);
   if (f->tokenizer)
     printf("%-15s %u ids\n", "tokenizer", fg_tokenizer_size(f->tokenizer));
   else

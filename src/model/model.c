@@ -240,15 +240,22 @@ void fg_model_close(fg_model *model) {
   free(model);
 }
 
-uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options) {
-  if (model->store) return fg_store_bytes(model->store);
+void fg_model_type_bytes(const fg_model *model, const fg_model_options *options, uint64_t *out) {
   const fg_layout_family *family = options->family ? options->family : fg_layout_family_plain();
-  uint64_t sum = 0, panel = fg_pack_panel_bytes(model->graph, options->panel_bytes);
+  const uint64_t panel = fg_pack_panel_bytes(model->graph, options->panel_bytes);
+  for (int i = 0; i < FG_DTYPE_COUNT; i++) out[i] = 0;
   for (uint32_t i = 0; i < model->weight_count; i++) {
     const fg_weight *w = &model->weights[i];
     const fg_layout *layout = w->kind == FG_WEIGHT_MATRIX ? family->choose(w->dtype, w->n, w->k) : NULL;
-    sum += fg_pack_weight_bytes(w, layout,
-                                layout ? fg_pack_panel_rows(layout, w->dtype, w->n, w->k, panel) : w->n);
+    out[w->dtype] += fg_pack_weight_bytes(
+        w, layout, layout ? fg_pack_panel_rows(layout, w->dtype, w->n, w->k, panel) : w->n);
   }
+}
+
+uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options) {
+  if (model->store) return fg_store_bytes(model->store);
+  uint64_t bytes[FG_DTYPE_COUNT], sum = 0;
+  fg_model_type_bytes(model, options, bytes);
+  for (int i = 0; i < FG_DTYPE_COUNT; i++) sum += bytes[i];
   return sum;
 }

@@ -1,0 +1,78 @@
+"""How matrices are held: --weight-dtype int8 and int4, their groups, and FlexGen's --compress-weight."""
+import json
+import os
+
+import harness
+from harness import Case, read_rows, row, write_rows
+
+# Blocks of several types and rows of 64 values, and a folder whose rows are no groups.
+GGUF = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+ODD = harness.MODEL
+# Options, the type that rows of 64 values get, and how far log-probabilities may be from the checkpoint's own in the
+# mean. The random weights of the tiny model amplify what is lost: rounding to bf16 moves them by 0.02, wrong weights
+# by 3.
+WISHES = [(["--weight-dtype", "int8"], "i8g64", 0.1),
+          (["--weight-dtype", "int8", "--weight-group", "32"], "q8_0", 0.1),
+          (["--weight-dtype", "int8", "--weight-group", "64", "--weight-symmetric", "false"], "i8g64m", 0.1),
+          (["--weight-dtype", "int8", "--weight-group", "channel"], "i8g64", 0.1),
+          (["--weight-dtype", "int4"], "i4g64m", 1.0),
+          (["--compress-weight"], "i4g64m", 1.0),
+          (["--compress-weight", "--weight-group", "32"], "q4_1", 1.0),
+          (["--weight-dtype", "int4", "--weight-symmetric", "true"], "i4g64", 1.0),
+          (["--weight-dtype", "int4", "--weight-group", "channel", "--weight-symmetric", "true"], "i4g64", 1.0)]
+
+
+class Weights(Case):
+    def packed(self, *arguments):
+        return json.loads(self.succeed("inspect", "--json", *arguments).stdout)["packed_weights"]
+
+    def logprobs(self, name, *options):
+        write_rows(self.path("in.jsonl"), [row("a", prompt=list(range(5, 37)), max_tokens=0, echo=True, logprobs=1)])
+        self.succeed("batch", GGUF, "-i", self.path("in.jsonl"), "-o", self.path(name), "--offload-dir",
+                     self.path("stores"), *options)
+        return read_rows(self.path(name))[0]["response"]["body"]["choices"][0]["logprobs"]["token_logprobs"][1:]
+
+    def test_matrices_take_the_type_and_tables_keep_theirs(self):
+        own = self.packed(GGUF)
+        for options, dtype, _ in WISHES:
+            found = self.packed(GGUF, *options)
+            self.assertIn(dtype, found, options)
+            self.assertLess(sum(found.values()) - found[dtype], sum(own.values()), options)
+
+    def test_results_stay_near_the_checkpoints(self):
+        own = self.logprobs("own", "--dtype", "f32")
+        for i, (options, _, allowed) in enumerate(WISHES):
+            for dtype in ("f32", "int8"):
+                got = self.logprobs(f"{i}-{dtype}", "--dtype", dtype, *options)
+                mean = sum(abs(a - b) for a, b in zip(got, own)) / len(own)
+                self.assertLess(mean, allowed + (0.1 if dtype == "int8" else 0), (options, dtype))
+
+    def test_rows_that_are_no_groups_keep_their_type(self):
+        self.assertEqual(self.packed(ODD, "--weight-dtype", "int4").keys(), {"f32"})
+        done = self.succeed("pack", ODD, "--weight-dtype", "int8", "--store", self.path("stores"), "-v")
+        self.assertIn(b"matrices keep their own type", done.stderr)
+
+    def test_each_choice_has_a_store_of_its_own(self):
+        stores = {self.succeed("pack", GGUF, *options, "--store", self.path("stores")).stdout
+                  for options, _, _ in WISHES}
+        self.assertEqual(len(stores), len(WISHES) - 1)  # --compress-weight says the same as int4
+        self.succeed("store", "verify", "--offload-dir", self.path("stores"))
+
+    def test_a_shape_is_made_in_codes(self):
+        store = self.succeed("pack", "opt-125m", "--synthetic", "--compress-weight", "--store",
+                             self.path("stores")).stdout.decode().rstrip("\n")
+        self.assertLess(os.path.getsize(store), 180 << 20)  # 330 MiB in bf16, 73 of it in the table
+        found = self.packed(store)
+        self.assertGreater(found["i4g64m"], 40 << 20)
+        self.assertGreater(found["bf16"], 70 << 20)  # the table
+
+    def test_words_that_do_not_go_together_are_usage_errors(self):
+        for options, said in ((["--compress-weight", "--weight-dtype", "bf16"], "--compress-weight means int4"),
+                              (["--weight-group", "64"], "--weight-group goes with"),
+                              (["--weight-symmetric", "true", "--weight-dtype", "f32"], "--weight-symmetric goes with"),
+                              (["--weight-group", "48", "--weight-dtype", "int4"], "--weight-group needs one of")):
+            self.assertIn(said, self.fail_with(2, "pack", GGUF, *options))
+
+
+if __name__ == "__main__":
+    harness.main()
