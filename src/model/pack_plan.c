@@ -113,12 +113,14 @@ static fg_dtype common_type(planner *p, const fg_pack_item *item) {
 // The type that is asked for, or the weight's own.
 static fg_dtype wanted_type(planner *p, fg_pack_item *item) {
   const fg_weight *w = &item->weight;
-  const fg_weight_wish *wish = &p->options->weights;
-  const bool codes = fg_dtype_get(wish->dtype)->bits > 0;
+  const fg_graph *g = p->source->graph;
+  const bool head = item->slot == &g->epilogue.slots[g->head_slot];
+  const fg_weight_wish wish = head ? fg_weight_wish_of_head(&p->options->weights) : p->options->weights;
+  const bool codes = fg_dtype_get(wish.dtype)->bits > 0;
   fg_dtype dtype;
-  if (!wish->set || (codes && w->kind == FG_WEIGHT_TABLE)) return common_type(p, item);
-  if (fg_weight_wish_type(wish, w->k, &dtype)) {
-    item->per_row = wish->per_row;
+  if (!wish.set || (codes && w->kind == FG_WEIGHT_TABLE)) return common_type(p, item);
+  if (fg_weight_wish_type(&wish, w->k, &dtype)) {
+    item->per_row = wish.per_row;
     return dtype;
   }
   p->kept++;

@@ -68,6 +68,12 @@ fg_status fg_weight_wish_read(fg_weight_wish *out, const char *dtype, const char
   return status;
 }
 
+fg_weight_wish fg_weight_wish_of_head(const fg_weight_wish *wish) {
+  if (wish->set && fg_dtype_get(wish->dtype)->bits == 4)
+    return (fg_weight_wish){.set = true, .dtype = FG_I8G128};
+  return *wish;
+}
+
 bool fg_weight_wish_type(const fg_weight_wish *wish, uint32_t k, fg_dtype *out) {
   const fg_dtype_info *info = fg_dtype_get(wish->dtype);
   uint32_t group = info->block;
