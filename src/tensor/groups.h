@@ -36,6 +36,6 @@ void fg_groups_to_f32(fg_group_form form, const void *src, float *dst, size_t co
 void fg_groups_from_f32(fg_group_form form, size_t span, const float *src, void *dst, size_t count);
 
 // Part of the key of what was rounded: to be raised when other bytes come out for the same values.
-enum { FG_GROUPS_ROUNDING = 2 };
+enum { FG_GROUPS_ROUNDING = 3 };
 
 #endif
