@@ -38,10 +38,10 @@ typedef struct fg_q_outlier {
 typedef struct fg_q_rows {
   uint32_t rows, k;        // k: a multiple of the weights' group
   uint32_t group;          // of the weights
-  int32_t zero_point;      // the unsigned form of a weight's code is the code plus this
+  int32_t zero_point;      // the unsigned form of a weight's code is the code plus this; 0 with a minimum
   int8_t *codes;           // [activation groups, rows, 256], zero beyond k
-  int32_t *starts;         // [k / group, rows]: minus the zero point times the sum of the codes
-  float *sums;             // [k / group, rows]: the sum of the codes
+  int32_t *starts;         // [k / group, rows]: minus the zero point times the sum of the codes, or
+  float *sums;             // [k / group, rows]: with a minimum, the sum of the codes
   float *scales;           // [activation groups, rows]
   fg_q_outlier *outliers;  // [activation groups, rows, 32], in the order taken
   uint32_t *outlier_count; // [activation groups, rows]

@@ -38,8 +38,10 @@ static inline void q_store_sums(const int32_t *runs, uint32_t count, const fg_q_
   for (uint32_t i = 0; i < count / FG_GROUP_RUN; at += out->rows) {
     int32_t sum = 0;
     for (uint32_t end = i + out->group / FG_GROUP_RUN; i < end; i++) sum += runs[i];
-    out->starts[at] = -out->zero_point * sum;
-    out->sums[at] = (float)sum;
+    if (out->zero_point)
+      out->starts[at] = -out->zero_point * sum;
+    else
+      out->sums[at] = (float)sum;
   }
 }
 
