@@ -7,8 +7,7 @@
 //   q_load, q_broadcast, q_zero, q_low, q_high (halves of each byte), q_flip (the top bit of each byte),
 //   q_byte (byte i of each word), q_to_f32, f_set, f_add, f_mul, f_fma, f_load, f_store, f_load_f16
 //   q_dot4, q_dot8          acc += sums of 4 products of codes and 4 activations from memory; codes of 4
-//   bits, or of 8 bits:
-//                           unsigned if Q_UNSIGNED, else signed
+//                           bits, or of 8 bits that are unsigned if Q_UNSIGNED, else signed
 //
 // All rows pass over one activation group of the weights before the next: 64 columns of it stay in the
 // first-level cache, 8 to 16 KiB of codes, while the next is asked for.
