@@ -39,7 +39,8 @@ typedef struct fetch {
   piece piece;
 } fetch;
 
-// How much memory packing takes: the first that fits into half of what the budget has left, or the last.
+// How much memory packing takes: the first that fits into three quarters of what the budget has left, or the
+// last.
 typedef struct extent {
   uint32_t fetches, outputs;
   uint32_t threads; // that compute; 0: all
@@ -49,6 +50,7 @@ static const extent extents[] = {
     {MOST_FETCHES, MOST_OUTPUTS, 0, 4 << 20}, // 32 MiB on their way keep any disk busy
     {MOST_FETCHES, 3, 0, 1 << 20},
     {4, 2, 0, 1 << 20},
+    {2, 2, 0, 512 << 10},
     {2, 2, 1, 256 << 10},
 };
 enum { EXTENTS = sizeof extents / sizeof *extents };
@@ -380,7 +382,7 @@ static fg_status allocate(packer *p) {
     if (!p->extent.threads) p->extent.threads = threads;
     s = measure(p->plan, p->extent.piece_bytes);
     bytes = total_bytes(&s, &p->extent);
-    if (bytes <= fg_budget_left(p->options->host) / 2) break;
+    if (bytes <= fg_budget_left(p->options->host) / 4 * 3) break;
   }
   fg_status status = fg_budget_alloc(p->options->host, bytes, "packing", &p->memory, p->err);
   if (!status) place(p, &s);
