@@ -3,6 +3,7 @@ import collections
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
@@ -72,7 +73,7 @@ def run(command, limit=None, **options):
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True,
-                               preexec_fn=enter if group else None, **options)
+                               preexec_fn=enter if group else None, start_new_session=True, **options)
     try:
         stdout = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -81,7 +82,7 @@ def run(command, limit=None, **options):
                     _peak_of(group) if group else None)
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # a server that it started, too
             process.wait()
         if group:
             _remove(group)
