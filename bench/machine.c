@@ -116,23 +116,20 @@ typedef struct read_job {
   uint64_t sums[MAX_THREADS]; // so that the loads are wanted
 } read_job;
 
-typedef uint64_t read_vector __attribute__((vector_size(64)));
+typedef uint64_t read_vector
+    __attribute__((vector_size(16))); // wider ones pass through memory in plain x86-64
 
-enum { STREAMS = 4, STREAM_VECTORS = READ_PIECE / STREAMS / sizeof(read_vector), AHEAD = 16 };
+enum { LINE_VECTORS = 64 / sizeof(read_vector), PIECE_LINES = READ_PIECE / 64 };
 
-// Several streams, each asked for ahead: one alone does not keep enough lines in flight to fill the memory's
-// queue.
+// One stream, from first to last: the CPU reads ahead of it by itself. (Four streams with requests ahead of
+// each: 0.8 to 0.9 of it.)
 static void read_piece(void *arg, uint32_t item, uint32_t thread) {
   read_job *job = arg;
   const read_vector *p = (const read_vector *)(job->block + (uint64_t)item * READ_PIECE);
-  read_vector sum = {0};
-  for (uint32_t i = 0; i < STREAM_VECTORS; i++)
-    for (uint32_t s = 0; s < STREAMS; s++) {
-      const read_vector *at = p + s * STREAM_VECTORS + i;
-      __builtin_prefetch(at + AHEAD);
-      sum |= *at;
-    }
-  for (uint32_t i = 0; i < 8; i++) job->sums[thread] |= sum[i];
+  read_vector sums[LINE_VECTORS] = {{0}};
+  for (uint32_t i = 0; i < PIECE_LINES; i++)
+    for (uint32_t v = 0; v < LINE_VECTORS; v++) sums[v] |= *p++;
+  for (uint32_t v = 0; v < LINE_VECTORS; v++) job->sums[thread] |= sums[v][0] | sums[v][1];
 }
 
 double bench_read_rate(const void *block, uint64_t bytes, fg_threads *threads) {
