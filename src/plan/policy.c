@@ -119,7 +119,8 @@ static void choose_pages(const fg_plan_input *in, fg_policy *p) {
   uint64_t expected = in->expected.tokens ? in->expected.tokens : DEFAULT_EXPECTED;
   expected = min_u64(expected, p->max_len);
   uint64_t least = pages_of(in, p->max_len);
-  uint64_t wanted = pages_of(in, expected) * p->max_seqs;
+  // And one to grow, which the scheduler keeps for each before it admits another.
+  uint64_t wanted = (pages_of(in, expected) + 1) * p->max_seqs;
   uint64_t most = pages_of(in, p->max_len) * p->max_seqs;
   if (wanted < least) wanted = least;
   uint64_t weights = in->panel_bytes + (in->one_memory ? in->table_bytes - in->small_table_bytes : 0);
