@@ -110,8 +110,11 @@ static const fg_option_row rows[] = {
      "whether int8 or int4 groups go without a minimum of their own; auto: int8 true, int4 false"},
     {"compress-weight", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_weight), SIZED,
      "FlexGen's: --weight-dtype int4"},
-    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES, 0, 0, FIELD(cache_dtype), RUNNING,
-     "how keys and values are held"},
+    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4", 0, 0, FIELD(cache_dtype), RUNNING,
+     "how keys and values are held; auto: f32 with --dtype f32, else bf16; int8 and int4 are codes with a "
+     "scale and a minimum for each 64 values of a head"},
+    {"compress-cache", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_cache), RUNNING,
+     "FlexGen's: --cache-dtype int4"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), RUNNING,
@@ -245,6 +248,15 @@ static fg_status check_weights(fg_options *o, fg_error *err) {
   return fg_weight_wish_read(&ignored, o->weight_dtype, o->weight_group, o->weight_symmetric, err);
 }
 
+// Resolves --compress-cache.
+static fg_status check_cache(fg_options *o, fg_error *err) {
+  if (!o->compress_cache) return FG_OK;
+  if (strcmp(o->cache_dtype, "auto") != 0 && strcmp(o->cache_dtype, "int4") != 0)
+    return fg_fail(err, FG_INVALID, "--compress-cache means int4, --cache-dtype says %s", o->cache_dtype);
+  o->cache_dtype = "int4";
+  return FG_OK;
+}
+
 fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char **argv, fg_error *err) {
   *options = (fg_options){
       .device = "cpu",
@@ -281,7 +293,8 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
     if (options->help) return FG_OK;
     if (status != FG_OK) return status;
   }
-  return check_weights(options, err);
+  fg_status status = check_weights(options, err);
+  return status ? status : check_cache(options, err);
 }
 
 void fg_options_free(fg_options *options) {

@@ -53,6 +53,7 @@ static const struct {
   uint32_t heads, kv_heads, dim;
   bench_extent extent;
 } attentions[] = {{"tinyllama-1.1b", 32, 4, 64, BENCH_SMOKE},
+                  {"opt-1.3b", 32, 32, 64, BENCH_FULL},
                   {"opt-6.7b", 32, 32, 128, BENCH_FULL},
                   {"llama-3-8b", 32, 8, 128, BENCH_FULL}};
 enum { ATTENTIONS = sizeof attentions / sizeof *attentions };
@@ -63,7 +64,9 @@ static const struct {
   bench_extent extent;
 } situations[] = {{"prefill", 1, 512, 512, BENCH_QUICK},
                   {"prefill", 1, 2048, 2048, BENCH_FULL},
-                  {"decode", 32, 1, 512, BENCH_SMOKE}};
+                  {"decode", 32, 1, 512, BENCH_SMOKE},
+                  {"decode", 8, 1, 2048, BENCH_FULL},
+                  {"decode", 1, 1, 2048, BENCH_FULL}};
 enum { SITUATIONS = sizeof situations / sizeof *situations };
 
 static const uint32_t vocabularies[] = {32000, 128256};

@@ -41,7 +41,13 @@ enum { AUTO = -1 };
 static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend, fg_error *err) {
   static const choice computes[] = {
       {"auto", AUTO}, {"f32", FG_COMPUTE_F32}, {"bf16", FG_COMPUTE_BF16}, {"int8", FG_COMPUTE_INT8}, {0}};
-  static const choice types[] = {{"auto", AUTO}, {"f32", FG_F32}, {"bf16", FG_BF16}, {"f16", FG_F16}, {0}};
+  static const choice types[] = {{"auto", AUTO},
+                                 {"f32", FG_F32},
+                                 {"bf16", FG_BF16},
+                                 {"f16", FG_F16},
+                                 {"int8", FG_I8G64M},
+                                 {"int4", FG_I4G64M},
+                                 {0}};
   static const choice backends[] = {
       {"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}, {0}};
   int compute = AUTO, cache = AUTO;
@@ -100,6 +106,17 @@ static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   return FG_OK;
 }
 
+static fg_status choose_cache(fg_engine *e, fg_error *err) {
+  fg_kv_geometry *kv = &e->model->graph->kv;
+  kv->dtype = e->cache_dtype;
+  kv->page_tokens = PAGE_TOKENS;
+  if (fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim)) return FG_OK;
+  return fg_fail(err, FG_UNSUPPORTED,
+                 "--cache-dtype %s: codes are for heads of a multiple of %d values, %s has %" PRIu32
+                 " and %" PRIu32 "; use bf16",
+                 e->options.cache_dtype, FG_KV_CODE_RUN, e->model->name, kv->k_dim, kv->v_dim);
+}
+
 static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
@@ -115,9 +132,7 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_erro
   fg_status status = fg_model_open(&e->model, &options, err);
   if (status != FG_OK) return status;
   if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
-  e->model->graph->kv.dtype = e->cache_dtype;
-  e->model->graph->kv.page_tokens = PAGE_TOKENS;
-  return FG_OK;
+  return choose_cache(e, err);
 }
 
 static fg_status open_text(fg_engine *e, fg_error *err) {

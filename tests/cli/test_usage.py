@@ -40,7 +40,7 @@ class Help(Case):
     def test_commands_that_run_a_model_take_the_same_options(self):
         common = set.intersection(*map(options_in_help, RUNNING))
         wanted = {"host-memory", "device", "device-memory", "offload-dir", "dtype", "weight-dtype", "cache-dtype",
-                  "weight-group", "weight-symmetric", "compress-weight",
+                  "weight-group", "weight-symmetric", "compress-weight", "compress-cache",
                   "percent", "gpu-batch-size", "num-gpu-batches", "max-num-seqs", "max-num-batched-tokens",
                   "max-model-len", "overlap", "sep-layer", "pin-weight", "threads", "deterministic", "trace",
                   "stats", "quiet", "verbose", "no-progress", "color", "json", "synthetic", "io", "seed"}
@@ -78,12 +78,11 @@ class Usage(Case):
         self.one_line("batch", "m", "--host", "1G")
 
     def test_options_of_later_versions_do_not_exist(self):
-        for option in ("--compress-cache", "--cpu-cache-compute", "--simulate=t4",
-                       "--attn-sparsity=0.5"):
+        for option in ("--cpu-cache-compute", "--simulate=t4", "--attn-sparsity=0.5"):
             self.one_line("batch", "m", option)
 
     def test_values_of_later_versions_are_refused(self):
-        for option in ("--dtype=int8", "--weight-dtype=int2", "--cache-dtype=int8", "--device=cuda", "--device=opencl:0"):
+        for option in ("--dtype=int4", "--weight-dtype=int2", "--cache-dtype=int2", "--device=cuda", "--device=opencl:0"):
             self.assertIn("needs one of", self.one_line("batch", "m", option))
 
     def test_bad_values_are_refused_by_name(self):
