@@ -72,21 +72,21 @@ typedef struct q_part {
 #define Q_CELLS(X)   X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define Q_PICK(i, w) ((i) % v == 0 ? w##0 : (i) % v == 1 ? w##1 : (i) % v == 2 ? w##2 : w##3)
 #define Q_START(i)                                                                                           \
-  ivec a##i = i >= rows * v ? q_zero() : q_broadcast(q_start(kind, starts + (i / v), sums + (i / v)));
+  ivec a##i = (i) >= rows * v ? q_zero() : q_broadcast(q_start(kind, starts + ((i) / v), sums + ((i) / v)));
 #define Q_DOT4(i)                                                                                            \
-  if (i < rows * v) a##i = q_dot4(a##i, Q_PICK(i, w), y + (i / v) * FG_Q_GROUP);
+  if ((i) < rows * v) a##i = q_dot4(a##i, Q_PICK(i, w), y + ((i) / v) * FG_Q_GROUP);
 #define Q_DOT8(i)                                                                                            \
-  if (i < rows * v) a##i = q_dot8(a##i, Q_PICK(i, w), y + (i / v) * FG_Q_GROUP);
+  if ((i) < rows * v) a##i = q_dot8(a##i, Q_PICK(i, w), y + ((i) / v) * FG_Q_GROUP);
 #define Q_SCALE(i)                                                                                           \
-  if (i < rows * v) {                                                                                        \
+  if ((i) < rows * v) {                                                                                      \
     fvec f = f_fma(q_to_f32(a##i), Q_PICK(i, d), g ? f_load(s + (i)*Q_VEC) : f_set(0));                      \
-    if (q_has_minimum(kind)) f = f_fma(Q_PICK(i, m), f_set(sums[i / v]), f);                                 \
+    if (q_has_minimum(kind)) f = f_fma(Q_PICK(i, m), f_set(sums[(i) / v]), f);                               \
     f_store(s + (i)*Q_VEC, f);                                                                               \
   }
 #define Q_FINISH(i)                                                                                          \
-  if (i < rows * v) {                                                                                        \
-    float *p = out + (i / v) * FG_TILE_ROWS + (i % v) * Q_VEC;                                               \
-    f_store(p, f_fma(f_load(s + (i)*Q_VEC), f_set(scales[i / v]), f_load(p)));                               \
+  if ((i) < rows * v) {                                                                                      \
+    float *p = out + ((i) / v) * FG_TILE_ROWS + ((i) % v) * Q_VEC;                                           \
+    f_store(p, f_fma(f_load(s + (i)*Q_VEC), f_set(scales[(i) / v]), f_load(p)));                             \
   }
 
 // Loads of v vectors of a unit; what is beyond v is never used.
