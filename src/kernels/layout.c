@@ -6,37 +6,19 @@
 #include "kernels/cpu.h"
 #include "kernels/n64.h"
 
-// A group is its scale, perhaps its minimum, and its codes.
-#define GROUP(bits, group, minimum)                                                                          \
-  { group, (minimum) ? 2 : 1, (group) * (bits) / 32 }
-static const fg_n64_step steps[FG_DTYPE_COUNT] = {
-    [FG_F32] = {1, 0, 1},
-    [FG_F16] = {1, 1, 0},
-    [FG_BF16] = {2, 0, 1},
-    [FG_Q8_0] = GROUP(8, 32, false),
-    [FG_Q4_0] = GROUP(4, 32, false),
-    [FG_Q4_1] = GROUP(4, 32, true),
-    [FG_I4G64] = GROUP(4, 64, false),
-    [FG_I4G128] = GROUP(4, 128, false),
-    [FG_I4G256] = GROUP(4, 256, false),
-    [FG_I4G64M] = GROUP(4, 64, true),
-    [FG_I4G128M] = GROUP(4, 128, true),
-    [FG_I4G256M] = GROUP(4, 256, true),
-    [FG_I8G64] = GROUP(8, 64, false),
-    [FG_I8G128] = GROUP(8, 128, false),
-    [FG_I8G256] = GROUP(8, 256, false),
-    [FG_I8G32M] = GROUP(8, 32, true),
-    [FG_I8G64M] = GROUP(8, 64, true),
-    [FG_I8G128M] = GROUP(8, 128, true),
-    [FG_I8G256M] = GROUP(8, 256, true),
-};
+static const fg_n64_step plain_steps[FG_DTYPE_COUNT] = {
+    [FG_F32] = {1, 0, 1}, [FG_F16] = {1, 1, 0}, [FG_BF16] = {2, 0, 1}};
 
-const fg_n64_step *fg_n64_step_of(fg_dtype dtype) {
-  return &steps[dtype];
+fg_n64_step fg_n64_step_of(fg_dtype dtype) {
+  const fg_dtype_info *type = fg_dtype_get(dtype);
+  if (!type->bits) return plain_steps[dtype];
+  // A group is its scale, perhaps its minimum, and its codes.
+  return (fg_n64_step){type->block, type->minimum ? 2 : 1, type->block * type->bits / 32};
 }
 
 static bool can_be_weight(fg_dtype dtype, uint32_t k) {
-  return (unsigned)dtype < FG_DTYPE_COUNT && steps[dtype].elements && k % fg_dtype_get(dtype)->block == 0;
+  return (unsigned)dtype < FG_DTYPE_COUNT && fg_n64_step_of(dtype).elements &&
+         k % fg_dtype_get(dtype)->block == 0;
 }
 
 static uint64_t plain_bytes(fg_dtype dtype, uint32_t rows, uint32_t k) {
@@ -53,7 +35,8 @@ static uint64_t n64_bytes(fg_dtype dtype, uint32_t rows, uint32_t k) {
   uint64_t bytes;
   if (!can_be_weight(dtype, k)) return UINT64_MAX;
   uint64_t padded_rows = fg_align_up(rows, FG_TILE_ROWS);
-  uint64_t row_bytes = fg_tile_k(k) / steps[dtype].elements * fg_n64_step_bytes(&steps[dtype]);
+  const fg_n64_step step = fg_n64_step_of(dtype);
+  uint64_t row_bytes = fg_tile_k(k) / step.elements * fg_n64_step_bytes(&step);
   return fg_mul_u64(padded_rows, row_bytes, &bytes) ? bytes : UINT64_MAX;
 }
 
@@ -88,13 +71,14 @@ static void pack_block(const fg_n64_step *step, const uint8_t *src, uint64_t row
 }
 
 static void n64_pack(fg_dtype dtype, const void *rows_data, uint32_t rows, uint32_t k, void *dst) {
+  const fg_n64_step step = fg_n64_step_of(dtype);
   uint64_t row_bytes = plain_bytes(dtype, 1, k), block_bytes = n64_bytes(dtype, FG_TILE_ROWS, k);
   const uint8_t *src = rows_data;
   uint8_t *out = dst;
   for (uint32_t r = 0; r < rows; r += FG_TILE_ROWS, out += block_bytes) {
     uint32_t count = rows - r < FG_TILE_ROWS ? rows - r : FG_TILE_ROWS;
     if (count < FG_TILE_ROWS || k % FG_TILE_K) memset(out, 0, block_bytes);
-    pack_block(&steps[dtype], src + r * row_bytes, row_bytes, count, out);
+    pack_block(&step, src + r * row_bytes, row_bytes, count, out);
   }
 }
 

@@ -17,7 +17,7 @@ typedef struct fg_n64_step {
 } fg_n64_step;
 
 // elements 0: the type cannot be a weight.
-const fg_n64_step *fg_n64_step_of(fg_dtype dtype);
+fg_n64_step fg_n64_step_of(fg_dtype dtype);
 
 static inline uint32_t fg_n64_step_bytes(const fg_n64_step *step) {
   return 2 * step->small + 4 * step->words;

@@ -8,11 +8,11 @@ enum { PIECE = 256, PIECE_BYTES = 4 * PIECE }; // values taken at once: a multip
 
 void fg_n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint32_t c, uint32_t count,
                       uint8_t *out) {
-  const fg_n64_step *step = fg_n64_step_of(dtype);
-  block += (uint64_t)(c / step->elements) * fg_n64_step_bytes(step) * FG_TILE_ROWS;
-  for (uint32_t s = 0; s < count / step->elements; s++)
-    for (uint32_t unit = 0; unit < step->small + step->words; unit++) {
-      uint32_t size = unit < step->small ? 2 : 4;
+  const fg_n64_step step = fg_n64_step_of(dtype);
+  block += (uint64_t)(c / step.elements) * fg_n64_step_bytes(&step) * FG_TILE_ROWS;
+  for (uint32_t s = 0; s < count / step.elements; s++)
+    for (uint32_t unit = 0; unit < step.small + step.words; unit++) {
+      uint32_t size = unit < step.small ? 2 : 4;
       memcpy(out, block + (uint64_t)r * size, size);
       out += size;
       block += (uint64_t)FG_TILE_ROWS * size;
@@ -105,7 +105,7 @@ static void finish(const float *sums, const float *bias, float *out, uint32_t wi
 
 void fg_tiles_ref(fg_kernels *k) {
   for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
-    if (fg_n64_step_of(dtype)->elements == 0) continue;
+    if (fg_n64_step_of(dtype).elements == 0) continue;
     k->tile_f32[FG_LAYOUT_PLAIN][dtype] = plain_f32;
     k->tile_f32[FG_LAYOUT_N64][dtype] = n64_f32;
     k->tile_bf16[FG_LAYOUT_PLAIN][dtype] = plain_bf16;
