@@ -83,7 +83,10 @@ static uint32_t whole_rows(uint32_t rows, uint32_t most) {
 static uint64_t x_bytes(const fg_matmul_options *o) {
   uint64_t k = fg_tile_k(o->max_k), bytes = whole_rows(o->max_rows, CHUNK_F32) * k * sizeof(float);
   if (takes_bf16(o)) bytes = whole_rows(o->max_rows, CHUNK_16) * k * sizeof(uint16_t);
-  if (o->int8 && bytes < fg_q_rows_bytes(COPY_ROWS, o->max_k)) bytes = fg_q_rows_bytes(COPY_ROWS, o->max_k);
+  if (o->int8) {
+    uint64_t codes = fg_q_rows_bytes(whole_rows(o->max_rows, takes_bf16(o) ? CHUNK_16 : CHUNK_F32), o->max_k);
+    if (bytes < codes) bytes = codes;
+  }
   return fg_align_up(bytes, 4096);
 }
 

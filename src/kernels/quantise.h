@@ -25,6 +25,7 @@ typedef struct q_size {
 // Each of an activation group, x [256].
 typedef struct q_steps {
   q_size (*measure)(const float *x);
+  float (*highest_within)(const float *x, float limit); // of the magnitudes that are not above the limit
   // Lists the values above the limit, the first `room` of them, and makes them 0; returns how many.
   uint32_t (*take_outliers)(float *x, float limit, fg_q_outlier *list, uint32_t room);
   // to [256] = x * inverse, rounded to nearest even; sums: of the codes of each run
@@ -64,6 +65,7 @@ static inline __attribute__((always_inline)) void q_quantise(const q_steps *step
     for (int pass = 0; pass < Q_PASSES && finite && taken < FG_Q_OUTLIERS; pass++) {
       const float limit = size.sum * ((float)FG_Q_OUTLIER / (float)count);
       if (!(size.highest > limit && size.highest > Q_TINY)) break;
+      if (steps->highest_within(group, limit) * FG_Q_GAIN > size.highest) break;
       if (group != own) memcpy(own, group, sizeof own);
       group = own;
       taken +=

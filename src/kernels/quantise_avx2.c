@@ -30,6 +30,7 @@ static inline float joined_highest(__m256 v) {
 
 static q_size measure(const float *x) {
   __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0, highest = s0;
+#pragma GCC unroll 1 // unrolled whole, gcc 12 loads more ahead than there are registers
   for (int i = 0; i < FG_Q_GROUP; i += Q_LANES, x += Q_LANES) {
     __m256 a = magnitude(x), b = magnitude(x + VEC), c = magnitude(x + 2 * VEC), d = magnitude(x + 3 * VEC);
     s0 = _mm256_add_ps(s0, a), s1 = _mm256_add_ps(s1, b);
@@ -38,6 +39,15 @@ static q_size measure(const float *x) {
   }
   s0 = _mm256_add_ps(_mm256_add_ps(s0, s2), _mm256_add_ps(s1, s3));
   return (q_size){joined_highest(highest), joined_sum(s0)};
+}
+
+static float highest_within(const float *x, float limit) {
+  __m256 high = _mm256_setzero_ps(), most = _mm256_set1_ps(limit);
+  for (int i = 0; i < FG_Q_GROUP; i += VEC) {
+    __m256 a = magnitude(x + i);
+    high = _mm256_max_ps(high, _mm256_and_ps(a, _mm256_cmp_ps(a, most, _CMP_LE_OQ)));
+  }
+  return joined_highest(high);
 }
 
 static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list, uint32_t room) {
@@ -83,7 +93,7 @@ static void store_codes(const float *x, float inverse, int8_t *to, int32_t sums[
   _mm256_storeu_si256((__m256i *)(void *)sums, sum);
 }
 
-static const q_steps steps = {measure, take_outliers, store_codes};
+static const q_steps steps = {measure, highest_within, take_outliers, store_codes};
 
 static void quantise(const float *x, const fg_q_rows *out, uint32_t row) {
   q_quantise(&steps, x, out, row);

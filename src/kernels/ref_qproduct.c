@@ -53,6 +53,13 @@ static q_size measure(const float *x) {
   return (q_size){highest, sum[0]};
 }
 
+static float highest_within(const float *x, float limit) {
+  float highest = 0;
+  for (int i = 0; i < FG_Q_GROUP; i++)
+    if (fabsf(x[i]) <= limit && fabsf(x[i]) > highest) highest = fabsf(x[i]);
+  return highest;
+}
+
 static uint32_t take_outliers(float *x, float limit, fg_q_outlier *list, uint32_t room) {
   uint32_t taken = 0;
   for (uint32_t i = 0; i < FG_Q_GROUP && taken < room; i++) {
@@ -80,7 +87,7 @@ static void store_codes(const float *x, float inverse, int8_t *to, int32_t sums[
 }
 
 static void quantise(const float *x, const fg_q_rows *out, uint32_t row) {
-  q_quantise(&(q_steps){measure, take_outliers, store_codes}, x, out, row);
+  q_quantise(&(q_steps){measure, highest_within, take_outliers, store_codes}, x, out, row);
 }
 
 // ---- products ------------------------------------------------------------------------------------------

@@ -177,6 +177,39 @@ static void test_planted_outlier_channels_cost_no_precision(void **state) {
     }
 }
 
+// How many values of each activation group are told as outliers, where the largest are `high` and all others
+// 1 but for one `second`.
+static uint32_t told(float high, uint32_t highs, float second) {
+  enum { K = 2 * FG_Q_GROUP };
+  float x[K];
+  for (int i = 0; i < K; i++) x[i] = i % 2 ? 1 : -1;
+  for (uint32_t i = 0; i < highs; i++) x[7 * i + 3] = x[FG_Q_GROUP + 7 * i + 5] = -high;
+  x[200] = x[FG_Q_GROUP + 201] = second;
+  fg_kernels tables[MAX_TABLES];
+  int count = tables_of(tables);
+  uint32_t all = UINT32_MAX;
+  for (int t = 0; t < count; t++) {
+    void *memory;
+    fg_q_rows q = make_rows(1, K, FG_Q8_0, &memory);
+    quantise(&tables[t], x, 1, &q);
+    for (int a = 0; a < 2; a++) {
+      if (all == UINT32_MAX) all = q.outlier_count[a];
+      assert_int_equal(q.outlier_count[a], all);
+    }
+    free(memory);
+  }
+  return all;
+}
+
+static void test_outliers_are_told_where_the_rest_gains(void **state) {
+  (void)state;
+  assert_int_equal(told(7, 1, 1), 0);    // not 8 times the mean
+  assert_int_equal(told(20, 1, 1), 1);   // the rest's codes are 20 times as fine
+  assert_int_equal(told(9, 1, 7), 0);    // a tail: hardly finer without its last
+  assert_int_equal(told(15, 1, 7), 1);   // more than twice as fine
+  assert_int_equal(told(100, 4, 18), 5); // the second shows when the first are gone
+}
+
 // A row that holds an infinity or no number says so and leaves the other rows alone.
 static void test_numbers_that_are_none_stay_in_their_row(void **state) {
   (void)state;
@@ -200,6 +233,7 @@ int main(void) {
       cmocka_unit_test(test_largest_codes_do_not_saturate),
       cmocka_unit_test(test_zero_and_denormal_scales),
       cmocka_unit_test(test_planted_outlier_channels_cost_no_precision),
+      cmocka_unit_test(test_outliers_are_told_where_the_rest_gains),
       cmocka_unit_test(test_numbers_that_are_none_stay_in_their_row),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
