@@ -164,6 +164,7 @@ typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
   uint64_t bytes_read, bytes_written;                      // disk
   uint64_t weight_bytes_streamed;                          // of bytes_read
+  uint64_t registered_bytes;                               // memory for reads that the kernel keeps pinned
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says
   uint32_t running, waiting;

@@ -76,6 +76,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io),
       .bytes_written = fg_io_bytes_written(e->io),
       .weight_bytes_streamed = fg_executor_weight_bytes_read(e->executor),
+      .registered_bytes = fg_io_bytes_registered(e->io),
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),
       .process_peak = fg_process_peak_rss(),

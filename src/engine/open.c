@@ -1,5 +1,6 @@
 // Opening an engine: options, budgets, model, policy, and the parts that run it; in that order, so that a job
 // that cannot fit is refused before anything large was allocated.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,17 @@ static void log_policy(const fg_engine *e) {
               p->max_seqs, p->max_tokens);
 }
 
+// The run gives the same results either way, so only its speed is at stake.
+static void log_unregistered(const fg_engine *e) {
+  int error = fg_io_register_error(e->io);
+  if (!error) return;
+  char ring[16];
+  fg_log_line(&e->log, FG_LOG_INFO,
+              "reads cost more CPU time: the kernel did not register %s of memory for them (%s)%s",
+              fg_size_format(e->policy.ring_bytes, ring), strerror(error),
+              error == ENOMEM ? "; raise the limit of locked memory (ulimit -l) or grant CAP_IPC_LOCK" : "");
+}
+
 fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_error *err) {
   *out = NULL;
   if (!options->model) return fg_fail(err, FG_INVALID, "no model was named");
@@ -283,6 +295,7 @@ fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_e
     return status;
   }
   log_policy(e);
+  log_unregistered(e);
   *out = e;
   return FG_OK;
 }

@@ -33,10 +33,11 @@ typedef struct fg_io_backend {
   fg_status (*create)(void **state, uint32_t depth, fg_error *err);
   void (*destroy)(void *state); // nothing is in flight
   void (*submit)(void *state, fg_io_piece *piece);
-  void (*kick)(void *state);                             // the pieces submitted so far may start
-  fg_io_piece *(*poll)(void *state);                     // a finished piece, or NULL
-  fg_io_piece *(*wait)(void *state);                     // a finished piece; at least one is in flight
-  void (*enroll)(void *state, void *base, size_t bytes); // fg_io_register
+  void (*kick)(void *state);         // the pieces submitted so far may start
+  fg_io_piece *(*poll)(void *state); // a finished piece, or NULL
+  fg_io_piece *(*wait)(void *state); // a finished piece; at least one is in flight
+  // fg_io_register: an errno if the memory was refused. *registered: bytes that are registered now, in all.
+  int (*enroll)(void *state, void *base, size_t bytes, uint64_t *registered);
 } fg_io_backend;
 
 extern const fg_io_backend fg_io_uring, fg_io_threads;

@@ -65,9 +65,9 @@ static fg_io_piece *faulty_wait(void *state) {
   return piece ? piece : f->inner->wait(f->inner_state);
 }
 
-static void faulty_enroll(void *state, void *base, size_t bytes) {
+static int faulty_enroll(void *state, void *base, size_t bytes, uint64_t *registered) {
   faulty *f = state;
-  f->inner->enroll(f->inner_state, base, bytes);
+  return f->inner->enroll(f->inner_state, base, bytes, registered);
 }
 
 const fg_io_backend fg_io_faulty = {

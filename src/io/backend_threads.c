@@ -138,8 +138,10 @@ static fg_io_piece *pool_wait(void *state) {
   return piece;
 }
 
-static void pool_enroll(void *state, void *base, size_t bytes) {
+static int pool_enroll(void *state, void *base, size_t bytes, uint64_t *registered) {
   (void)state, (void)base, (void)bytes; // pread knows no registered memory
+  *registered = 0;
+  return 0;
 }
 
 const fg_io_backend fg_io_threads = {

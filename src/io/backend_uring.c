@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MOST_REGIONS = 64 };
+enum { MOST_REGIONS = 1024 };                       // as many as kernels before 5.13 take
 static const size_t REGION_BYTES = (size_t)1 << 30; // the most that one registered buffer may have
 
 typedef struct uring {
@@ -115,20 +115,35 @@ static fg_io_piece *uring_wait(void *state) {
   return seen(u, cqe);
 }
 
+static uint64_t registered_bytes(const uring *u) {
+  uint64_t bytes = 0;
+  for (unsigned i = 0; i < u->region_count; i++) bytes += u->regions[i].iov_len;
+  return bytes;
+}
+
 // All regions are registered together, so adding one means to register anew; if the kernel refuses
 // (RLIMIT_MEMLOCK), those of before stay.
-static void uring_enroll(void *state, void *base, size_t bytes) {
-  uring *u = state;
+static int add_regions(uring *u, char *base, size_t bytes) {
   unsigned before = u->region_count;
-  for (size_t at = 0; at < bytes && u->region_count < MOST_REGIONS; at += REGION_BYTES) {
+  if (bytes > (MOST_REGIONS - before) * REGION_BYTES) return E2BIG;
+  for (size_t at = 0; at < bytes; at += REGION_BYTES) {
     size_t length = bytes - at < REGION_BYTES ? bytes - at : REGION_BYTES;
-    u->regions[u->region_count++] = (struct iovec){(char *)base + at, length};
+    u->regions[u->region_count++] = (struct iovec){base + at, length};
   }
-  if (u->region_count == before) return;
+  if (u->region_count == before) return 0;
   if (before) io_uring_unregister_buffers(&u->ring);
-  if (io_uring_register_buffers(&u->ring, u->regions, u->region_count) == 0) return;
+  int error = -io_uring_register_buffers(&u->ring, u->regions, u->region_count);
+  if (error == 0) return 0;
   u->region_count = before;
   if (before && io_uring_register_buffers(&u->ring, u->regions, before) != 0) u->region_count = 0;
+  return error;
+}
+
+static int uring_enroll(void *state, void *base, size_t bytes, uint64_t *registered) {
+  uring *u = state;
+  int error = add_regions(u, base, bytes);
+  *registered = registered_bytes(u);
+  return error;
 }
 
 const fg_io_backend fg_io_uring = {

@@ -42,7 +42,8 @@ struct fg_io {
   // have some pieces handed over and others not.
   fg_io_read *head, **tail;
 
-  uint64_t bytes_read, bytes_written;
+  uint64_t bytes_read, bytes_written, bytes_registered;
+  int register_error; // errno of the last refusal
   fg_budget *budget;
   void *bounce; // [piece_bytes], made at first use
   fg_trace *trace;
@@ -141,7 +142,15 @@ static void ask_for_huge_pages(void *base, size_t bytes) {
 
 void fg_io_register(fg_io *io, void *base, size_t bytes) {
   ask_for_huge_pages(base, bytes);
-  io->backend->enroll(io->state, base, bytes);
+  int error = io->backend->enroll(io->state, base, bytes, &io->bytes_registered);
+  if (error) io->register_error = error;
+}
+
+uint64_t fg_io_bytes_registered(const fg_io *io) {
+  return io->bytes_registered;
+}
+int fg_io_register_error(const fg_io *io) {
+  return io->register_error;
 }
 
 // The span of a request: opened with its first piece, closed when its last one was seen.

@@ -54,6 +54,8 @@ uint64_t fg_io_bytes_written(const fg_io *io);
 // unregistered. The memory stays mapped until fg_io_destroy: the kernel holds its pages, and all of it
 // becomes resident.
 void fg_io_register(fg_io *io, void *base, size_t bytes);
+uint64_t fg_io_bytes_registered(const fg_io *io); // 0 with threads: they know no registered memory
+int fg_io_register_error(const fg_io *io); // errno of the last memory that the kernel refused; 0 = none
 
 typedef enum fg_file_mode {
   FG_FILE_READ,

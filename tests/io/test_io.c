@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -334,7 +336,42 @@ static void test_registering_too_much_is_no_error(void **state) {
   fg_io_register(b->io, b->buffer, PADDED);
   fg_io_register(b->io, (void *)(uintptr_t)4096, 4096); // not mapped: refused
   fg_io_register(b->io, b->buffer, 0);
+  bool uring = b->backend == FG_IO_URING;
+  assert_int_equal(fg_io_bytes_registered(b->io), uring ? PADDED : 0); // what was there before stays
+  assert_int_equal(fg_io_register_error(b->io), uring ? EFAULT : 0);
   assert_all_read(b);
+}
+
+// Little may be locked: kernels that count the ring itself still make one.
+static bool limit_locked_memory(void) {
+  enum { LOCKED = 64 * 1024 };
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, sets) != 0) return false;
+  sets[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+  return syscall(SYS_capset, &header, sets) == 0 &&
+         setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){LOCKED, LOCKED}) == 0;
+}
+
+static void test_memory_that_may_not_be_locked_is_read_into_and_told(void **state) {
+  bench *b = *state;
+  enum { NO_RING = 77 };
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    fg_io_options options = {.backend = b->backend, .piece_bytes = PIECE, .budget = b->budget};
+    if (!limit_locked_memory() || fg_io_create(&b->io, &options, &b->err) != FG_OK) _exit(NO_RING);
+    fg_io_register(b->io, b->buffer, PADDED);
+    bool good = fg_io_register_error(b->io) == (b->backend == FG_IO_URING ? ENOMEM : 0) &&
+                fg_io_bytes_registered(b->io) == 0 &&
+                fg_file_open(&b->file, b->path, FG_FILE_READ, &b->err) == FG_OK && read_all(b) == FG_OK &&
+                memcmp(b->buffer, b->content, PADDED) == 0;
+    _exit(good ? 0 : 1);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == NO_RING) skip();
+  assert_int_equal(status, 0);
 }
 
 static void test_what_is_written_can_be_read_back(void **state) {
@@ -483,6 +520,7 @@ static int run(const char *name, fg_io_backend_id backend) {
       ON(test_bounces_are_paid_for_once),
       ON(test_random_reads_with_faults_against_the_content),
       ON(test_registering_too_much_is_no_error),
+      ON(test_memory_that_may_not_be_locked_is_read_into_and_told),
       ON(test_what_is_written_can_be_read_back),
       ON(test_unaligned_direct_write_is_refused),
       ON(test_injected_full_disk),
