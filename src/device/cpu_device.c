@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/topology.h"
 #include "device/execute.h"
 #include "kernels/cpu.h"
 
 typedef struct cpu_device {
   fg_device base;
   fg_cpu_executor *executor;
+  fg_nodes *nodes; // NULL: one memory node, nothing to spread over
   uint32_t track;
 } cpu_device;
 
@@ -22,6 +24,7 @@ static fg_status memory_create(fg_device *d, uint64_t bytes, const char *what, f
     free(m);
     return status;
   }
+  fg_nodes_interleave(((const cpu_device *)d)->nodes, base, bytes);
   m->base = base;
   m->bytes = bytes;
   *out = m;
@@ -82,8 +85,10 @@ static bool reached(fg_device *d, fg_event event) {
 }
 
 static void destroy(fg_device *d) {
-  fg_cpu_executor_destroy(((cpu_device *)d)->executor);
-  free(d);
+  cpu_device *c = (cpu_device *)d;
+  fg_cpu_executor_destroy(c->executor);
+  fg_nodes_destroy(c->nodes);
+  free(c);
 }
 
 static const struct fg_device_ops cpu_ops = {
@@ -100,6 +105,7 @@ fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options
     free(c);
     return status;
   }
+  c->nodes = fg_nodes_create(2);
   c->track = fg_trace_track(options->trace, "compute");
   *out = &c->base;
   return FG_OK;
