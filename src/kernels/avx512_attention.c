@@ -256,25 +256,72 @@ static void pair_values(const attend *t, const key_block *b) {
 
 // ---- codes ---------------------------------------------------------------------------------------------
 
-// Codes of 16 values (kv_codes_tmpl.h).
-static inline __m128i load_codes(const uint8_t *p, uint32_t bits) {
-  if (bits == 8) return _mm_loadu_si128((const __m128i *)p);
-  __m128i both = _mm_loadl_epi64((const __m128i *)p), low = _mm_set1_epi8(15);
-  return _mm_unpacklo_epi64(_mm_and_si128(both, low), _mm_and_si128(_mm_srli_epi16(both, 4), low));
+// The scale and the minimum of a group (kv_codes_tmpl.h).
+typedef struct group_range {
+  vec d, m;
+} group_range;
+
+static inline vec load_half(const uint8_t *p) {
+  int16_t half;
+  memcpy(&half, p, sizeof half);
+  return _mm512_cvtph_ps(_mm256_set1_epi16(half));
+}
+static inline group_range load_range(const uint8_t *p) {
+  return (group_range){load_half(p), load_half(p + 2)};
 }
 
-static inline __m256bh expand_codes(const uint8_t *p, uint32_t bits, vec d, vec m) {
-  return _mm512_cvtneps_pbh(vec_fma(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_codes(p, bits))), d, m));
+static inline vec expand_8(const uint8_t *p, group_range r) {
+  return vec_fma(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p))), r.d, r.m);
+}
+
+static inline void expand_group_8(const uint8_t *in, uint32_t count, group_range r, uint16_t *out) {
+  uint32_t i = 0;
+  for (; i + HALVES <= count; i += HALVES)
+    _mm512_storeu_si512(out + i,
+                        (__m512i)_mm512_cvtne2ps_pbh(expand_8(in + i + VEC, r), expand_8(in + i, r)));
+  if (i < count) _mm256_storeu_si256((__m256i *)(out + i), (__m256i)_mm512_cvtneps_pbh(expand_8(in + i, r)));
+}
+
+// A group of 4 bits has 16 values: they are computed once and then looked up, 32 at a time.
+static inline __m512i values_4(group_range r) {
+  vec codes = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_broadcast_i64x4((__m256i)_mm512_cvtneps_pbh(vec_fma(codes, r.d, r.m)));
+}
+
+// Two runs of codes, 8 bytes each. Words [0, 8) are of the first run's bytes, [8, 16) of the same, shifted to
+// the high halves, and so on; a look-up takes 5 bits of a word, and the table is there twice.
+static inline __m512i look_up_4(__m128i runs, __m512i values) {
+  const __m512i bytes =
+      _mm512_set_epi64(0x800f800e800d800c, 0x800b800a80098008, 0x800f800e800d800c, 0x800b800a80098008,
+                       0x8007800680058004, 0x8003800280018000, 0x8007800680058004, 0x8003800280018000);
+  const __m512i halves = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0, 0x0004000400040004,
+                                          0x0004000400040004, 0, 0);
+  __m512i words = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(runs), bytes);
+  return _mm512_permutexvar_epi16(_mm512_srlv_epi16(words, halves), values);
+}
+
+static inline void expand_group_4(const uint8_t *in, uint32_t count, group_range r, uint16_t *out) {
+  __m512i values = values_4(r);
+  uint32_t i = 0;
+  for (; i + HALVES <= count; i += HALVES)
+    _mm512_storeu_si512(out + i, look_up_4(_mm_loadu_si128((const __m128i *)(in + i / 2)), values));
+  if (i < count)
+    _mm256_storeu_si256((__m256i *)(out + i), _mm512_castsi512_si256(look_up_4(
+                                                  _mm_loadl_epi64((const __m128i *)(in + i / 2)), values)));
+}
+
+// Whole groups have a count that the compiler knows.
+static inline void expand_group(const uint8_t *in, uint32_t count, uint32_t bits, uint16_t *out) {
+  if (bits == 8)
+    expand_group_8(in + 4, count, load_range(in), out);
+  else
+    expand_group_4(in + 4, count, load_range(in), out);
 }
 
 static inline void expand_row(const uint8_t *in, uint32_t dim, uint32_t bits, uint16_t *out) {
-  for (uint32_t i = 0, n; i < dim; i += n) {
-    n = dim - i < GROUP ? dim - i : GROUP;
-    vec d = _mm512_set1_ps(kv_load_half(in)), m = _mm512_set1_ps(kv_load_half(in + 2));
-    in += 4;
-    for (uint32_t j = 0; j < n; j += FG_KV_CODE_RUN, in += FG_KV_CODE_RUN * bits / 8)
-      _mm256_storeu_si256((__m256i *)(out + i + j), (__m256i)expand_codes(in, bits, d, m));
-  }
+  uint32_t i = 0;
+  for (; i + GROUP <= dim; i += GROUP, in += 4 + GROUP * bits / 8) expand_group(in, GROUP, bits, out + i);
+  if (i < dim) expand_group(in, dim - i, bits, out + i);
 }
 
 // One side of a block of codes as bfloat16.
