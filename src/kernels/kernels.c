@@ -20,7 +20,10 @@ void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
   if (features & FG_CPU_AVX2) fg_kernels_avx2(kernels);
   if (features & FG_CPU_AVX_VNNI) fg_q_product_avx_vnni(kernels);
   if (features & FG_CPU_AVX512) fg_kernels_avx512(kernels);
-  if (features & FG_CPU_AVX512_BF16) fg_attention_avx512_bf16(kernels);
+  if (features & FG_CPU_AVX512_BF16) {
+    fg_attention_avx512_bf16(kernels);
+    fg_product_avx512_bf16(kernels);
+  }
   if (features & FG_CPU_AVX512_VNNI) fg_q_product_avx512_vnni(kernels);
 #else
   (void)features;

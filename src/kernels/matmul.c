@@ -10,7 +10,7 @@
 enum {
   CHUNK_F32 = 256,   // rows whose x is in scratch at once: 5.5 MiB of float32 at k = 5632
   CHUNK_16 = 2048,   // the same of bfloat16, which takes half of that and is what large steps use
-  ROW_BLOCK = 128,   // largest shape: 98 % of what one call over all rows reaches
+  ROW_BLOCK = 128,   // most rows of a product: 98 % of what one call over all rows reaches
   COPY_ROWS = 8,     // rows of x that a thread copies at a time
   MAX_BLOCKS = 21,   // of a chunk: CHUNK_16 / ROW_BLOCK, then at most 64, 32, 16, 8 and one of fewer rows
   ITEMS_A_THREAD = 4 // wanted, so that threads end together
@@ -32,7 +32,7 @@ typedef struct held_x {
 
 struct fg_matmul {
   fg_matmul_options options;
-  fg_product *product; // NULL: the kernel table's
+  fg_product *product; // of float32; NULL: the kernel table's
   bool bf16;
   uint64_t x_bytes, thread_bytes;
   uint64_t lump;
@@ -43,7 +43,7 @@ struct fg_matmul {
 
 typedef struct row_block {
   uint32_t row, rows;      // within the chunk; a shape may have more, which are padding
-  fg_product_shape *shape; // NULL: one of the kernel table's products
+  fg_product_shape *shape; // X_F32; NULL: the kernel table's product
 } row_block;
 
 typedef struct job {
@@ -66,12 +66,12 @@ static uint32_t thread_count(const fg_matmul_options *o) {
   return o->threads ? fg_threads_count(o->threads) : 1;
 }
 
-static bool takes_onednn(const fg_matmul_options *o) {
-  return o->features & FG_CPU_AVX512;
+static bool takes_bf16(const fg_matmul_options *o) {
+  return o->bf16 && o->features & FG_CPU_AVX512_BF16;
 }
 
-static bool takes_bf16(const fg_matmul_options *o) {
-  return o->bf16 && takes_onednn(o) && o->features & FG_CPU_AVX512_BF16;
+static bool takes_onednn(const fg_matmul_options *o) {
+  return o->features & FG_CPU_AVX512 && !takes_bf16(o);
 }
 
 static uint32_t whole_rows(uint32_t rows, uint32_t most) {
@@ -153,18 +153,36 @@ static const void *tile_of(const job *j, uint32_t tile, uint32_t columns, void *
   return scratch;
 }
 
+// Where the tile that this thread will take after an item's lies, if that is read in place: the threads take
+// turns.
+static const void *next_tile(const job *j, uint32_t item) {
+  const fg_matmul_call *c = j->call;
+  uint32_t next = (item + thread_count(&j->m->options)) / j->parts;
+  if (!in_place(j) || next == item / j->parts || next >= j->tiles) return NULL;
+  return (const uint8_t *)c->panel + next * c->layout->bytes(c->dtype, FG_TILE_ROWS, c->k);
+}
+
+// A tile and what of it is multiplied.
+typedef struct tile_item {
+  const void *tile, *next;
+  uint32_t columns, thread;
+} tile_item;
+
 // sums [b's rows, 64]
-static void multiply_block(const job *j, const row_block *b, const void *tile, uint32_t columns,
-                           uint32_t thread, float *sums) {
+static void multiply_block(const job *j, const row_block *b, const tile_item *t, float *sums) {
   const fg_matmul_call *c = j->call;
   const fg_kernels *kernels = j->m->options.kernels;
-  uint64_t at = b->row * j->k;
+  const uint32_t k = (uint32_t)j->k;
+  const uint64_t at = b->row * j->k;
   if (j->form == X_INT8)
-    kernels->q_product[c->layout->kind][c->dtype](&j->q, b->row, b->rows, c->dtype, tile, columns, sums);
+    kernels->q_product[c->layout->kind][c->dtype](&j->q, b->row, b->rows, c->dtype, t->tile, t->columns,
+                                                  sums);
+  else if (j->form == X_BF16)
+    kernels->product_bf16((const uint16_t *)j->m->x + at, b->rows, k, t->tile, t->next, sums);
   else if (b->shape)
-    fg_product_run(b->shape, thread, (const uint8_t *)j->m->x + at * (j->form == X_BF16 ? 2 : 4), tile, sums);
+    fg_product_run(b->shape, t->thread, (const float *)j->m->x + at, t->tile, sums);
   else
-    kernels->product((const float *)j->m->x + at, b->rows, (uint32_t)j->k, tile, sums);
+    kernels->product((const float *)j->m->x + at, b->rows, k, t->tile, sums);
 }
 
 static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
@@ -174,10 +192,10 @@ static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
   float *sums = (float *)(scratch + fg_tile_k(j->m->options.max_k) * FG_TILE_ROWS * 4);
   uint32_t tile_index = item / j->parts, part = item % j->parts, column = tile_index * FG_TILE_ROWS;
   uint32_t columns = c->n - column < FG_TILE_ROWS ? c->n - column : FG_TILE_ROWS;
-  const void *tile = tile_of(j, tile_index, columns, scratch);
+  const tile_item t = {tile_of(j, tile_index, columns, scratch), next_tile(j, item), columns, thread};
   for (uint32_t i = part; i < j->block_count; i += j->parts) {
     const row_block *b = &j->blocks[i];
-    multiply_block(j, b, tile, columns, thread, sums);
+    multiply_block(j, b, &t, sums);
     float *out = c->out + (uint64_t)(j->row + b->row) * c->out_stride + column;
     for (uint32_t r = 0; r < b->rows; r++)
       j->m->options.kernels->finish(sums + (uint64_t)r * FG_TILE_ROWS, c->bias ? c->bias + column : NULL,
@@ -185,21 +203,23 @@ static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
   }
 }
 
-// The largest power of two that the rows fill; fewer than 8 rows are rounded up, which costs less than
-// reading the tile again.
-static uint32_t shape_rows(uint32_t rows) {
+// Rows of the next block: as many as there are, but oneDNN has shapes, and takes the largest power of two
+// that the rows fill; fewer than 8 rows are rounded up, which costs less than reading the tile again.
+static uint32_t block_rows(bool shapes, uint32_t rows) {
   uint32_t shape = 1;
+  if (!shapes) return rows < ROW_BLOCK ? rows : ROW_BLOCK;
   while (shape < ROW_BLOCK && shape * 2 <= rows) shape *= 2;
   return shape < rows && rows < COPY_ROWS ? shape * 2 : shape;
 }
 
 static fg_status cut_rows(job *j, fg_error *err) {
+  const bool shapes = j->m->product && j->form == X_F32;
   j->block_count = 0;
   for (uint32_t row = 0; row < j->rows;) {
     row_block *b = &j->blocks[j->block_count++];
-    uint32_t left = j->rows - row, shape = shape_rows(left);
+    uint32_t left = j->rows - row, shape = block_rows(shapes, left);
     *b = (row_block){.row = row, .rows = left < shape ? left : shape};
-    if (j->m->product && j->form != X_INT8) {
+    if (shapes) {
       fg_status status = fg_product_prepare(j->m->product, shape, (uint32_t)j->k, &b->shape, err);
       if (status) return status;
     }
@@ -260,6 +280,7 @@ fg_status fg_matmul_run(fg_matmul *matmul, const fg_matmul_call *call, fg_error 
 // ---- life ----------------------------------------------------------------------------------------------
 
 static fg_status create_product(fg_matmul *m, fg_error *err) {
+  m->bf16 = takes_bf16(&m->options);
   if (!takes_onednn(&m->options)) return FG_OK;
   m->lump = ONEDNN_BYTES;
   fg_status status = fg_budget_reserve(m->options.budget, m->lump, "oneDNN", err);
@@ -267,15 +288,8 @@ static fg_status create_product(fg_matmul *m, fg_error *err) {
     m->lump = 0;
     return status;
   }
-  uint32_t threads = thread_count(&m->options);
-  m->bf16 = takes_bf16(&m->options);
-  status = FG_UNSUPPORTED;
-  if (m->bf16) status = fg_product_create(&m->product, FG_PRODUCT_BF16, threads, NULL);
-  if (status == FG_UNSUPPORTED) {
-    m->bf16 = false;
-    status = fg_product_create(&m->product, FG_PRODUCT_F32, threads, NULL);
-  }
-  // Refused altogether (an instruction set switched off in its environment): the table's product serves.
+  status = fg_product_create(&m->product, thread_count(&m->options), NULL);
+  // Refused (an instruction set switched off in its environment): the table's product serves.
   if (status == FG_UNSUPPORTED) return FG_OK;
   return status ? fg_fail(err, status, "oneDNN could not be started") : FG_OK;
 }

@@ -3,10 +3,11 @@
 // A panel is walked in tiles of 64 output rows. Where its bytes already are what the product reads
 // (float32 or bfloat16 in n64), they are used in place; quantized types are multiplied in their own bits
 // if int8 is the arithmetic (qproduct.h); any other type is expanded one tile at a time into a thread's
-// scratch, which then serves all rows at hand. Rows are taken in blocks of a power of two, 1 to 128, so that
-// few shapes exist. x is copied into scratch in the form that the product reads: dense and padded along k,
-// rounded to bfloat16, or quantised; calls that follow with the same x use the copy again. A row's result is
-// a function of that row: neither the block it came in nor panels, tiles and threads change a bit of it.
+// scratch, which then serves all rows at hand. Rows are taken in blocks of at most 128, for oneDNN of
+// powers of two, so that few shapes exist. x is copied into scratch in the form that the product reads: dense
+// and padded along k, rounded to bfloat16, or quantised; calls that follow with the same x use the copy
+// again. A row's result is a function of that row: neither the block it came in nor panels, tiles and threads
+// change a bit of it.
 //
 // Threads: one owner; the work is split over the team.
 #ifndef FG_KERNELS_MATMUL_H
@@ -23,7 +24,7 @@ typedef struct fg_matmul fg_matmul;
 
 typedef struct fg_matmul_options {
   const fg_kernels *kernels;
-  uint32_t features; // of the CPU; without AVX-512 the table's own product is used
+  uint32_t features; // of the CPU: with AVX-512 oneDNN multiplies float32, else the table's own product
   bool bf16;         // wanted; float32 is computed where the CPU has no bfloat16
   bool int8;         // quantized weights against activations quantised to int8
   uint32_t max_rows, max_k;

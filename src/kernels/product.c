@@ -25,21 +25,11 @@ struct fg_product_shape {
 };
 
 struct fg_product {
-  fg_product_type type;
   uint32_t threads;
   uint64_t asked;
   dnnl_engine_t engine;
   dnnl_stream_t *streams; // [threads]
   fg_product_shape shapes[FG_PRODUCT_SHAPES];
-};
-
-// oneDNN's types and tags for each of ours.
-static const struct {
-  dnnl_data_type_t type;
-  dnnl_format_tag_t tile;
-} formats[] = {
-    [FG_PRODUCT_F32] = {dnnl_f32, dnnl_BA16a64b},
-    [FG_PRODUCT_BF16] = {dnnl_bf16, dnnl_BA16a64b2a},
 };
 
 static void shape_clear(fg_product_shape *s) {
@@ -84,9 +74,8 @@ static dnnl_status_t describe(const fg_product *p, uint32_t rows, uint32_t k, dn
   const dnnl_dims_t x_dims = {rows, k}, tile_dims = {k, FG_TILE_ROWS}, y_dims = {rows, FG_TILE_ROWS};
   dnnl_matmul_desc_t matmul;
   dnnl_primitive_attr_t attr;
-  dnnl_status_t status = dnnl_memory_desc_init_by_tag(&x, 2, x_dims, formats[p->type].type, dnnl_ab);
-  if (!status)
-    status = dnnl_memory_desc_init_by_tag(&tile, 2, tile_dims, formats[p->type].type, formats[p->type].tile);
+  dnnl_status_t status = dnnl_memory_desc_init_by_tag(&x, 2, x_dims, dnnl_f32, dnnl_ab);
+  if (!status) status = dnnl_memory_desc_init_by_tag(&tile, 2, tile_dims, dnnl_f32, dnnl_BA16a64b);
   if (!status) status = dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab);
   if (!status) status = dnnl_matmul_desc_init(&matmul, &x, &tile, NULL, &y);
   if (!status) status = dnnl_primitive_attr_create(&attr);
@@ -146,7 +135,7 @@ fg_status fg_product_prepare(fg_product *product, uint32_t rows, uint32_t k, fg_
   return FG_OK;
 }
 
-void fg_product_run(fg_product_shape *shape, uint32_t thread, const void *x, const void *tile, float *out) {
+void fg_product_run(fg_product_shape *shape, uint32_t thread, const float *x, const void *tile, float *out) {
   const operands *o = &shape->of_thread[thread];
   dnnl_memory_set_data_handle(o->x, (void *)(uintptr_t)x);
   dnnl_memory_set_data_handle(o->tile, (void *)(uintptr_t)tile);
@@ -171,16 +160,15 @@ static dnnl_status_t create_streams(fg_product *p) {
   return dnnl_success;
 }
 
-fg_status fg_product_create(fg_product **out, fg_product_type type, uint32_t threads, fg_error *err) {
+fg_status fg_product_create(fg_product **out, uint32_t threads, fg_error *err) {
   fg_product *p = calloc(1, sizeof *p);
   if (!p) return fg_fail(err, FG_NO_SPACE, "no memory for the table of products");
-  p->type = type;
   p->threads = threads;
   for (uint32_t i = 0; i < FG_PRODUCT_SHAPES; i++) p->shapes[i].product = p;
   dnnl_set_primitive_cache_capacity(0); // shapes are kept here, and counted
   dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
   if (!status) status = create_streams(p);
-  // One shape tells whether the CPU has this type at all.
+  // One shape tells whether it has such a kernel for this CPU at all.
   fg_product_shape *probe;
   fg_status result = status ? refused(err, status, 1, FG_TILE_K) : FG_OK;
   if (!result) result = fg_product_prepare(p, 1, FG_TILE_K, &probe, err);

@@ -1,4 +1,4 @@
-// product.h: tile products by oneDNN.
+// product.h: tile products of float32 by oneDNN.
 //
 // A product is [rows, k] times a tile [k, 64] for one of few numbers of rows (a shape), run by one thread on
 // its own; whoever calls splits a matrix into tiles. oneDNN compiles a kernel for each shape the first
@@ -19,18 +19,15 @@
 typedef struct fg_product fg_product;
 typedef struct fg_product_shape fg_product_shape;
 
-typedef enum fg_product_type { FG_PRODUCT_F32, FG_PRODUCT_BF16 } fg_product_type;
-
 enum { FG_PRODUCT_SHAPES = 48 }; // kept; beyond that the one least recently asked for goes
 
 // FG_UNSUPPORTED when oneDNN has no such kernel on this CPU.
-fg_status fg_product_create(fg_product **out, fg_product_type type, uint32_t threads, fg_error *err);
+fg_status fg_product_create(fg_product **out, uint32_t threads, fg_error *err);
 void fg_product_destroy(fg_product *product);
 // Finds or makes a shape. It stands at least until FG_PRODUCT_SHAPES others have been asked for.
 fg_status fg_product_prepare(fg_product *product, uint32_t rows, uint32_t k, fg_product_shape **out,
                              fg_error *err);
-// out[rows, 64] = x[rows, k] tile[k, 64]. k is the shape's, a multiple of 32; x is dense in the product's
-// type, the tile as kernels.h has it for this type, out float32.
-void fg_product_run(fg_product_shape *shape, uint32_t thread, const void *x, const void *tile, float *out);
+// out[rows, 64] = x[rows, k] tile[k, 64]. k is the shape's, a multiple of 32; x is dense.
+void fg_product_run(fg_product_shape *shape, uint32_t thread, const float *x, const void *tile, float *out);
 
 #endif

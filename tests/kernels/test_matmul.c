@@ -161,6 +161,63 @@ static void test_bfloat16_without_the_instruction_is_float32(void **state) {
   drop_rig(r);
 }
 
+// ---- bfloat16 ------------------------------------------------------------------------------------------
+
+static float from_bf16(uint16_t v) {
+  uint32_t bits = (uint32_t)v << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// What the instruction is said to do, over k in order: the second of a pair, then the first.
+static float chain_of_pairs(const uint16_t *x, const uint16_t *tile, uint32_t k, uint32_t column) {
+  float sum = 0;
+  for (uint32_t c = 0; c < k; c += 2) {
+    const uint16_t *w = tile + (size_t)c * FG_TILE_ROWS + 2 * column;
+    sum = fmaf(from_bf16(x[c + 1]), from_bf16(w[1]), sum);
+    sum = fmaf(from_bf16(x[c]), from_bf16(w[0]), sum);
+  }
+  return sum;
+}
+
+// However rows and k are cut, a sum is one chain; operands are exactly as large as said, for sanitizers.
+static void check_chains(const fg_kernels *kernels, uint32_t rows, uint32_t k) {
+  uint64_t state = rows + k;
+  float *x = random_floats(&state, (size_t)rows * k), *w = random_floats(&state, (size_t)k * FG_TILE_ROWS);
+  uint16_t *x16 = malloc((size_t)rows * k * sizeof *x16);
+  uint16_t *tile = malloc((size_t)k * FG_TILE_ROWS * sizeof *tile);
+  float *out = malloc((size_t)rows * FG_TILE_ROWS * sizeof *out);
+  kernels->to_bf16(x, x16, rows * k);
+  kernels->to_bf16(w, tile, k * FG_TILE_ROWS);
+  for (int ahead = 0; ahead < 2; ahead++) {
+    for (uint32_t i = 0; i < rows * FG_TILE_ROWS; i++) out[i] = NAN; // nothing of before is added
+    kernels->product_bf16(x16, rows, k, tile, ahead ? tile : NULL, out);
+    for (uint32_t i = 0; i < rows * FG_TILE_ROWS; i++) {
+      float sum = chain_of_pairs(x16 + (size_t)(i / FG_TILE_ROWS) * k, tile, k, i % FG_TILE_ROWS);
+      if (memcmp(&out[i], &sum, sizeof sum))
+        fail_msg("row %u of %u, column %u, k %u: %a, not %a", i / FG_TILE_ROWS, rows, i % FG_TILE_ROWS, k,
+                 (double)out[i], (double)sum);
+    }
+  }
+  free(x), free(w), free(x16), free(tile), free(out);
+}
+
+static void test_bfloat16_sums_are_one_chain_over_k(void **state) {
+  (void)state;
+  fg_kernels kernels;
+  fg_kernels_init(&kernels, fg_cpu_features());
+  if (!kernels.product_bf16) {
+    print_message("skipped: this CPU has no dot products of bfloat16\n");
+    skip();
+  }
+  static const uint32_t ks[] = {2, 32, 126, 128, 130, 256, 258, 600};
+  for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+    for (uint32_t rows = 1; rows <= 20; rows++) check_chains(&kernels, rows, ks[i]);
+    check_chains(&kernels, 128, ks[i]);
+  }
+}
+
 // ---- bit by bit ------------------------------------------------------------------------------------------
 
 // One row's result must be the same bits alone, in any company and order, on any number of threads, and
@@ -295,6 +352,7 @@ int main(void) {
       cmocka_unit_test(test_bfloat16_products_match_doubles),
       cmocka_unit_test(test_int8_products_match_doubles),
       cmocka_unit_test(test_bfloat16_without_the_instruction_is_float32),
+      cmocka_unit_test(test_bfloat16_sums_are_one_chain_over_k),
       cmocka_unit_test(test_float32_rows_do_not_depend_on_company),
       cmocka_unit_test(test_bfloat16_rows_do_not_depend_on_company),
       cmocka_unit_test(test_int8_rows_do_not_depend_on_company),
