@@ -5,7 +5,8 @@
 #ifndef FG_TENSOR_CLONES_H
 #define FG_TENSOR_CLONES_H
 
-#if defined(__x86_64__) && defined(__linux__)
+// A thread sanitizer's code would run in what chooses, before the sanitizer itself is there.
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_THREAD__)
 #define FG_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define FG_CLONES
