@@ -65,12 +65,9 @@ static fg_status damaged(const fg_weight_stream *s, uint32_t index, fg_error *er
                  panel->row, panel->row + panel->rows - 1);
 }
 
-static fg_status verify(fg_weight_stream *s, uint32_t index, const void *data, fg_error *err) {
-  if (s->verified[index]) return FG_OK;
+static bool is_whole(const fg_weight_stream *s, uint32_t index, const void *data) {
   const fg_panel *panel = &s->options.store->panels[index];
-  if (fg_hash(data, panel->bytes) != panel->hash) return damaged(s, index, err);
-  s->verified[index] = true;
-  return FG_OK;
+  return fg_hash(data, panel->bytes) == panel->hash;
 }
 
 // ---- resident panels ----------------------------------------------------------------------------------
@@ -114,7 +111,7 @@ static fg_status load_by_upload(fg_weight_stream *s, uint32_t index, void *bounc
   fg_device *d = s->options.device;
   fg_status status =
       fg_io_read_now(s->options.io, s->options.store->file, panel->offset, bounce, padded(panel), err);
-  if (status == FG_OK) status = verify(s, index, bounce, err);
+  if (status == FG_OK && !is_whole(s, index, bounce)) status = damaged(s, index, err);
   if (status == FG_OK)
     status = d->ops->upload(d, FG_QUEUE_LOAD, s->device_block, s->place[index], bounce, panel->bytes, err);
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_LOAD), err);
@@ -143,8 +140,10 @@ static fg_status load_all_resident(fg_weight_stream *s, fg_error *err) {
     status = fg_budget_alloc(s->options.host, fg_store_largest_panel(store), "a buffer for loading weights",
                              &bounce, err);
   if (status == FG_OK) status = load_in_place(s, err);
-  for (uint32_t i = 0; status == FG_OK && i < store->panel_count; i++)
+  for (uint32_t i = 0; status == FG_OK && i < store->panel_count; i++) {
+    s->verified[i] = is_resident(s, i);
     if (is_resident(s, i) && !host_place(s, i)) status = load_by_upload(s, i, bounce, err);
+  }
   fg_budget_free(s->options.host, bounce);
   return status;
 }
@@ -189,15 +188,48 @@ static fg_status upload(fg_weight_stream *s, entry *e, const void *from, fg_erro
   return status;
 }
 
-// A read has ended, or is waited for now: checks it and passes it on to the device.
+// A read has ended, or is waited for now: passes it on to the device.
 static fg_status finish_read(fg_weight_stream *s, entry *e, fg_error *err) {
   fg_status status = fg_io_read_wait(s->options.io, &e->read, err);
-  if (status == FG_OK) status = verify(s, e->panel, e->read.buffer, err);
   if (status != FG_OK) return status;
   s->bytes_read += e->bytes;
   if (!s->host_reaches) return upload(s, e, e->read.buffer, err);
   e->loaded = (fg_event){0};
   e->state = ENTRY_LOADED;
+  return FG_OK;
+}
+
+// Panels of the ring that were never checked. A hash is one thread's work, so threads share several.
+typedef struct unchecked {
+  fg_weight_stream *stream;
+  uint32_t count;
+  const entry *entries[MAX_ENTRIES];
+  bool whole[MAX_ENTRIES];
+} unchecked;
+
+static void check_one(void *arg, uint32_t item, uint32_t thread) {
+  (void)thread;
+  unchecked *u = arg;
+  u->whole[item] = is_whole(u->stream, u->entries[item]->panel, u->entries[item]->read.buffer);
+}
+
+// Checks all panels that are there: they come one by one, and at the first use of one there may be many.
+static fg_status check_ring(fg_weight_stream *s, fg_error *err) {
+  fg_threads *threads = s->options.device->options.threads; // idle: jobs are the owner's to start
+  unchecked u = {.stream = s};
+  for (uint32_t i = s->used; i < s->count; i++) {
+    const entry *e = entry_at(s, i);
+    if (e->state == ENTRY_LOADED && !s->verified[e->panel]) u.entries[u.count++] = e;
+  }
+  if (threads) {
+    fg_threads_run(threads, u.count, check_one, &u);
+  } else {
+    for (uint32_t i = 0; i < u.count; i++) check_one(&u, i, 0);
+  }
+  for (uint32_t i = 0; i < u.count; i++) {
+    if (!u.whole[i]) return damaged(s, u.entries[i]->panel, err);
+    s->verified[u.entries[i]->panel] = true;
+  }
   return FG_OK;
 }
 
@@ -284,6 +316,7 @@ fg_status fg_weight_stream_acquire(fg_weight_stream *s, uint32_t panel, fg_view 
     fg_trace_span(s->options.trace, s->track, FG_SPAN_WAIT_READ, NULL, e->read.layer, e->bytes, begin,
                   fg_now_ns());
   }
+  if (status == FG_OK && !s->verified[panel]) status = check_ring(s, err);
   if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, e->loaded, err);
   *view = (fg_view){.memory = s->ring, .offset = e->offset};
   return status;

@@ -6,7 +6,8 @@
 // uploaded into a ring as far ahead as the ring has room, across layers and across steps. The same panels
 // stay resident for the whole run (a cyclic scan would defeat any cache).
 //
-// A panel's bytes are compared with the store's hash the first time that they are read in a run.
+// A panel's bytes are compared with the store's hash before their first use in a run, by all threads where
+// several panels have arrived.
 //
 // Threads: one owner, the executor.
 #ifndef FG_ENGINE_WEIGHT_STREAM_H
