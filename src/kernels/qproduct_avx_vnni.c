@@ -1,12 +1,17 @@
 // Quantised products by the dot products of AVX-VNNI, for CPUs without AVX-512. Compiled for it
-// (src/CMakeLists.txt).
-#if defined(__AVXVNNI__)
+// (src/CMakeLists.txt); for tests also in the spelling of AVX-512.
+#if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
 
 #include "kernels/qproduct_vec256.h"
 
+#if defined(__AVXVNNI__)
+#define Q_DPBUSD _mm256_dpbusd_avx_epi32
+#else
+#define Q_DPBUSD _mm256_dpbusd_epi32
+#endif
 #define Q_UNSIGNED      1
-#define q_dot4(a, w, x) _mm256_dpbusd_avx_epi32(a, w, q_activations(x))
-#define q_dot8(a, w, x) _mm256_dpbusd_avx_epi32(a, w, q_activations(x))
+#define q_dot4(a, w, x) Q_DPBUSD(a, w, q_activations(x))
+#define q_dot8(a, w, x) Q_DPBUSD(a, w, q_activations(x))
 
 #include "kernels/qproduct_tmpl.h"
 
