@@ -24,102 +24,16 @@ enum {
   LINE = 64,                // bytes of a line of the CPU's caches
 };
 
-// ---- c = start + a b -----------------------------------------------------------------------------------
+// ---- products ------------------------------------------------------------------------------------------
 
-// A pair is two bfloat16 in 32 bits. a: [rows, pairs] pairs; b: [pairs, columns] pairs, columns a multiple
-// of 64; start, c: [rows, columns] float32; strides in elements of 32 bits.
-typedef struct pair_product {
-  const uint32_t *a, *b;
-  const float *start;
-  float *c;
-  uint64_t a_stride, b_stride, start_stride, c_stride;
-  uint32_t rows, pairs, columns;
-} pair_product;
-
-// Variables of their own, not an array (blocks_tmpl.h).
-typedef struct quad {
-  __m512 v0, v1, v2, v3;
-} quad;
-typedef struct quad_pairs {
-  __m512i v0, v1, v2, v3;
-} quad_pairs;
-
-static inline quad load_quad(const float *p) {
-  return (quad){vec_load(p), vec_load(p + VEC), vec_load(p + 2 * VEC), vec_load(p + 3 * VEC)};
-}
-static inline void store_quad(float *p, quad q) {
-  vec_store(p, q.v0);
-  vec_store(p + VEC, q.v1);
-  vec_store(p + 2 * VEC, q.v2);
-  vec_store(p + 3 * VEC, q.v3);
-}
-static inline quad_pairs load_pairs(const uint32_t *p) {
-  return (quad_pairs){_mm512_loadu_si512(p), _mm512_loadu_si512(p + VEC), _mm512_loadu_si512(p + 2 * VEC),
-                      _mm512_loadu_si512(p + 3 * VEC)};
-}
-static inline quad add_pairs(uint32_t a, quad_pairs b, quad c) {
-  __m512bh s = (__m512bh)_mm512_set1_epi32((int)a);
-  return (quad){_mm512_dpbf16_ps(c.v0, s, (__m512bh)b.v0), _mm512_dpbf16_ps(c.v1, s, (__m512bh)b.v1),
-                _mm512_dpbf16_ps(c.v2, s, (__m512bh)b.v2), _mm512_dpbf16_ps(c.v3, s, (__m512bh)b.v3)};
-}
-
+// Of pairs of bfloat16 in 32 bits.
 static inline vec add_pair(uint32_t a, vec b, vec c) {
   return _mm512_dpbf16_ps(c, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
 }
 
-static void rows_1(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
-                   float *c) {
-  quad c0 = load_quad(start);
-  for (uint32_t i = 0; i < p->pairs; i++) c0 = add_pairs(a[i], load_pairs(b + i * p->b_stride), c0);
-  store_quad(c, c0);
-}
-
-static void rows_2(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
-                   float *c) {
-  uint64_t as = p->a_stride;
-  quad c0 = load_quad(start), c1 = load_quad(start + p->start_stride);
-  for (uint32_t i = 0; i < p->pairs; i++) {
-    quad_pairs column = load_pairs(b + i * p->b_stride);
-    c0 = add_pairs(a[i], column, c0);
-    c1 = add_pairs(a[as + i], column, c1);
-  }
-  store_quad(c, c0);
-  store_quad(c + p->c_stride, c1);
-}
-
-static void rows_6(const pair_product *p, const uint32_t *a, const uint32_t *b, const float *start,
-                   float *c) {
-  uint64_t as = p->a_stride, ss = p->start_stride, cs = p->c_stride;
-  quad c0 = load_quad(start), c1 = load_quad(start + ss), c2 = load_quad(start + 2 * ss);
-  quad c3 = load_quad(start + 3 * ss), c4 = load_quad(start + 4 * ss), c5 = load_quad(start + 5 * ss);
-  for (uint32_t i = 0; i < p->pairs; i++) {
-    quad_pairs column = load_pairs(b + i * p->b_stride);
-    c0 = add_pairs(a[i], column, c0);
-    c1 = add_pairs(a[as + i], column, c1);
-    c2 = add_pairs(a[2 * as + i], column, c2);
-    c3 = add_pairs(a[3 * as + i], column, c3);
-    c4 = add_pairs(a[4 * as + i], column, c4);
-    c5 = add_pairs(a[5 * as + i], column, c5);
-  }
-  store_quad(c, c0);
-  store_quad(c + cs, c1);
-  store_quad(c + 2 * cs, c2);
-  store_quad(c + 3 * cs, c3);
-  store_quad(c + 4 * cs, c4);
-  store_quad(c + 5 * cs, c5);
-}
-
-static void multiply_pairs(const pair_product *p) {
-  for (uint32_t column = 0; column < p->columns; column += 4 * VEC)
-    for (uint32_t row = 0, taken; row < p->rows; row += taken) {
-      uint32_t left = p->rows - row;
-      taken = left >= 6 ? 6 : left >= 2 ? 2 : 1;
-      (taken == 6   ? rows_6
-       : taken == 2 ? rows_2
-                    : rows_1)(p, p->a + row * p->a_stride, p->b + column,
-                              p->start + row * p->start_stride + column, p->c + row * p->c_stride + column);
-    }
-}
+#define ROW_FACTOR     uint32_t
+#define row_factor_add add_pair
+#include "kernels/row_products_tmpl.h"
 
 // ---- keys and values -----------------------------------------------------------------------------------
 
@@ -129,8 +43,8 @@ typedef struct attend {
   uint32_t queries;
   uint32_t q_pairs;  // of dimensions in a row of q
   uint64_t v_stride; // of rows of values and out
-  uint32_t *keys;    // [q_pairs, 64]: pairs along dimensions
-  uint32_t *values;  // [32, v_stride]: pairs along positions
+  float *keys;       // [q_pairs, 64]: pairs along dimensions, bits in float32 as in vectors
+  float *values;     // [32, v_stride]: pairs along positions, likewise
   uint32_t *q;       // [queries, q_pairs], scaled
   uint32_t *weights; // [queries, 32]: pairs along positions
   float *scores;     // [queries, 64]
@@ -227,7 +141,7 @@ static void transpose_keys(const attend *t, const key_block *b) {
       const uint8_t *const *rows = &b->rows[KEYS][j];
       vec r[VEC];
       for (int i = 0; i < VEC; i++) r[i] = _mm512_castsi512_ps(load_halves(rows[i], c, mask));
-      vec_store_transposed(r, (float *)(t->keys + (uint64_t)c / 2 * FG_KEY_BLOCK + j), FG_KEY_BLOCK);
+      vec_store_transposed(r, t->keys + (uint64_t)c / 2 * FG_KEY_BLOCK + j, FG_KEY_BLOCK);
     }
   }
 }
@@ -247,7 +161,7 @@ static void pair_values(const attend *t, const key_block *b) {
     for (uint32_t i = 0; i < PAIRS; i++) {
       __m512i even = load_halves(rows[2 * i], c, mask);
       __m512i odd = load_halves(rows[2 * i + 1], c, mask);
-      uint32_t *to = t->values + i * t->v_stride + c;
+      float *to = t->values + i * t->v_stride + c;
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
       _mm512_storeu_si512(to + VEC, _mm512_permutex2var_epi16(even, high, odd));
     }
@@ -552,8 +466,8 @@ static void score(const attend *t, const key_block *keys, const key_block *next)
   }
   fetch_all(fetch_rows(t, next, KEYS));
   transpose_keys(t, keys);
-  multiply_pairs(&(pair_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
-                                 t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
+  multiply_rows(&(row_product){t->q, t->keys, zeros, t->scores, t->q_pairs, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
+                               t->queries, (t->a->kv.k_dim + 1) / 2, FG_KEY_BLOCK});
 }
 
 static void add_values(const attend *t, const key_block *keys, const key_block *next) {
@@ -565,8 +479,8 @@ static void add_values(const attend *t, const key_block *keys, const key_block *
   }
   fetch_all(ahead);
   pair_values(t, keys);
-  multiply_pairs(&(pair_product){t->weights, t->values, t->out, t->out, PAIRS, t->v_stride, t->v_stride,
-                                 t->v_stride, t->queries, PAIRS, (uint32_t)t->v_stride});
+  multiply_rows(&(row_product){t->weights, t->values, t->out, t->out, PAIRS, t->v_stride, t->v_stride,
+                               t->v_stride, t->queries, PAIRS, (uint32_t)t->v_stride});
 }
 
 // Keys [first, first + 64), which `keys` tells; `next` is asked for meanwhile.
@@ -618,7 +532,7 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   t.q_pairs = (uint32_t)(k_stride / 2);
   t.keys = scratch;
   t.values = t.keys + (uint64_t)t.q_pairs * FG_KEY_BLOCK;
-  t.q = t.values + t.v_stride * PAIRS;
+  t.q = (uint32_t *)(t.values + t.v_stride * PAIRS);
   t.weights = t.q + (uint64_t)t.q_pairs * FG_QUERY_BLOCK;
   t.scores = (float *)(t.weights + (uint64_t)PAIRS * FG_QUERY_BLOCK);
   t.out = t.scores + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;

@@ -11,99 +11,17 @@
 #include "kernels/kernels_internal.h"
 #include "kernels/kv_codes_tmpl.h"
 
-// ---- c = a b or c += a b -------------------------------------------------------------------------------
+// ---- products ------------------------------------------------------------------------------------------
 
-// a: [rows, k]; b: [k, columns], columns a multiple of 4 vectors; c: [rows, columns]; strides in elements.
-typedef struct vec_product {
-  const float *a, *b;
-  float *c;
-  uint64_t a_stride, b_stride, c_stride;
-  uint32_t rows, k, columns;
-} vec_product;
-
-// Four vectors of a row of c. They are variables of their own, not an array, since compilers keep an array
-// of accumulators in memory when they unroll its loop late.
-typedef struct quad {
-  vec v0, v1, v2, v3;
-} quad;
-
-static inline quad quad_load(const float *p) {
-  return (quad){vec_load(p), vec_load(p + VEC), vec_load(p + 2 * VEC), vec_load(p + 3 * VEC)};
+#define ROW_FACTOR float
+static inline vec row_factor_add(float a, vec b, vec c) {
+  return vec_fma(vec_set(a), b, c);
 }
-static inline void quad_store(float *p, quad q) {
-  vec_store(p, q.v0);
-  vec_store(p + VEC, q.v1);
-  vec_store(p + 2 * VEC, q.v2);
-  vec_store(p + 3 * VEC, q.v3);
-}
-static inline quad quad_fma(float a, quad b, quad c) {
-  vec s = vec_set(a);
-  return (quad){vec_fma(s, b.v0, c.v0), vec_fma(s, b.v1, c.v1), vec_fma(s, b.v2, c.v2),
-                vec_fma(s, b.v3, c.v3)};
-}
-
-// Each element's sum runs over k in order, however many rows are taken at once.
-static void vec_rows_1(const vec_product *p, const float *a, const float *b, float *c) {
-  quad c0 = quad_load(c);
-  for (uint32_t i = 0; i < p->k; i++) c0 = quad_fma(a[i], quad_load(b + i * p->b_stride), c0);
-  quad_store(c, c0);
-}
-
-static void vec_rows_2(const vec_product *p, const float *a, const float *b, float *c) {
-  uint64_t as = p->a_stride, cs = p->c_stride;
-  quad c0 = quad_load(c), c1 = quad_load(c + cs);
-  for (uint32_t i = 0; i < p->k; i++) {
-    quad column = quad_load(b + i * p->b_stride);
-    c0 = quad_fma(a[i], column, c0);
-    c1 = quad_fma(a[as + i], column, c1);
-  }
-  quad_store(c, c0);
-  quad_store(c + cs, c1);
-}
-
-static void vec_rows_6(const vec_product *p, const float *a, const float *b, float *c) {
-  uint64_t as = p->a_stride, cs = p->c_stride;
-  quad c0 = quad_load(c), c1 = quad_load(c + cs), c2 = quad_load(c + 2 * cs);
-  quad c3 = quad_load(c + 3 * cs), c4 = quad_load(c + 4 * cs), c5 = quad_load(c + 5 * cs);
-  for (uint32_t i = 0; i < p->k; i++) {
-    quad column = quad_load(b + i * p->b_stride);
-    c0 = quad_fma(a[i], column, c0);
-    c1 = quad_fma(a[as + i], column, c1);
-    c2 = quad_fma(a[2 * as + i], column, c2);
-    c3 = quad_fma(a[3 * as + i], column, c3);
-    c4 = quad_fma(a[4 * as + i], column, c4);
-    c5 = quad_fma(a[5 * as + i], column, c5);
-  }
-  quad_store(c, c0);
-  quad_store(c + cs, c1);
-  quad_store(c + 2 * cs, c2);
-  quad_store(c + 3 * cs, c3);
-  quad_store(c + 4 * cs, c4);
-  quad_store(c + 5 * cs, c5);
-}
-
-static void vec_multiply_add(const vec_product *p) {
-  for (uint32_t column = 0; column < p->columns; column += 4 * VEC)
-    for (uint32_t row = 0; row < p->rows;) {
-      const float *a = p->a + row * p->a_stride, *b = p->b + column;
-      float *c = p->c + row * p->c_stride + column;
-      uint32_t left = p->rows - row;
-      if (VEC_ROWS >= 6 && left >= 6) {
-        vec_rows_6(p, a, b, c);
-        row += 6;
-      } else if (left >= 2) {
-        vec_rows_2(p, a, b, c);
-        row += 2;
-      } else {
-        vec_rows_1(p, a, b, c);
-        row++;
-      }
-    }
-}
+#include "kernels/row_products_tmpl.h"
 
 static void vec_tile_product(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out) {
-  memset(out, 0, (uint64_t)rows * FG_TILE_ROWS * sizeof *out);
-  vec_multiply_add(&(vec_product){x, tile, out, k, FG_TILE_ROWS, FG_TILE_ROWS, rows, k, FG_TILE_ROWS});
+  static const float zeros[FG_TILE_ROWS];
+  multiply_rows(&(row_product){x, tile, zeros, out, k, FG_TILE_ROWS, 0, FG_TILE_ROWS, rows, k, FG_TILE_ROWS});
 }
 
 // ---- attention -----------------------------------------------------------------------------------------
@@ -245,9 +163,9 @@ static void vec_attend_keys(const vec_attend *t, uint32_t first) {
   vec_prefetch(t, VEC_KEYS, next, next_end);
   vec_gather(t, VEC_KEYS, first, begin, end);
   vec_transpose_keys(t, begin - first, end - first);
-  memset(t->weights, 0, (uint64_t)t->queries * FG_KEY_BLOCK * sizeof(float));
-  vec_multiply_add(&(vec_product){t->q, t->keys, t->weights, t->k_stride, FG_KEY_BLOCK, FG_KEY_BLOCK,
-                                  t->queries, t->a->kv.k_dim, FG_KEY_BLOCK});
+  static const float zeros[FG_KEY_BLOCK];
+  multiply_rows(&(row_product){t->q, t->keys, zeros, t->weights, t->k_stride, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
+                               t->queries, t->a->kv.k_dim, FG_KEY_BLOCK});
   for (uint32_t i = 0; i < t->queries; i++) {
     uint32_t r = i / block->heads, from = vec_first_key(t, r), to = block->position + r + 1;
     vec_soften(t, i, from > first ? (int32_t)(from - first) : 0,
@@ -257,9 +175,9 @@ static void vec_attend_keys(const vec_attend *t, uint32_t first) {
   }
   vec_prefetch(t, VEC_VALUES, next, next_end);
   vec_gather(t, VEC_VALUES, first, begin, end);
-  vec_multiply_add(&(vec_product){t->weights + (begin - first), t->rows + (begin - first) * t->v_stride,
-                                  t->out, FG_KEY_BLOCK, t->v_stride, t->v_stride, t->queries, end - begin,
-                                  (uint32_t)t->v_stride});
+  multiply_rows(&(row_product){t->weights + (begin - first), t->rows + (begin - first) * t->v_stride, t->out,
+                               t->out, FG_KEY_BLOCK, t->v_stride, t->v_stride, t->v_stride, t->queries,
+                               end - begin, (uint32_t)t->v_stride});
 }
 
 static void vec_load_queries(const vec_attend *t) {

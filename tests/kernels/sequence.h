@@ -83,6 +83,21 @@ static inline sequence make_sequence(fg_kv_geometry kv, uint32_t heads, uint32_t
   return s;
 }
 
+// What a test runs over: a row of its table.
+typedef struct setting {
+  fg_kv_geometry kv;
+  uint32_t heads, tokens, window;
+} setting;
+
+static inline sequence sequence_of(const setting *s) {
+  return make_sequence(s->kv, s->heads, s->tokens, s->window, s->tokens * 31 + s->heads);
+}
+
+// Of a block of queries.
+static inline uint32_t most_rows(const setting *s) {
+  return FG_QUERY_BLOCK / (s->heads / s->kv.kv_heads);
+}
+
 static inline void drop_sequence(sequence *s) {
   free(s->q), free(s->k), free(s->v), free(s->cache), free(s->pages);
 }

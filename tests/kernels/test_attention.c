@@ -25,11 +25,6 @@ static void compare_with_naive(const char *name, const sequence *s, const float 
   free(want);
 }
 
-typedef struct setting {
-  fg_kv_geometry kv;
-  uint32_t heads, tokens, window;
-} setting;
-
 static const setting settings[] = {
     //  KV heads, k, v, page, type   heads tokens window
     {{1, 64, 64, 16, FG_F32}, 1, 1, 0},       {{2, 64, 64, 16, FG_F32}, 2, 200, 0},
@@ -42,14 +37,6 @@ static const setting settings[] = {
     {{1, 144, 256, 5, FG_I4G64M}, 1, 90, 3},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
-
-static sequence sequence_of(const setting *s) {
-  return make_sequence(s->kv, s->heads, s->tokens, s->window, s->tokens * 31 + s->heads);
-}
-
-static uint32_t most_rows(const setting *s) {
-  return FG_QUERY_BLOCK / (s->heads / s->kv.kv_heads);
-}
 
 static void test_attention_matches_its_definition(void **state) {
   (void)state;

@@ -11,11 +11,6 @@
 #include "kernels/cpu.h"
 #include "sequence.h"
 
-typedef struct setting {
-  fg_kv_geometry kv;
-  uint32_t heads, tokens, window;
-} setting;
-
 static const setting settings[] = {
     //  KV heads, k, v, page, type     heads tokens window
     {{1, 64, 64, 16, FG_BF16}, 1, 1, 0},      {{2, 64, 64, 16, FG_BF16}, 16, 200, 0},
@@ -34,14 +29,6 @@ static fg_attend_fn *kernel(void) {
   fg_kernels_init(&k, fg_cpu_features());
   if (!k.attend_bf16[FG_BF16]) skip(); // the CPU has no AVX512_BF16
   return k.attend_bf16[FG_BF16];
-}
-
-static sequence sequence_of(const setting *s) {
-  return make_sequence(s->kv, s->heads, s->tokens, s->window, s->tokens * 31 + s->heads);
-}
-
-static uint32_t most_rows(const setting *s) {
-  return FG_QUERY_BLOCK / (s->heads / s->kv.kv_heads);
 }
 
 static void round_to_bf16(float *x, size_t count) {
