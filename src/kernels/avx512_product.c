@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) void pass_rows(const int rows, cons
   const uint8_t *w = p->tile, *next = p->next, *const end = p->end;
   ROWS(START)
   for (uint32_t left = p->pairs; left; left--, x += 2, w += PAIR_BYTES) {
-    if (next < end) { // two rows at least take as long as memory needs for two lines
+    if (next < end) { // half of a pair's lines: the step has two blocks or more
       __builtin_prefetch(next, 0, 2);
       __builtin_prefetch(next + LINE, 0, 2);
       next += 2 * LINE;
@@ -81,12 +81,12 @@ static inline __attribute__((always_inline)) void pass_rows(const int rows, cons
 typedef void pass_fn(const pass *p);
 
 #define PASS(r)                                                                                              \
-  static __attribute__((noinline)) void pass_##r(const pass *p) {                                            \
+  static __attribute__((noinline)) void pass_to_##r(const pass *p) {                                         \
     pass_rows(r + 1, p);                                                                                     \
   }
-#define PASS_NAME(r) pass_##r,
+#define PASS_NAME(r) pass_to_##r,
 ROWS(PASS)
-static pass_fn *const passes[MOST_ROWS] = {ROWS(PASS_NAME)}; // by rows, from 1
+static pass_fn *const passes[MOST_ROWS] = {ROWS(PASS_NAME)}; // by the last row
 
 // All rows over one step, in blocks of as many as fit, evenly; each asks for its share of `next`.
 static void step(const uint16_t *x, uint32_t rows, pass p, const uint8_t *next) {
