@@ -79,7 +79,7 @@ static uint32_t whole_rows(uint32_t rows, uint32_t most) {
   return (taken / COPY_ROWS + (taken % COPY_ROWS != 0 || taken == 0)) * COPY_ROWS;
 }
 
-// Of bfloat16, which oneDNN may yet refuse, half as many rows of float32 fit.
+// Of the largest form that the products of this device take x in.
 static uint64_t x_bytes(const fg_matmul_options *o) {
   uint64_t k = fg_tile_k(o->max_k), bytes = whole_rows(o->max_rows, CHUNK_F32) * k * sizeof(float);
   if (takes_bf16(o)) bytes = whole_rows(o->max_rows, CHUNK_16) * k * sizeof(uint16_t);
