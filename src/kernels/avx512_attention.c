@@ -175,13 +175,11 @@ typedef struct group_range {
   vec d, m;
 } group_range;
 
-static inline vec load_half(const uint8_t *p) {
-  int16_t half;
-  memcpy(&half, p, sizeof half);
-  return _mm512_cvtph_ps(_mm256_set1_epi16(half));
-}
 static inline group_range load_range(const uint8_t *p) {
-  return (group_range){load_half(p), load_half(p + 2)};
+  int32_t both;
+  memcpy(&both, p, sizeof both);
+  __m128 r = _mm_cvtph_ps(_mm_cvtsi32_si128(both));
+  return (group_range){_mm512_broadcastss_ps(r), _mm512_broadcastss_ps(_mm_movehdup_ps(r))};
 }
 
 static inline vec expand_8(const uint8_t *p, group_range r) {
