@@ -82,7 +82,7 @@ typedef void pass_fn(const pass *p);
 
 #define PASS(r)                                                                                              \
   static __attribute__((noinline)) void pass_to_##r(const pass *p) {                                         \
-    pass_rows(r + 1, p);                                                                                     \
+    pass_rows((r) + 1, p);                                                                                   \
   }
 #define PASS_NAME(r) pass_to_##r,
 ROWS(PASS)
