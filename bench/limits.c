@@ -135,13 +135,16 @@ static fg_status open_file(limits *l, fg_error *err) {
   return bytes ? FG_OK : fg_fail(err, FG_INVALID, "%s is smaller than 32 MiB", l->options.file);
 }
 
-// The file is written with bytes that no disk can shrink.
-static fg_status make_file(limits *l, fg_error *err) {
+// With bytes that no disk can shrink; memory never written is one page of zeros, read from a cache.
+static void fill_memory(limits *l) {
   uint64_t state = 1, *words = l->memory;
   for (uint64_t i = 0; i < l->memory_bytes / sizeof *words; i++) {
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
     words[i] = state;
   }
+}
+
+static fg_status make_file(limits *l, fg_error *err) {
   snprintf(l->path, sizeof l->path, "%s/bench-limits-%ld", l->options.directory, (long)getpid());
   fg_status status = fg_file_open(&l->file, l->path, FG_FILE_CREATE, err);
   for (uint64_t at = 0; status == FG_OK && at < l->file_bytes; at += CHUNK)
@@ -164,6 +167,7 @@ static fg_status open_limits(limits *l, fg_error *err) {
   if (status == FG_OK) status = fg_io_create(&l->deep, &deep, err);
   if (status == FG_OK) status = fg_io_create(&l->single, &single, err);
   if (status) return status;
+  fill_memory(l);
   fg_io_register(l->deep, l->memory, 2 * CHUNK); // as the engine does with its ring
   return l->options.file ? open_file(l, err) : make_file(l, err);
 }
