@@ -11,6 +11,7 @@ enum {
   CHUNK_F32 = 256,   // rows whose x is in scratch at once: 5.5 MiB of float32 at k = 5632
   CHUNK_16 = 2048,   // the same of bfloat16, which takes half of that and is what large steps use
   ROW_BLOCK = 128,   // most rows of a product: 98 % of what one call over all rows reaches
+  FINISH_AHEAD = 8,  // rows; with it 2 % of a step go to this instead of 3.5 %
   COPY_ROWS = 8,     // rows of x that a thread copies at a time
   MAX_BLOCKS = 21,   // of a chunk: CHUNK_16 / ROW_BLOCK, then at most 64, 32, 16, 8 and one of fewer rows
   ITEMS_A_THREAD = 4 // wanted, so that threads end together
@@ -185,6 +186,20 @@ static void multiply_block(const job *j, const row_block *b, const tile_item *t,
     kernels->product((const float *)j->m->x + at, b->rows, k, t->tile, sums);
 }
 
+// The sums [b's rows, 64] go to their places from `column` on. Rows there lie so far apart that no CPU reads
+// ahead by itself: those of the next few are asked for.
+static void finish_block(const job *j, const row_block *b, const float *sums, uint32_t column,
+                         uint32_t columns) {
+  const fg_matmul_call *c = j->call;
+  float *out = c->out + (uint64_t)(j->row + b->row) * c->out_stride + column;
+  for (uint32_t r = 0; r < b->rows; r++, sums += FG_TILE_ROWS, out += c->out_stride) {
+    if (r + FINISH_AHEAD < b->rows)
+      for (uint32_t i = 0; i < columns; i += 64 / sizeof *out)
+        __builtin_prefetch(out + FINISH_AHEAD * (uint64_t)c->out_stride + i, 1, 3);
+    j->m->options.kernels->finish(sums, c->bias ? c->bias + column : NULL, out, columns, c->accumulate);
+  }
+}
+
 static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
   const job *j = arg;
   const fg_matmul_call *c = j->call;
@@ -194,12 +209,8 @@ static void multiply_tile(void *arg, uint32_t item, uint32_t thread) {
   uint32_t columns = c->n - column < FG_TILE_ROWS ? c->n - column : FG_TILE_ROWS;
   const tile_item t = {tile_of(j, tile_index, columns, scratch), next_tile(j, item), columns, thread};
   for (uint32_t i = part; i < j->block_count; i += j->parts) {
-    const row_block *b = &j->blocks[i];
-    multiply_block(j, b, &t, sums);
-    float *out = c->out + (uint64_t)(j->row + b->row) * c->out_stride + column;
-    for (uint32_t r = 0; r < b->rows; r++)
-      j->m->options.kernels->finish(sums + (uint64_t)r * FG_TILE_ROWS, c->bias ? c->bias + column : NULL,
-                                    out + (uint64_t)r * c->out_stride, columns, c->accumulate);
+    multiply_block(j, &j->blocks[i], &t, sums);
+    finish_block(j, &j->blocks[i], sums, column, columns);
   }
 }
 
