@@ -38,15 +38,15 @@ typedef struct fg_q_outlier {
 // Quantised rows, for weights of one type. The rows' parts of one activation group lie side by side: at some
 // multiples of k whole rows would fall into the same few sets of the caches.
 typedef struct fg_q_rows {
-  uint32_t rows, k;        // k: a multiple of the weights' group
-  uint32_t group;          // of the weights
-  int32_t zero_point;      // the unsigned form of a weight's code is the code plus this; 0 with a minimum
-  int8_t *codes;           // [activation groups, rows, 256], zero beyond k
-  int32_t *starts;         // [k / group, rows]: minus the zero point times the sum of the codes, or
-  float *sums;             // [k / group, rows]: with a minimum, the sum of the codes
-  float *scales;           // [activation groups, rows]
-  fg_q_outlier *outliers;  // [activation groups, rows, 32], in the order taken
-  uint32_t *outlier_count; // [activation groups, rows]
+  uint32_t rows, k;       // k: a multiple of the weights' group
+  uint32_t group;         // of the weights
+  int32_t zero_point;     // the unsigned form of a weight's code is the code plus this; 0 with a minimum
+  int8_t *codes;          // [activation groups, rows, 256], zero beyond k
+  int32_t *starts;        // [k / group, rows]: minus the zero point times the sum of the codes, or
+  float *sums;            // [k / group, rows]: with a minimum, the sum of the codes
+  float *scales;          // [activation groups, rows]
+  fg_q_outlier *outliers; // [activation groups, rows, 32], in the order taken
+  uint8_t *outlier_count; // [activation groups, rows], and 3 that are read with the last ones
 } fg_q_rows;
 
 static inline uint32_t fg_q_groups(uint32_t k) {

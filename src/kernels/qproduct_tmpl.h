@@ -184,6 +184,7 @@ typedef struct q_shape {
 #define Q_ROW(r, v) {v, {q_four_##r, q_four_minimum_##r, q_eight_##r, q_eight_minimum_##r}},
 static const q_shape q_shapes[] = {Q_SHAPES(Q_ROW)}; // by rows, from 1
 enum { Q_MOST = sizeof q_shapes / sizeof *q_shapes };
+_Static_assert(Q_MOST <= 4, "the rows of which q_has_outliers speaks");
 
 // Rows from which on weights must be asked for ahead: with fewer, the CPU's own reading ahead of one stream
 // is all that the memory gives, and more requests only stand in its way.
@@ -232,6 +233,13 @@ Q_INLINE void q_outliers(const q_kind kind, const fg_q_rows *x, uint64_t row, ui
   }
 }
 
+// Whether one of four rows may have outliers in activation group `a`: most have none.
+Q_INLINE bool q_has_outliers(const fg_q_rows *x, uint64_t row, uint32_t a) {
+  uint32_t four;
+  memcpy(&four, x->outlier_count + (uint64_t)a * x->rows + row, sizeof four);
+  return four;
+}
+
 // out[r, 64] += the products of activation group `a`; part: all but the rows' own.
 Q_INLINE void q_group_product(const q_kind kind, const fg_q_rows *x, uint32_t first, uint32_t rows,
                               uint32_t a, q_part *part) {
@@ -252,8 +260,13 @@ Q_INLINE void q_group_product(const q_kind kind, const fg_q_rows *x, uint32_t fi
     part->scales = x->scales + (uint64_t)a * x->rows + row;
     part->next = next, part->end = next + share;
     for (uint32_t c = 0; c < FG_TILE_ROWS; c += shape->vectors * Q_VEC) shape->of[kind](part, c);
-    for (uint32_t end = row + count; row < end; row++, part->out += FG_TILE_ROWS)
-      q_outliers(kind, x, row, a, part->weights, &kept, part->out);
+    const uint32_t end = row + count;
+    if (q_has_outliers(x, row, a)) {
+      for (; row < end; row++, part->out += FG_TILE_ROWS)
+        q_outliers(kind, x, row, a, part->weights, &kept, part->out);
+    }
+    part->out += (uint64_t)(end - row) * FG_TILE_ROWS;
+    row = end;
   }
   part->out = out;
   part->weights += bytes;

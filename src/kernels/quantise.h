@@ -72,7 +72,7 @@ static inline __attribute__((always_inline)) void q_quantise(const q_steps *step
           steps->take_outliers(own, limit, out->outliers + at * FG_Q_OUTLIERS + taken, FG_Q_OUTLIERS - taken);
       size = steps->measure(own);
     }
-    out->outlier_count[at] = taken;
+    out->outlier_count[at] = (uint8_t)taken;
     float scale = 0, inverse = 0;
     if (!finite) {
       scale = NAN; // of infinities and numbers that are none, nothing better can be said

@@ -13,8 +13,8 @@ uint64_t fg_q_rows_bytes(uint32_t rows, uint32_t k) {
   uint64_t groups = k / FG_GROUP_RUN + 1, scales = fg_q_groups(k);
   uint64_t row =
       groups * (sizeof(int32_t) + sizeof(float)) +
-      scales * (FG_Q_GROUP + sizeof(float) + FG_Q_OUTLIERS * sizeof(fg_q_outlier) + sizeof(uint32_t));
-  return rows * row + 6 * ALIGN;
+      scales * (FG_Q_GROUP + sizeof(float) + FG_Q_OUTLIERS * sizeof(fg_q_outlier) + sizeof(uint8_t));
+  return rows * row + 3 + 6 * ALIGN;
 }
 
 // Hands out the next `count` elements.
@@ -37,7 +37,7 @@ fg_q_rows fg_q_rows_place(void *memory, uint32_t rows, uint32_t k, fg_dtype weig
                      .sums = take(&at, groups, sizeof(float)),
                      .scales = take(&at, scales, sizeof(float)),
                      .outliers = take(&at, scales * FG_Q_OUTLIERS, sizeof(fg_q_outlier)),
-                     .outlier_count = take(&at, scales, sizeof(uint32_t))};
+                     .outlier_count = take(&at, scales + 3, sizeof(uint8_t))};
 }
 
 // ---- activations ---------------------------------------------------------------------------------------
