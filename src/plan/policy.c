@@ -11,6 +11,7 @@ enum {
   DEFAULT_SEQS = 64,
   MOST_SEQS = 256,
   DEFAULT_EXPECTED = 512,
+  ENOUGH_SEQS = 32,      // decoding together they are bound by compute, not by reading weights from memory
   RING_PANELS_LEAST = 4, // one in use, the others on their way
   RING_PANELS_MOST = 16,
 };
@@ -114,21 +115,25 @@ static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *er
 }
 
 // KV pages: for a batch of sequences of the expected length; the whole rest when the model fits beside it.
+//
+// With memory M for weights W and the KV of s sequences of size c, a job of n steps a sequence reads
+// n / s * (W - (M - s c)) bytes for each: less with every sequence more, as long as W > M. Where all of W
+// fits beside enough sequences to keep the device busy, nothing need be read at all.
 static void choose_pages(const fg_plan_input *in, fg_policy *p) {
   uint64_t content = left_for_content(in, p);
   uint64_t expected = in->expected.tokens ? in->expected.tokens : DEFAULT_EXPECTED;
   expected = min_u64(expected, p->max_len);
   uint64_t least = pages_of(in, p->max_len);
   // And one to grow, which the scheduler keeps for each before it admits another.
-  uint64_t wanted = (pages_of(in, expected) + 1) * p->max_seqs;
+  uint64_t a_sequence = pages_of(in, expected) + 1, wanted = a_sequence * p->max_seqs;
   uint64_t most = pages_of(in, p->max_len) * p->max_seqs;
   if (wanted < least) wanted = least;
+  uint64_t enough = min_u64(wanted, a_sequence * ENOUGH_SEQS);
   uint64_t weights = in->panel_bytes + (in->one_memory ? in->table_bytes - in->small_table_bytes : 0);
-  uint64_t pages;
-  if (weights + wanted * in->page_bytes <= content)
-    pages = (content - weights) / in->page_bytes;
-  else // half of what weights and KV share, so that neither starves
-    pages = content / 2 / in->page_bytes < wanted ? content / 2 / in->page_bytes : wanted;
+  // Of a job that is not known, half: its sequences may be short.
+  uint64_t share = (in->expected.tokens ? content : content / 2) / in->page_bytes;
+  uint64_t pages = min_u64(share, wanted);
+  if (weights + enough * in->page_bytes <= content) pages = (content - weights) / in->page_bytes;
   if (pages < least) pages = least;
   if (pages > most) pages = most;
   p->pages = (uint32_t)min_u64(pages, UINT32_MAX / 2);

@@ -3,7 +3,8 @@
 // A policy says how many tokens a step takes, how many sequences run, how many KV pages there are, and
 // which share of the weights stays in fast memory. This rule keeps what is needed for any progress first
 // (a ring for streamed panels, activations, the KV of the longest sequence), then gives memory to as many
-// sequences as fill a step, then to weights. The user may fix any part.
+// sequences as fill a step, then to weights; but all of the weights stay if they fit beside enough sequences.
+// The user may fix any part.
 #ifndef FG_PLAN_POLICY_H
 #define FG_PLAN_POLICY_H
 
