@@ -44,19 +44,19 @@ static inline __m512 dot(__m512 sum, __m512i w, const uint16_t *x) {
 #define START(r)                                                                                             \
   __m512 a##r, b##r, c##r, d##r;                                                                             \
   a##r = b##r = c##r = d##r = _mm512_setzero_ps();                                                           \
-  if (r < rows && !p->first) {                                                                               \
-    const float *sums = p->out + r * FG_TILE_ROWS;                                                           \
+  if ((r) < rows && !p->first) {                                                                             \
+    const float *sums = p->out + (r)*FG_TILE_ROWS;                                                           \
     a##r = _mm512_loadu_ps(sums), b##r = _mm512_loadu_ps(sums + 16);                                         \
     c##r = _mm512_loadu_ps(sums + 32), d##r = _mm512_loadu_ps(sums + 48);                                    \
   }
 #define DOT(r)                                                                                               \
-  if (r < rows) {                                                                                            \
-    const uint16_t *y = x + r * p->stride;                                                                   \
+  if ((r) < rows) {                                                                                          \
+    const uint16_t *y = x + (r)*p->stride;                                                                   \
     a##r = dot(a##r, w0, y), b##r = dot(b##r, w1, y), c##r = dot(c##r, w2, y), d##r = dot(d##r, w3, y);      \
   }
 #define STORE(r)                                                                                             \
-  if (r < rows) {                                                                                            \
-    float *sums = p->out + r * FG_TILE_ROWS;                                                                 \
+  if ((r) < rows) {                                                                                          \
+    float *sums = p->out + (r)*FG_TILE_ROWS;                                                                 \
     _mm512_storeu_ps(sums, a##r), _mm512_storeu_ps(sums + 16, b##r);                                         \
     _mm512_storeu_ps(sums + 32, c##r), _mm512_storeu_ps(sums + 48, d##r);                                    \
   }
