@@ -124,7 +124,7 @@ static void wait_until_done(fg_threads *t, uint32_t items) {
 }
 
 void fg_threads_run(fg_threads *threads, uint32_t items, fg_thread_fn *fn, void *arg) {
-  if (threads->count == 1 || items <= 1) {
+  if (!threads || threads->count == 1 || items <= 1) {
     for (uint32_t i = 0; i < items; i++) fn(arg, i, 0);
     return;
   }
@@ -197,7 +197,7 @@ void fg_threads_destroy(fg_threads *threads) {
 }
 
 uint32_t fg_threads_count(const fg_threads *threads) {
-  return threads->count;
+  return threads ? threads->count : 1;
 }
 
 static uint32_t threads_of_affinity(void) {

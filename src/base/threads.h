@@ -4,6 +4,8 @@
 // A job hands out item numbers; which thread gets which item varies, so an item's result must not
 // depend on it.
 //
+// NULL is a team too: the caller alone.
+//
 // Threads: one owner starts jobs; a job must not start another.
 #ifndef FG_BASE_THREADS_H
 #define FG_BASE_THREADS_H

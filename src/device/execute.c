@@ -30,11 +30,7 @@ fg_status fg_view_resolve(const fg_view *view, const char *name, uint64_t rows, 
 }
 
 void fg_execute_items(fg_cpu_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg) {
-  if (e->options.threads && elements >= SHARED_ELEMENTS) {
-    fg_threads_run(e->options.threads, items, fn, arg);
-    return;
-  }
-  for (uint32_t i = 0; i < items; i++) fn(arg, i, 0);
+  fg_threads_run(elements >= SHARED_ELEMENTS ? e->options.threads : NULL, items, fn, arg);
 }
 
 static fg_status execute_matmul(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
@@ -113,10 +109,6 @@ fg_status fg_cpu_executor_copy_out(fg_memory *m, uint64_t offset, void *host, ui
 
 // ---- life ----------------------------------------------------------------------------------------------
 
-static uint32_t thread_count(const fg_device_options *o) {
-  return o->threads ? fg_threads_count(o->threads) : 1;
-}
-
 static uint32_t largest_head(const fg_device_options *o) {
   return o->max_head_dim ? o->max_head_dim : DEFAULT_HEAD_DIM;
 }
@@ -143,7 +135,7 @@ static fg_matmul_options matmul_options(const fg_device_options *o, uint32_t fea
 
 uint64_t fg_cpu_executor_scratch_bytes(const fg_device_options *options, uint32_t features) {
   fg_matmul_options products = matmul_options(options, features);
-  return thread_count(options) * thread_scratch_bytes(options) + block_list_bytes(options) +
+  return fg_threads_count(options->threads) * thread_scratch_bytes(options) + block_list_bytes(options) +
          fg_matmul_scratch_bytes(&products);
 }
 
@@ -156,7 +148,7 @@ fg_status fg_cpu_executor_create(fg_cpu_executor **out, const fg_device_options 
   e->thread_bytes = thread_scratch_bytes(options);
   fg_kernels_init(&e->kernels, features);
   void *scratch = NULL, *blocks = NULL;
-  fg_status status = fg_budget_alloc(options->host, thread_count(options) * e->thread_bytes,
+  fg_status status = fg_budget_alloc(options->host, fg_threads_count(options->threads) * e->thread_bytes,
                                      "scratch of attention", &scratch, err);
   if (!status)
     status = fg_budget_alloc(options->host, block_list_bytes(options), "list of queries", &blocks, err);

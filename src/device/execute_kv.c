@@ -191,7 +191,7 @@ static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
 static void list_runs(attention_job *j) {
   enum { LONGEST = 8, RUNS_A_THREAD = 8 };
   const fg_cpu_executor *e = j->e;
-  uint32_t threads = e->options.threads ? fg_threads_count(e->options.threads) : 1;
+  uint32_t threads = fg_threads_count(e->options.threads);
   uint64_t blocks = (uint64_t)j->block_count * j->attention.kv.kv_heads * j->parts;
   uint64_t longest = blocks / ((uint64_t)threads * RUNS_A_THREAD);
   if (longest > LONGEST) longest = LONGEST;

@@ -54,11 +54,7 @@ static void run(loading *l, uint32_t to) {
   l->check_to = to;
   l->touch_from = l->begun;
   uint32_t items = l->check_to - l->check_from + batch_end(l, l->begun) - l->begun;
-  if (l->loader->threads) {
-    fg_threads_run(l->loader->threads, items, prepare, l);
-  } else {
-    for (uint32_t i = 0; i < items; i++) prepare(l, i, 0);
-  }
+  fg_threads_run(l->loader->threads, items, prepare, l);
   l->check_from = to;
 }
 

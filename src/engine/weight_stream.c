@@ -221,11 +221,7 @@ static fg_status check_ring(fg_weight_stream *s, fg_error *err) {
     const entry *e = entry_at(s, i);
     if (e->state == ENTRY_LOADED && !s->verified[e->panel]) u.entries[u.count++] = e;
   }
-  if (threads) {
-    fg_threads_run(threads, u.count, check_one, &u);
-  } else {
-    for (uint32_t i = 0; i < u.count; i++) check_one(&u, i, 0);
-  }
+  fg_threads_run(threads, u.count, check_one, &u);
   for (uint32_t i = 0; i < u.count; i++) {
     if (!u.whole[i]) return damaged(s, u.entries[i]->panel, err);
     s->verified[u.entries[i]->panel] = true;

@@ -63,10 +63,6 @@ typedef struct job {
 
 // ---- sizes ---------------------------------------------------------------------------------------------
 
-static uint32_t thread_count(const fg_matmul_options *o) {
-  return o->threads ? fg_threads_count(o->threads) : 1;
-}
-
 static bool takes_bf16(const fg_matmul_options *o) {
   return o->bf16 && o->features & FG_CPU_AVX512_BF16;
 }
@@ -82,13 +78,10 @@ static uint32_t whole_rows(uint32_t rows, uint32_t most) {
 
 // Of the largest form that the products of this device take x in.
 static uint64_t x_bytes(const fg_matmul_options *o) {
-  uint64_t k = fg_tile_k(o->max_k), bytes = whole_rows(o->max_rows, CHUNK_F32) * k * sizeof(float);
-  if (takes_bf16(o)) bytes = whole_rows(o->max_rows, CHUNK_16) * k * sizeof(uint16_t);
-  if (o->int8) {
-    uint64_t codes = fg_q_rows_bytes(whole_rows(o->max_rows, takes_bf16(o) ? CHUNK_16 : CHUNK_F32), o->max_k);
-    if (bytes < codes) bytes = codes;
-  }
-  return fg_align_up(bytes, 4096);
+  const uint32_t rows = whole_rows(o->max_rows, takes_bf16(o) ? CHUNK_16 : CHUNK_F32);
+  uint64_t bytes = rows * fg_tile_k(o->max_k) * (takes_bf16(o) ? sizeof(uint16_t) : sizeof(float));
+  uint64_t codes = o->int8 ? fg_q_rows_bytes(rows, o->max_k) : 0;
+  return fg_align_up(bytes < codes ? codes : bytes, 4096);
 }
 
 // Rows of this call that fit into scratch at once.
@@ -104,7 +97,7 @@ static uint64_t thread_scratch_bytes(const fg_matmul_options *o) {
 
 uint64_t fg_matmul_scratch_bytes(const fg_matmul_options *options) {
   uint64_t lump = takes_onednn(options) ? ONEDNN_BYTES : 0;
-  return lump + x_bytes(options) + thread_count(options) * thread_scratch_bytes(options);
+  return lump + x_bytes(options) + fg_threads_count(options->threads) * thread_scratch_bytes(options);
 }
 
 // ---- one chunk -----------------------------------------------------------------------------------------
@@ -158,7 +151,7 @@ static const void *tile_of(const job *j, uint32_t tile, uint32_t columns, void *
 // turns.
 static const void *next_tile(const job *j, uint32_t item) {
   const fg_matmul_call *c = j->call;
-  uint32_t next = (item + thread_count(&j->m->options)) / j->parts;
+  uint32_t next = (item + fg_threads_count(j->m->options.threads)) / j->parts;
   if (!in_place(j) || next == item / j->parts || next >= j->tiles) return NULL;
   return (const uint8_t *)c->panel + next * c->layout->bytes(c->dtype, FG_TILE_ROWS, c->k);
 }
@@ -236,18 +229,14 @@ static fg_status cut_rows(job *j, fg_error *err) {
     }
     row += b->rows;
   }
-  uint32_t wanted = thread_count(&j->m->options) * ITEMS_A_THREAD, threads_parts = wanted / j->tiles;
+  uint32_t wanted = fg_threads_count(j->m->options.threads) * ITEMS_A_THREAD,
+           threads_parts = wanted / j->tiles;
   j->parts = threads_parts < 1 ? 1 : threads_parts > j->block_count ? j->block_count : threads_parts;
   return FG_OK;
 }
 
 static void run_items(const job *j, uint32_t items, fg_thread_fn *fn) {
-  job *arg = (job *)(uintptr_t)j;
-  if (j->m->options.threads) {
-    fg_threads_run(j->m->options.threads, items, fn, arg);
-    return;
-  }
-  for (uint32_t i = 0; i < items; i++) fn(arg, i, 0);
+  fg_threads_run(j->m->options.threads, items, fn, (job *)(uintptr_t)j);
 }
 
 static x_form form_of(const fg_matmul *m, const fg_matmul_call *call) {
@@ -299,7 +288,7 @@ static fg_status create_product(fg_matmul *m, fg_error *err) {
     m->lump = 0;
     return status;
   }
-  status = fg_product_create(&m->product, thread_count(&m->options), NULL);
+  status = fg_product_create(&m->product, fg_threads_count(m->options.threads), NULL);
   // Refused (an instruction set switched off in its environment): the table's product serves.
   if (status == FG_UNSUPPORTED) return FG_OK;
   return status ? fg_fail(err, status, "oneDNN could not be started") : FG_OK;
@@ -315,8 +304,8 @@ fg_status fg_matmul_create(fg_matmul **out, const fg_matmul_options *options, fg
   fg_status status = fg_budget_alloc(budget, m->x_bytes, "activations of a product", &m->x, err);
   if (!status) {
     void *scratch;
-    status =
-        fg_budget_alloc(budget, thread_count(options) * m->thread_bytes, "expanded weights", &scratch, err);
+    status = fg_budget_alloc(budget, fg_threads_count(options->threads) * m->thread_bytes, "expanded weights",
+                             &scratch, err);
     if (!status) m->scratch = scratch;
   }
   if (!status) status = create_product(m, err);

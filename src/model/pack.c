@@ -191,11 +191,7 @@ static void run_item(void *arg, uint32_t item, uint32_t thread) {
 
 static void run(packer *p, job *j) {
   uint32_t items = j->slots + (p->whole != NULL);
-  if (p->options->threads) {
-    fg_threads_run(p->options->threads, items, run_item, j);
-  } else {
-    for (uint32_t i = 0; i < items; i++) run_item(j, i, 0);
-  }
+  fg_threads_run(p->options->threads, items, run_item, j);
 }
 
 // ---- the line ------------------------------------------------------------------------------------------
@@ -374,7 +370,7 @@ static void place(packer *p, const sizes *s) {
 }
 
 static fg_status allocate(packer *p) {
-  const uint32_t threads = p->options->threads ? fg_threads_count(p->options->threads) : 1;
+  const uint32_t threads = fg_threads_count(p->options->threads);
   sizes s = {0};
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < EXTENTS; i++) {

@@ -56,6 +56,18 @@ static void slow_for_workers(void *arg, uint32_t item, uint32_t thread) {
   done[item] = 1;
 }
 
+static void note_thread(void *arg, uint32_t item, uint32_t thread) {
+  ((uint32_t *)arg)[item] += thread + 1;
+}
+
+static void test_no_team_is_the_caller_alone(void **state) {
+  (void)state;
+  uint32_t done[3] = {0};
+  assert_int_equal(fg_threads_count(NULL), 1);
+  fg_threads_run(NULL, 3, note_thread, done);
+  for (int i = 0; i < 3; i++) assert_int_equal(done[i], 1);
+}
+
 static void test_the_caller_waits_for_slow_workers(void **state) {
   (void)state;
   fg_threads *threads;
@@ -152,6 +164,7 @@ static void test_default_team_fits_the_machine(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_item_is_done_once),
+      cmocka_unit_test(test_no_team_is_the_caller_alone),
       cmocka_unit_test(test_the_caller_waits_for_slow_workers),
       cmocka_unit_test(test_a_job_sees_all_that_the_job_before_wrote),
       cmocka_unit_test(test_a_team_that_never_worked_ends),
