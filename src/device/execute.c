@@ -71,6 +71,7 @@ static fg_execute_fn *const ops[FG_OP_COUNT] = {
     [FG_OP_ACT] = fg_execute_act,
     [FG_OP_GLU] = fg_execute_glu,
     [FG_OP_ADD] = fg_execute_add,
+    [FG_OP_MAP] = fg_execute_map,
     [FG_OP_SELECT] = fg_execute_select,
 };
 

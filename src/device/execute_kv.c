@@ -225,21 +225,26 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
       .heads = heads,
       .window = call->params.attention.window,
       .scale = call->params.attention.scale,
+      .softcap = call->params.attention.softcap,
+      .head_kind = call->params.attention.head_kind,
       .q_stride = call->a.stride,
       .out_stride = call->out.stride,
   };
-  void *q, *out;
+  void *q, *out, *numbers = NULL;
   uint8_t *cache;
   uint64_t pages;
   status = fg_view_resolve(&call->a, "a", call->rows, (uint64_t)heads * kv->k_dim, sizeof(float), &q, err);
   if (!status)
     status = fg_view_resolve(&call->out, "out", call->rows, (uint64_t)heads * kv->v_dim, 4, &out, err);
+  if (!status && j.attention.head_kind != FG_HEAD_PLAIN)
+    status = fg_view_resolve(&call->c, "c", 1, heads, sizeof(float), &numbers, err);
   if (!status) status = resolve_cache(&call->b, kv, &cache, &pages, err);
   if (!status) status = resolve_batch(&j, err);
   if (!status) status = list_blocks(&j, pages, err);
   if (status) return status;
   j.attention.q = q;
   j.attention.out = out;
+  j.attention.head_numbers = numbers;
   j.attention.cache = cache;
   list_runs(&j);
   uint64_t elements = (uint64_t)call->rows * heads * call->batch.max_context;

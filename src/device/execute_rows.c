@@ -49,16 +49,22 @@ static fg_status output(row_job *j, uint64_t width, fg_error *err) {
 
 static void norm_row(const row_job *j, uint32_t row, uint32_t thread) {
   (void)thread;
-  j->e->kernels.norm[j->call->params.norm.kind](row_a(j, row), j->b, j->c, row_out(j, row),
-                                                j->call->params.norm.width, j->call->params.norm.eps);
+  const uint32_t width = j->call->params.norm.width, segments = j->call->params.norm.segments;
+  for (uint32_t s = 0; s < segments; s++) {
+    uint64_t at = (uint64_t)s * width, own = j->call->params.norm.apart ? at : 0;
+    j->e->kernels.norm[j->call->params.norm.kind](row_a(j, row) + at, j->b ? j->b + own : NULL,
+                                                  j->c ? j->c + own : NULL, row_out(j, row) + at, width,
+                                                  j->call->params.norm.eps);
+  }
 }
 
 fg_status fg_execute_norm(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   row_job j = {.e = e, .call = call, .row = norm_row};
-  uint32_t width = call->params.norm.width;
+  uint64_t width = (uint64_t)call->params.norm.width * call->params.norm.segments;
+  uint64_t weights = call->params.norm.apart ? width : call->params.norm.width;
   fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
-  if (!status && call->b.memory) status = floats(&call->b, "b", 1, width, &j.b, err);
-  if (!status && call->c.memory) status = floats(&call->c, "c", 1, width, &j.c, err);
+  if (!status && call->b.memory) status = floats(&call->b, "b", 1, weights, &j.b, err);
+  if (!status && call->c.memory) status = floats(&call->c, "c", 1, weights, &j.c, err);
   if (!status) status = output(&j, width, err);
   if (!status) run_rows(&j, width);
   return status;
@@ -92,7 +98,7 @@ fg_status fg_execute_glu(fg_cpu_executor *e, const fg_call *call, fg_error *err)
 
 static void add_row(const row_job *j, uint32_t row, uint32_t thread) {
   (void)thread;
-  j->e->kernels.add(row_a(j, row), row_out(j, row), j->call->params.copy.width);
+  j->e->kernels.add(row_a(j, row), j->call->params.copy.scale, row_out(j, row), j->call->params.copy.width);
 }
 
 fg_status fg_execute_add(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
@@ -101,6 +107,19 @@ fg_status fg_execute_add(fg_cpu_executor *e, const fg_call *call, fg_error *err)
   fg_status status = floats(&call->a, "a", call->rows, width, &j.a, err);
   if (!status) status = output(&j, width, err);
   if (!status) run_rows(&j, width);
+  return status;
+}
+
+static void map_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.map(j->call->params.map.kind, j->call->params.map.number, row_out(j, row),
+                    j->call->params.map.width);
+}
+
+fg_status fg_execute_map(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = map_row};
+  fg_status status = output(&j, call->params.map.width, err);
+  if (!status) run_rows(&j, call->params.map.width);
   return status;
 }
 

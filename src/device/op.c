@@ -9,6 +9,7 @@ static const char *const names[FG_OP_COUNT] = {
     [FG_OP_ACT] = "activation",
     [FG_OP_GLU] = "gated activation",
     [FG_OP_ADD] = "add",
+    [FG_OP_MAP] = "map",
     [FG_OP_SELECT] = "select",
 };
 

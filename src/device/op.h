@@ -7,14 +7,15 @@
 //
 // | op        | a            | b          | c          | out                                        |
 // |-----------|--------------|------------|------------|--------------------------------------------|
-// | NORM      | x [r, w]     | weight [w] | bias [w]   | [r, w]; b, c may be absent; out may be a   |
+// | NORM      | x [r, s*w]   | weight [w] | bias [w]   | [r, s*w]; b, c may be absent; out may be a |
 // | MATMUL    | x [r, k]     | panel      | bias [n]   | [r, n] (= or +=); c may be absent          |
 // | ROPE      | inv_freq     |            |            | [r, heads, dim] in place                   |
 // | KV_STORE  | k [r, h*dk]  | v [r, h*dv]|            | cache of the layer                         |
-// | ATTENTION | q [r, H*dk]  | cache      |            | [r, H*dv]                                  |
+// | ATTENTION | q [r, H*dk]  | cache      | numbers [H]| [r, H*dv]; c where heads have numbers      |
 // | ACT       |              |            |            | [r, w] in place                            |
 // | GLU       | x [r, 2f]    |            |            | [r, f] = act(x[:, :f]) * x[:, f:]          |
-// | ADD       | x [r, w]     |            |            | [r, w] +=                                  |
+// | ADD       | x [r, w]     |            |            | [r, w] += scale * x                        |
+// | MAP       |              |            |            | [r, w] in place                            |
 // | SELECT    | x [*, w]     | rows [r] i32 |          | [r, w] = x[rows]; out is not a             |
 #ifndef FG_DEVICE_OP_H
 #define FG_DEVICE_OP_H
@@ -44,6 +45,7 @@ typedef enum fg_op {
   FG_OP_ACT,
   FG_OP_GLU,
   FG_OP_ADD,
+  FG_OP_MAP,
   FG_OP_SELECT,
   FG_OP_COUNT
 } fg_op;
@@ -61,7 +63,9 @@ typedef struct fg_batch_view {
 
 typedef union fg_op_params {
   struct {
-    uint32_t width;
+    uint32_t width;    // of a segment
+    uint32_t segments; // of a row, each normed by itself
+    bool apart;        // each segment has weights and biases of its own: [s, w]
     fg_norm_kind kind;
     float eps;
   } norm;
@@ -85,6 +89,8 @@ typedef union fg_op_params {
     uint32_t heads;
     float scale;
     uint32_t window; // key j is visible to query i iff j <= i and (window == 0 or i - j < window)
+    float softcap;   // fg_attention
+    fg_head_kind head_kind;
   } attention;
   struct {
     uint32_t width; // GLU: of the output
@@ -92,7 +98,13 @@ typedef union fg_op_params {
   } act;
   struct {
     uint32_t width;
-  } copy; // ADD, SELECT
+    fg_map_kind kind;
+    float number;
+  } map;
+  struct {
+    uint32_t width;
+    float scale; // ADD
+  } copy;        // ADD, SELECT
 } fg_op_params;
 
 typedef struct fg_call {

@@ -511,6 +511,13 @@ static fg_status run_head_block(fg_executor *x, fg_call *call, const fg_panel *p
   call->a.offset += (uint64_t)first * call->a.stride * sizeof(float);
   call->out = (fg_view){x->logits, 0, panel->rows};
   fg_status status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);
+  if (status == FG_OK && g->logit_softcap != 0) {
+    fg_call cap = {.op = FG_OP_MAP, .rows = rows, .out = call->out, .layer = call->layer};
+    cap.params.map.width = panel->rows;
+    cap.params.map.kind = FG_MAP_SOFTCAP;
+    cap.params.map.number = g->logit_softcap;
+    status = d->ops->run(d, FG_QUEUE_COMPUTE, &cap, err);
+  }
   float *logits = fg_device_host_pointer(d, x->logits);
   if (status == FG_OK && !logits) {
     logits = x->host_logits;
@@ -534,6 +541,11 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
     const fg_panel *panel = &x->options.store->panels[p];
     call.params.matmul.n = panel->rows;
     call.params.matmul.same_a = p > head->panel && x->selected <= x->head_rows;
+    if (g->head_bias_slot >= 0) {
+      fg_operand bias = {.kind = FG_OPERAND_SLOT, .index = (uint32_t)g->head_bias_slot};
+      call.c = operand_view(x, (int32_t)g->layers, bias);
+      call.c.offset += panel->row * sizeof(float);
+    }
     fg_status status = fg_weight_stream_acquire(x->stream, p, &call.b, err);
     for (uint32_t first = 0; status == FG_OK && first < x->selected; first += x->head_rows) {
       uint32_t rows = x->selected - first < x->head_rows ? x->selected - first : x->head_rows;

@@ -24,8 +24,11 @@ typedef struct fg_attention {
   uint32_t heads; // of queries: a multiple of kv.kv_heads
   uint32_t window;
   float scale;
-  const float *q; // [rows, heads * k_dim], rows q_stride apart
-  float *out;     // [rows, heads * v_dim], rows out_stride apart
+  float softcap; // of scaled scores, before what a head adds; 0 = none
+  fg_head_kind head_kind;
+  const float *head_numbers; // [heads]; NULL for FG_HEAD_PLAIN
+  const float *q;            // [rows, heads * k_dim], rows q_stride apart
+  float *out;                // [rows, heads * v_dim], rows out_stride apart
   uint32_t q_stride, out_stride;
   const uint8_t *cache;
 } fg_attention;

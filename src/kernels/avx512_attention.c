@@ -15,6 +15,8 @@
 #include "kernels/kernels_internal.h"
 #include "kernels/kv_codes_tmpl.h"
 #include "kernels/vec_avx512.h"
+// vectors come first
+#include "kernels/head_scores_tmpl.h"
 
 enum {
   DIMS = 64,                // rows of scratch are padded to a multiple of it: four vectors of float32
@@ -23,6 +25,8 @@ enum {
   PAIRS = FG_KEY_BLOCK / 2, // of positions
   LINE = 64,                // bytes of a line of the CPU's caches
 };
+
+#define POWERS_OF_TWO 1.44269504f // 1 / ln 2: the unit of scores
 
 // ---- products ------------------------------------------------------------------------------------------
 
@@ -490,6 +494,8 @@ static void attend_keys(const attend *t, uint32_t first, const key_block *keys, 
   score(t, codes ? &plain : keys, next);
   for (uint32_t i = 0; i < t->queries; i++) {
     uint32_t row = i / block->heads;
+    if (has_head_scores(t->a))
+      vec_head_scores(t->a, block, i, first, POWERS_OF_TWO, t->scores + (uint64_t)i * FG_KEY_BLOCK);
     soften(t, i, seen_of(first, first_key(t->a, block, row), block->position + row + 1));
   }
   if (codes) expand(t, keys, VALUES, &plain);
@@ -498,7 +504,7 @@ static void attend_keys(const attend *t, uint32_t first, const key_block *keys, 
 
 static void load_queries(const attend *t) {
   const fg_attention *a = t->a;
-  const vec scale = vec_set(a->scale * 1.44269504f); // 1 / ln 2: scores are in powers of two
+  const vec scale = vec_set(a->scale * POWERS_OF_TWO);
   for (uint32_t i = 0; i < t->queries; i++) {
     uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
     const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
@@ -507,8 +513,7 @@ static void load_queries(const attend *t) {
       vec scaled = vec_mul(vec_load_part(q + (left ? c : 0), left < VEC ? left : VEC), scale);
       _mm256_storeu_si256((void *)((uint16_t *)(t->q + (uint64_t)i * t->q_pairs) + c), vec_to_bf16(scaled));
     }
-    t->max[i] = -FLT_MAX;
-    t->sums[i] = 0;
+    begin_softmax(a, t->block, i, POWERS_OF_TWO, &t->max[i], &t->sums[i]);
   }
   memset(t->out, 0, t->queries * t->v_stride * sizeof(float));
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/exp_tmpl.h"
+#include "kernels/head_scores_tmpl.h"
 #include "kernels/kernels_internal.h"
 #include "kernels/kv_codes_tmpl.h"
 
@@ -168,6 +169,8 @@ static void vec_attend_keys(const vec_attend *t, uint32_t first) {
                                t->queries, t->a->kv.k_dim, FG_KEY_BLOCK});
   for (uint32_t i = 0; i < t->queries; i++) {
     uint32_t r = i / block->heads, from = vec_first_key(t, r), to = block->position + r + 1;
+    if (has_head_scores(t->a))
+      vec_head_scores(t->a, block, i, first, 1, t->weights + (uint64_t)i * FG_KEY_BLOCK);
     vec_soften(t, i, from > first ? (int32_t)(from - first) : 0,
                to <= first                 ? 0
                : to < first + FG_KEY_BLOCK ? (int32_t)(to - first)
@@ -186,8 +189,7 @@ static void vec_load_queries(const vec_attend *t) {
     uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
     const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
     for (uint32_t c = 0; c < a->kv.k_dim; c++) t->q[i * t->k_stride + c] = q[c] * a->scale;
-    t->max[i] = -FLT_MAX;
-    t->sums[i] = 0;
+    begin_softmax(a, t->block, i, 1, &t->max[i], &t->sums[i]);
   }
   memset(t->out, 0, t->queries * t->v_stride * sizeof(float));
 }

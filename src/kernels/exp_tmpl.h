@@ -16,4 +16,10 @@ static inline vec vec_exp(vec x) {
   return vec_scale(sum, n);
 }
 
+// 1 - 2 / (exp(2x) + 1): within 2^-23 of the value, not of its own size.
+static inline vec vec_tanh(vec x) {
+  vec e = vec_exp(vec_add(x, x));
+  return vec_sub(vec_set(1), vec_div(vec_set(2), vec_add(e, vec_set(1))));
+}
+
 #endif

@@ -32,7 +32,8 @@ typedef struct fg_kernels {
                               uint32_t width, float eps);
   void (*act)(fg_activation kind, float *x, uint32_t width);                   // in place
   void (*glu)(fg_activation kind, const float *x, float *out, uint32_t width); // x [2 * width]
-  void (*add)(const float *x, float *out, uint32_t width);                     // out += x
+  void (*add)(const float *x, float scale, float *out, uint32_t width);        // out += scale * x
+  void (*map)(fg_map_kind kind, float number, float *x, uint32_t width);       // in place
   // Turns the pairs of one head's first `rotary` values; cosines and sines [rotary / 2].
   void (*rope[FG_ROPE_COUNT])(float *head, const float *cosines, const float *sines, uint32_t rotary);
   void (*to_bf16)(const float *x, uint16_t *out, uint32_t width);

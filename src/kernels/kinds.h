@@ -23,6 +23,23 @@ typedef enum fg_rope_kind {
   FG_ROPE_COUNT
 } fg_rope_kind;
 
+// What a head of queries adds to its scores; of its number:
+typedef enum fg_head_kind {
+  FG_HEAD_PLAIN,      // nothing, it has none
+  FG_HEAD_ALIBI,      // number * (j - i) to the scaled score of query i and key j
+  FG_HEAD_ALIBI_BF16, // scale * bf16(number * j), all in bfloat16, which does depend on where the text begins
+  FG_HEAD_SINK,       // one more score: its share of the softmax goes nowhere
+  FG_HEAD_COUNT
+} fg_head_kind;
+
+// Functions of one value and one number.
+typedef enum fg_map_kind {
+  FG_MAP_SCALE,   // x * number
+  FG_MAP_CLAMP,   // to [-number, number]
+  FG_MAP_SOFTCAP, // number * tanh(x / number)
+  FG_MAP_COUNT
+} fg_map_kind;
+
 // The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
 // [kv_heads, page_tokens] rows of k_dim values, then V as [kv_heads, page_tokens] rows of v_dim. A row is in
 // `dtype`, or codes in its number of bits with a scale and a minimum a group (kv_codes_tmpl.h).

@@ -5,6 +5,7 @@
 
 #include "kernels/kernels_internal.h"
 #include "kernels/kv_codes_tmpl.h"
+#include "tensor/half.h"
 
 // For the largest user, blocks_tmpl.h: dimensions padded to 64; keys transposed, keys or values as rows,
 // queries, outputs, weights, and a maximum and a sum a query.
@@ -19,7 +20,8 @@ typedef struct query {
   const int32_t *pages;
   const float *q;
   float *out;
-  uint32_t kv_head;
+  uint32_t head, kv_head;
+  uint32_t position;
   uint32_t begin, end; // keys that it sees
   float *row;          // a key or a value in float32
 } query;
@@ -39,17 +41,31 @@ static void load_row(const query *q, const uint8_t *from, uint32_t dim) {
     fg_dtype_get(dtype)->to_f32(from, q->row, dim);
 }
 
+static float in_bf16(float x) {
+  return fg_bf16_to_f32(fg_bf16_from_f32(x));
+}
+
+static float bias_of(const fg_attention *a, uint32_t head, uint32_t i, uint32_t j) {
+  if (a->head_kind == FG_HEAD_ALIBI) return a->head_numbers[head] * (float)((int32_t)j - (int32_t)i);
+  if (a->head_kind == FG_HEAD_ALIBI_BF16)
+    return a->scale * in_bf16(in_bf16(a->head_numbers[head]) * in_bf16((float)j));
+  return 0;
+}
+
 static float score(const query *q, uint32_t position) {
   const fg_kv_geometry *kv = &q->a->kv;
   float sum = 0;
   load_row(q, page_of(q, position) + fg_kv_key_offset(kv, q->kv_head, position % kv->page_tokens), kv->k_dim);
   for (uint32_t i = 0; i < kv->k_dim; i++) sum += q->q[i] * q->row[i];
-  return sum * q->a->scale;
+  float scaled = sum * q->a->scale, cap = q->a->softcap;
+  if (cap != 0) scaled = cap * tanhf(scaled / cap);
+  return scaled + bias_of(q->a, q->head, q->position, position);
 }
 
 static void attend_one(const query *q) {
   const fg_kv_geometry *kv = &q->a->kv;
-  float max = -FLT_MAX, sum = 0, scores[FG_KEY_BLOCK];
+  const bool sink = q->a->head_kind == FG_HEAD_SINK;
+  float max = sink ? q->a->head_numbers[q->head] : -FLT_MAX, sum = sink ? 1 : 0, scores[FG_KEY_BLOCK];
   memset(q->out, 0, kv->v_dim * sizeof *q->out);
   for (uint32_t first = q->begin / FG_KEY_BLOCK * FG_KEY_BLOCK; first < q->end; first += FG_KEY_BLOCK) {
     uint32_t lo = q->begin > first ? q->begin : first;
@@ -82,7 +98,9 @@ static void attend(const fg_attention *a, const fg_query_block *block, void *scr
           .pages = block->pages,
           .q = a->q + (uint64_t)(block->row + r) * a->q_stride + (uint64_t)h * a->kv.k_dim,
           .out = a->out + (uint64_t)(block->row + r) * a->out_stride + (uint64_t)h * a->kv.v_dim,
+          .head = h,
           .kv_head = h / group,
+          .position = end - 1,
           .begin = a->window && end > a->window ? end - a->window : 0,
           .end = end,
           .row = scratch,

@@ -60,8 +60,28 @@ static void glu(fg_activation kind, const float *x, float *out, uint32_t width) 
   for (uint32_t i = 0; i < width; i++) out[i] = (float)activations[kind](x[i]) * x[width + i];
 }
 
-static void add(const float *x, float *out, uint32_t width) {
-  for (uint32_t i = 0; i < width; i++) out[i] += x[i];
+static void add(const float *x, float scale, float *out, uint32_t width) {
+  for (uint32_t i = 0; i < width; i++) out[i] = fmaf(scale, x[i], out[i]);
+}
+
+static double map_scale(double x, double number) {
+  return x * number;
+}
+static double map_clamp(double x, double number) {
+  return x > number ? number : x < -number ? -number : x;
+}
+static double map_softcap(double x, double number) {
+  return number * tanh(x / number);
+}
+
+static double (*const maps[FG_MAP_COUNT])(double, double) = {
+    [FG_MAP_SCALE] = map_scale,
+    [FG_MAP_CLAMP] = map_clamp,
+    [FG_MAP_SOFTCAP] = map_softcap,
+};
+
+static void map(fg_map_kind kind, float number, float *x, uint32_t width) {
+  for (uint32_t i = 0; i < width; i++) x[i] = (float)maps[kind](x[i], number);
 }
 
 static void turn(float *a, float *b, float cosine, float sine) {
@@ -99,6 +119,7 @@ void fg_rows_ref(fg_kernels *k) {
   k->act = act;
   k->glu = glu;
   k->add = add;
+  k->map = map;
   k->rope[FG_ROPE_HALF] = rope_half;
   k->rope[FG_ROPE_INTERLEAVED] = rope_interleaved;
   k->to_bf16 = to_bf16;

@@ -118,10 +118,33 @@ static void vec_norm_rms(const float *x, const float *weight, const float *bias,
 
 // ---- the rest ------------------------------------------------------------------------------------------
 
-static void vec_add_row(const float *x, float *out, uint32_t width) {
+static void vec_add_row(const float *x, float scale, float *out, uint32_t width) {
   for (uint32_t i = 0; i < width; i += VEC) {
     uint32_t n = lanes_at(i, width);
-    vec_store_part(out + i, vec_add(vec_load_part(out + i, n), vec_load_part(x + i, n)), n);
+    vec_store_part(out + i, vec_fma(vec_set(scale), vec_load_part(x + i, n), vec_load_part(out + i, n)), n);
+  }
+}
+
+static inline vec vec_map_scale(vec x, vec number) {
+  return vec_mul(x, number);
+}
+static inline vec vec_map_clamp(vec x, vec number) {
+  return vec_max(vec_sub(vec_set(0), number), vec_min(number, x));
+}
+static inline vec vec_map_softcap(vec x, vec number) {
+  return vec_mul(number, vec_tanh(vec_div(x, number)));
+}
+
+static vec (*const vec_maps[FG_MAP_COUNT])(vec, vec) = {
+    [FG_MAP_SCALE] = vec_map_scale,
+    [FG_MAP_CLAMP] = vec_map_clamp,
+    [FG_MAP_SOFTCAP] = vec_map_softcap,
+};
+
+static void vec_map(fg_map_kind kind, float number, float *x, uint32_t width) {
+  for (uint32_t i = 0; i < width; i += VEC) {
+    uint32_t n = lanes_at(i, width);
+    vec_store_part(x + i, vec_maps[kind](vec_load_part(x + i, n), vec_set(number)), n);
   }
 }
 
@@ -172,6 +195,7 @@ static void vec_rows(fg_kernels *k) {
   k->act = vec_act;
   k->glu = vec_glu;
   k->add = vec_add_row;
+  k->map = vec_map;
   k->finish = vec_finish;
   k->rope[FG_ROPE_HALF] = vec_rope_half;
   k->to_bf16 = vec_bf16_row;

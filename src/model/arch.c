@@ -13,6 +13,9 @@ enum { ARCH_COUNT = sizeof archs / sizeof *archs };
 const fg_arch *fg_arch_find(const char *model_type) {
   for (int i = 0; i < ARCH_COUNT; i++) {
     if (strcmp(archs[i]->name, model_type) == 0) return archs[i];
+    for (int j = 0; j < 3 && archs[i]->aliases[j]; j++) {
+      if (strcmp(archs[i]->aliases[j], model_type) == 0) return archs[i];
+    }
   }
   return NULL;
 }

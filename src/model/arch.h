@@ -13,27 +13,46 @@
 // Tensor names without ".weight" and ".bias"; "%u" stands for the layer. NULL = the family has none.
 typedef struct fg_names {
   const char *prefixes[4]; // a tensor is looked for by its name, then behind each of these
-  const char *embed, *positions, *project_in, *project_out, *final_norm, *head;
-  const char *attn_norm, *q, *k, *v, *attn_out;
-  const char *mlp_norm, *gate, *up, *down;
+  bool transposed;         // the layers' matrices are stored [k, n]
+  const char *embed, *positions, *embed_norm, *project_in, *project_out, *final_norm, *head;
+  const char *attn_norm, *q, *k, *v, *qkv, *q_norm, *k_norm, *attn_out;
+  const char *attn_after; // the norm behind attention
+  const char *mlp_norm, *gate, *up, *gate_up, *down;
+  const char *mlp_after;
 } fg_names;
 
-typedef enum fg_position_kind { FG_POSITION_ROPE, FG_POSITION_LEARNED } fg_position_kind;
 typedef enum fg_mlp_kind { FG_MLP_PLAIN, FG_MLP_GATED } fg_mlp_kind;
 
+#define FG_QKV_KV_HEADS UINT32_MAX
+
 struct fg_arch {
-  const char *name;      // "model_type" of config.json
-  const char *gguf;      // "general.architecture", NULL = no such files
-  const fg_names *names; // in Hugging Face checkpoints
+  const char *name;       // "model_type" of config.json
+  const char *aliases[3]; // other values of it
+  const char *gguf;       // "general.architecture", NULL = no such files
+  const fg_names *names;  // in Hugging Face checkpoints
   const fg_names *gguf_names;
   const fg_config_key *keys;
   uint32_t key_count;
+  const char *const *reads; // keys that change results, which `refine` takes care of; ends with NULL
   fg_norm_kind norm;
+  fg_norm_place norm_place;
+  bool norm_unbiased, norm_less_one; // of norms: no biases; weights are stored less one
   fg_position_kind position;
+  double theta;   // where the file is silent; 0 = 10000
+  double partial; // share of a head that is turned where the file is silent; 0 = all, whatever it says
+  const char *theta_key, *partial_key; // NULL = rope_theta, partial_rotary_factor
+  bool rope_interleaved;
+  fg_residual residual;
+  fg_qk_norm qk_norm;
+  uint32_t qkv_groups;     // fg_config; FG_QKV_KV_HEADS = one for each head of keys
   int32_t position_offset; // of learned positions: row = position + offset
   fg_mlp_kind mlp;
-  fg_transform gguf_qk; // what a GGUF's q and k rows need
-  int32_t bos, eos;     // when no file says
+  fg_transform gguf_qk;                       // what a GGUF's q and k rows need
+  int32_t bos, eos;                           // when no file says
+  void (*slopes)(uint32_t heads, float *out); // of ALiBi // out: [heads]
+  // What tables cannot say: kinds of layers, keys that decide together. Both may be NULL.
+  fg_status (*refine)(fg_config *config, const json_t *root, fg_error *err);
+  fg_status (*refine_gguf)(fg_config *config, const fg_gguf *gguf, fg_error *err);
   fg_status (*build)(fg_graph *graph, const fg_config *config, fg_error *err);
 };
 

@@ -23,15 +23,16 @@ uint32_t fg_build_register(fg_build *b, uint32_t width) {
   return g->register_count++;
 }
 
-void fg_build_constant(fg_build *b, float *values, uint32_t count) {
+uint32_t fg_build_constant(fg_build *b, float *values, uint32_t count) {
   fg_graph *g = b->graph;
   if (!values || g->constant_count == FG_MAX_CONSTANTS) {
     b->full = values ? "constants" : "memory";
     free(values);
-    return;
+    return 0;
   }
   g->constants[g->constant_count] = values;
-  g->constant_count_of[g->constant_count++] = count;
+  g->constant_count_of[g->constant_count] = count;
+  return g->constant_count++;
 }
 
 static fg_node *add_node(fg_build *b, fg_op op) {
@@ -66,7 +67,10 @@ static void add_source(fg_build *b, uint32_t slot, const fg_part *part, const ch
     return;
   }
   fg_source *source = &s->sources[s->source_count++];
-  *source = (fg_source){.rows = part->rows, .transform = part->transform, .head_dim = b->config->head_dim};
+  *source = (fg_source){.rows = part->rows,
+                        .slice = part->slice,
+                        .transform = part->transform,
+                        .head_dim = b->config->head_dim};
   int length =
       snprintf(source->tensor, sizeof source->tensor, "%s%s", part->tensor ? part->tensor : "?", suffix);
   if (length < 0 || (size_t)length >= sizeof source->tensor) b->full = "the name of a tensor";
@@ -85,25 +89,41 @@ void fg_build_table(fg_build *b, const char *slot, const char *tensor, uint32_t 
   g->inputs[g->input_count++].slot = table;
 }
 
-static fg_operand add_vector(fg_build *b, const char *slot, const char *slot_suffix, const char *tensor,
-                             const char *suffix, uint32_t n) {
-  uint32_t index = add_slot(b, slot, slot_suffix, FG_WEIGHT_VECTOR, n, 1);
-  add_source(b, index, &(fg_part){.tensor = tensor, .rows = n}, suffix);
+static fg_operand add_vector(fg_build *b, const char *slot, const char *slot_suffix, const fg_part *part,
+                             const char *suffix) {
+  uint32_t index = add_slot(b, slot, slot_suffix, FG_WEIGHT_VECTOR, part->rows, 1);
+  add_source(b, index, part, suffix);
   return in_slot(index);
+}
+
+static fg_node *add_norm(fg_build *b, const fg_norm_spec *spec) {
+  const fg_config *c = b->config;
+  fg_node *node = add_node(b, FG_OP_NORM);
+  node->a = in_register(spec->reg, spec->column);
+  node->out = in_register(spec->out, spec->out == spec->reg ? spec->column : 0);
+  node->params.norm.width = spec->width;
+  node->params.norm.segments = spec->segments;
+  node->params.norm.apart = spec->apart;
+  node->params.norm.kind = c->arch->norm;
+  node->params.norm.eps = (float)c->norm_eps;
+  if (!c->norm_affine) return node;
+  fg_part part = {.tensor = spec->tensor, .rows = spec->apart ? spec->width * spec->segments : spec->width};
+  if (c->arch->norm_less_one && !c->gguf) part.transform = FG_TRANSFORM_PLUS_ONE;
+  node->b = add_vector(b, spec->slot, "", &part, ".weight");
+  return node;
+}
+
+void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec) {
+  (void)add_norm(b, spec);
 }
 
 void fg_build_norm(fg_build *b, const char *slot, const char *tensor, uint32_t in, uint32_t out) {
   const fg_config *c = b->config;
-  fg_norm_kind kind = c->arch->norm;
-  fg_node *node = add_node(b, FG_OP_NORM);
-  node->a = in_register(in, 0);
-  node->out = in_register(out, 0);
-  node->params.norm.width = c->hidden;
-  node->params.norm.kind = kind;
-  node->params.norm.eps = (float)c->norm_eps;
-  if (!c->norm_affine) return;
-  node->b = add_vector(b, slot, "", tensor, ".weight", c->hidden);
-  if (kind == FG_NORM_LAYER) node->c = add_vector(b, slot, "_bias", tensor, ".bias", c->hidden);
+  fg_node *node = add_norm(
+      b, &(fg_norm_spec){
+             .slot = slot, .tensor = tensor, .reg = in, .out = out, .width = c->hidden, .segments = 1});
+  if (c->norm_affine && c->norm_bias)
+    node->c = add_vector(b, slot, "_bias", &(fg_part){.tensor = tensor, .rows = c->hidden}, ".bias");
 }
 
 void fg_build_linear(fg_build *b, const fg_linear *linear) {
@@ -126,24 +146,66 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
   node->params.matmul.accumulate = linear->accumulate;
 }
 
-void fg_build_add(fg_build *b, uint32_t in, uint32_t out) {
+void fg_build_add(fg_build *b, uint32_t in, uint32_t out, double scale) {
   fg_node *node = add_node(b, FG_OP_ADD);
   node->a = in_register(in, 0);
   node->out = in_register(out, 0);
   node->params.copy.width = b->config->hidden;
+  node->params.copy.scale = (float)scale;
+}
+
+void fg_build_map(fg_build *b, fg_map_kind kind, double number, uint32_t reg, uint32_t width) {
+  fg_node *node = add_node(b, FG_OP_MAP);
+  node->out = in_register(reg, 0);
+  node->params.map.width = width;
+  node->params.map.kind = kind;
+  node->params.map.number = (float)number;
+}
+
+static void add_qk_norms(fg_build *b, uint32_t qkv) {
+  const fg_config *c = b->config;
+  const bool whole = c->qk_norm == FG_QK_NORM_WHOLE, apart = c->qk_norm == FG_QK_NORM_APART;
+  const uint32_t q = c->heads * c->head_dim, k = c->kv_heads * c->head_dim;
+  fg_norm_spec spec = {.slot = "q_norm", .tensor = b->names->q_norm, .reg = qkv, .out = qkv, .apart = apart};
+  spec.width = whole ? q : c->head_dim;
+  spec.segments = whole ? 1 : c->heads;
+  fg_build_norm_of(b, &spec);
+  spec.slot = "k_norm";
+  spec.tensor = b->names->k_norm;
+  spec.column = q;
+  spec.width = whole ? k : c->head_dim;
+  spec.segments = whole ? 1 : c->kv_heads;
+  fg_build_norm_of(b, &spec);
+}
+
+// k's heads follow q's, so one turn serves both.
+static void add_rope(fg_build *b, uint32_t qkv) {
+  const fg_config *c = b->config;
+  const uint32_t set = b->kind->rope - FG_LAYER_ROPE;
+  fg_node *rope = add_node(b, FG_OP_ROPE);
+  rope->a = (fg_operand){.kind = FG_OPERAND_CONSTANT, .index = b->rope_constant[set]};
+  rope->out = in_register(qkv, 0);
+  rope->params.rope.heads = c->heads + c->kv_heads;
+  rope->params.rope.head_dim = c->head_dim;
+  rope->params.rope.rotary = c->rotary;
+  rope->params.rope.interleaved = c->rope_interleaved;
+  rope->params.rope.scale = fg_rope_magnitude(&c->rope[set]);
+}
+
+// What heads of queries add to their scores.
+static void add_head_numbers(fg_build *b, fg_node *attention) {
+  const fg_config *c = b->config;
+  attention->params.attention.head_kind = c->head_kind;
+  if (c->head_kind == FG_HEAD_ALIBI || c->head_kind == FG_HEAD_ALIBI_BF16)
+    attention->c = (fg_operand){.kind = FG_OPERAND_CONSTANT, .index = b->slope_constant};
 }
 
 void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {
   const fg_config *c = b->config;
   const uint32_t k = c->heads * c->head_dim, v = k + c->kv_heads * c->head_dim;
-  if (c->arch->position == FG_POSITION_ROPE) {
-    fg_node *rope = add_node(b, FG_OP_ROPE); // k's heads follow q's, so one turn serves both
-    rope->a = (fg_operand){.kind = FG_OPERAND_CONSTANT, .index = 0};
-    rope->out = in_register(qkv, 0);
-    rope->params.rope.heads = c->heads + c->kv_heads;
-    rope->params.rope.head_dim = rope->params.rope.rotary = c->head_dim;
-    rope->params.rope.scale = 1;
-  }
+  if (c->qk_norm != FG_QK_NORM_NONE) add_qk_norms(b, qkv);
+  if (c->clip_qkv > 0) fg_build_map(b, FG_MAP_CLAMP, c->clip_qkv, qkv, v + c->kv_heads * c->head_dim);
+  if (b->kind->rope != FG_LAYER_NO_ROPE) add_rope(b, qkv);
   fg_node *store = add_node(b, FG_OP_KV_STORE);
   store->a = in_register(qkv, k);
   store->b = in_register(qkv, v);
@@ -154,7 +216,12 @@ void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {
   attention->out = in_register(out, 0);
   attention->params.attention.kv = b->graph->kv;
   attention->params.attention.heads = c->heads;
-  attention->params.attention.scale = 1.0f / sqrtf((float)c->head_dim);
+  attention->params.attention.scale = (float)(b->kind->score_scale != 0 ? b->kind->score_scale
+                                              : c->score_scale != 0     ? c->score_scale
+                                                                        : 1.0 / sqrt((double)c->head_dim));
+  attention->params.attention.window = b->kind->window;
+  attention->params.attention.softcap = (float)c->score_softcap;
+  add_head_numbers(b, attention);
 }
 
 void fg_build_act(fg_build *b, uint32_t reg) {
@@ -177,6 +244,11 @@ void fg_build_head(fg_build *b, const char *tensor, uint32_t in, uint32_t k) {
   g->head_reg = in;
   g->head_slot = add_slot(b, "head", "", FG_WEIGHT_MATRIX, g->vocab, k);
   add_source(b, g->head_slot, &(fg_part){.tensor = tensor, .rows = g->vocab}, ".weight");
+  g->head_bias_slot = -1;
+  g->logit_softcap = (float)b->config->logit_softcap;
+  if (!b->config->head_bias) return;
+  const fg_part bias = {.tensor = b->names->head, .rows = g->vocab};
+  g->head_bias_slot = (int32_t)add_vector(b, "head", "_bias", &bias, ".bias").index;
 }
 
 fg_status fg_build_end(fg_build *b, fg_error *err) {

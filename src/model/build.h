@@ -13,6 +13,9 @@ typedef struct fg_build {
   fg_program *program; // under construction
   const fg_config *config;
   const fg_names *names;
+  const fg_layer_kind *kind;            // of the layers whose program it is
+  uint32_t rope_constant[FG_ROPE_SETS]; // frequencies
+  uint32_t slope_constant;
   const char *full; // which table of the graph is
   fg_node spill;    // written, and thrown away, when the program is full
 } fg_build;
@@ -22,6 +25,7 @@ typedef struct fg_part {
   const char *tensor; // without suffix
   uint32_t rows;
   fg_transform transform;
+  fg_row_slice slice;
 } fg_part;
 
 typedef struct fg_linear {
@@ -32,16 +36,28 @@ typedef struct fg_linear {
   uint32_t in, out; // registers
 } fg_linear;
 
+// A norm of `segments` runs of `width` values, of register `reg` from `column` on, in place or into `out`.
+typedef struct fg_norm_spec {
+  const char *slot, *tensor;
+  uint32_t reg, column, out;
+  uint32_t width, segments;
+  bool apart; // a weight for each segment
+} fg_norm_spec;
+
 // The next register; 0 is the residual stream.
 uint32_t fg_build_register(fg_build *b, uint32_t width);
-void fg_build_constant(fg_build *b, float *values, uint32_t count); // takes the malloc'd values
+// Takes the malloc'd values; the constant's number.
+uint32_t fg_build_constant(fg_build *b, float *values, uint32_t count);
 
 void fg_build_table(fg_build *b, const char *slot, const char *tensor, uint32_t rows, uint32_t width,
                     const fg_input *input);
 void fg_build_norm(fg_build *b, const char *slot, const char *tensor, uint32_t in, uint32_t out);
+void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec);
 void fg_build_linear(fg_build *b, const fg_linear *linear);
-void fg_build_add(fg_build *b, uint32_t in, uint32_t out);
-// Rotary embedding (by constant 0) if the family has one, cache and attention over q | k | v in `qkv`.
+void fg_build_add(fg_build *b, uint32_t in, uint32_t out, double scale);
+void fg_build_map(fg_build *b, fg_map_kind kind, double number, uint32_t reg, uint32_t width);
+// Norms of q and k, clamp and rotary embedding as the configuration has them, cache and attention over
+// q | k | v in `qkv`.
 void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out);
 void fg_build_act(fg_build *b, uint32_t reg);
 void fg_build_glu(fg_build *b, uint32_t in, uint32_t out);

@@ -11,7 +11,7 @@
 
 // Bounds on what a configuration may ask for: beyond any model, and small enough that products of two
 // fit into 64 bits and sums of a few into 32.
-enum { MAX_LAYERS = 65535, MAX_WIDTH = 1 << 24, MAX_VOCAB = 1 << 28 };
+enum { MAX_WIDTH = 1 << 24, MAX_VOCAB = 1 << 28 };
 
 static const struct {
   const char *name;
@@ -32,7 +32,6 @@ static const neutral_key neutral_json[] = {
     {"quantization_config", NAN},
     {"sliding_window", NAN},
     {"layer_types", NAN}, // a list of "full_attention" is neutral
-    {"partial_rotary_factor", 1},
     {"no_rope_layers", NAN},
     {"attn_logit_softcapping", NAN},
     {"final_logit_softcapping", NAN},
@@ -80,6 +79,8 @@ static void store_number(fg_config *config, const fg_config_key *key, double val
   }
 }
 
+static fg_status fill_gaps(fg_config *c, fg_error *err);
+
 // ---- config.json ---------------------------------------------------------------------------------------
 
 static fg_status key_from_json(fg_config *config, const fg_config_key *key, const json_t *root,
@@ -103,6 +104,18 @@ static fg_status key_from_json(fg_config *config, const fg_config_key *key, cons
                  name ? name : "(no string)");
 }
 
+// Keys that the family's own table or its `refine` reads.
+static bool is_read(const fg_arch *arch, const char *key, bool gguf) {
+  for (uint32_t i = 0; i < arch->key_count; i++) {
+    const char *read = gguf ? arch->keys[i].gguf : arch->keys[i].json;
+    if (read && strcmp(read, key) == 0) return true;
+  }
+  for (const char *const *read = arch->reads; read && *read; read++) {
+    if (strcmp(*read, key) == 0) return true;
+  }
+  return false;
+}
+
 static bool is_neutral(const json_t *value, double neutral) {
   if (!value || json_is_null(value) || json_is_false(value)) return true;
   if (json_is_number(value)) return json_number_value(value) == neutral;
@@ -114,10 +127,10 @@ static bool is_neutral(const json_t *value, double neutral) {
   return true;
 }
 
-static fg_status check_neutral_json(const json_t *root, fg_error *err) {
+static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_error *err) {
   for (const neutral_key *n = neutral_json; n->key; n++) {
     const json_t *value = json_object_get(root, n->key);
-    if (is_neutral(value, n->value)) continue;
+    if (is_neutral(value, n->value) || is_read(arch, n->key, false)) continue;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", n->key, text ? text : "this value");
     free(text);
@@ -140,10 +153,10 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
   for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
     status = key_from_json(config, &config->arch->keys[i], root, err);
   }
-  if (!status) status = check_neutral_json(root, err);
-  if (!status && config->arch->position == FG_POSITION_ROPE) {
-    status = fg_rope_from_json(&config->rope, root, config->max_positions, err);
-  }
+  if (!status) status = check_neutral_json(config->arch, root, err);
+  if (!status) status = fg_rope_from_json(&config->rope[0], config->arch, root, config->max_positions, err);
+  if (!status) status = fill_gaps(config, err);
+  if (!status && config->arch->refine) status = config->arch->refine(config, root, err);
   json_decref(root);
   if (status) fg_fail_prefix(err, "config.json: ");
   return status;
@@ -177,7 +190,7 @@ static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf
     uint32_t integer;
     float real;
     snprintf(name, sizeof name, "%s.%s", config->arch->gguf, n->key);
-    if (!fg_gguf_has(gguf, name)) continue;
+    if (!fg_gguf_has(gguf, name) || is_read(config->arch, n->key, true)) continue;
     if (!fg_gguf_u32(gguf, name, 0, &integer, NULL) && integer == n->value) continue;
     if (!fg_gguf_f32(gguf, name, 0, &real, NULL) && (real == n->value || real == 0)) continue;
     return fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name);
@@ -187,7 +200,7 @@ static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf
 
 // Sizes that must agree with the dimension of a head, where they are given.
 static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
-  static const char *const keys[] = {"attention.value_length", "rope.dimension_count"};
+  static const char *const keys[] = {"attention.value_length"};
   uint32_t dim = config->head_dim ? config->head_dim : config->heads ? config->hidden / config->heads : 0;
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     char name[128];
@@ -225,9 +238,9 @@ static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *e
   if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
   if (!status) status = check_neutral_gguf(config, gguf, err);
   if (!status) status = check_gguf_heads(config, gguf, err);
-  if (!status && config->arch->position == FG_POSITION_ROPE) {
-    status = fg_rope_from_gguf(&config->rope, gguf, config->arch->gguf, err);
-  }
+  if (!status) status = fg_rope_from_gguf(&config->rope[0], gguf, config->arch->gguf, err);
+  if (!status) status = fill_gaps(config, err);
+  if (!status && config->arch->refine_gguf) status = config->arch->refine_gguf(config, gguf, err);
   fg_gguf_destroy(gguf);
   return status;
 }
@@ -243,7 +256,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "out_bias", config->out_bias, &config->out_bias, err);
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
   const json_t *divisor = json_object_get(root, "rope_divisor");
-  fg_rope *rope = &config->rope;
+  fg_rope *rope = &config->rope[0];
   if (json_array_size(divisor) > FG_MAX_HEAD_DIM / 2) {
     status = fg_fail(err, FG_CORRUPT, "%s: too many rotary factors", FG_ASSET_FACTS);
   }
@@ -323,23 +336,15 @@ static bool width_ok(uint64_t a, uint64_t b) {
   return a * b <= MAX_WIDTH;
 }
 
-static fg_status derive(fg_config *c, fg_error *err) {
-  if (!c->kv_heads) c->kv_heads = c->heads;
-  if (!c->embed) c->embed = c->hidden;
-  if (!c->heads || !c->hidden || !c->layers || !c->vocab || !c->ffn || c->layers > MAX_LAYERS ||
+static fg_status check_sizes(const fg_config *c, fg_error *err) {
+  if (!c->heads || !c->hidden || !c->layers || !c->vocab || !c->ffn || c->layers > FG_MAX_LAYERS ||
       c->hidden > MAX_WIDTH || c->ffn > MAX_WIDTH / 2 || c->embed > MAX_WIDTH || c->vocab > MAX_VOCAB ||
       c->max_positions > INT32_MAX - 64) {
     return fg_fail(err, FG_INVALID,
                    "sizes that no model has: hidden %u, layers %u, heads %u, feed-forward %u, vocabulary %u",
                    c->hidden, c->layers, c->heads, c->ffn, c->vocab);
   }
-  if (!c->head_dim) {
-    if (c->hidden % c->heads) {
-      return fg_fail(err, FG_INVALID, "hidden size %u is no multiple of %u heads", c->hidden, c->heads);
-    }
-    c->head_dim = c->hidden / c->heads;
-  }
-  if (c->heads % c->kv_heads) {
+  if (!c->kv_heads || c->heads % c->kv_heads) {
     return fg_fail(err, FG_INVALID, "%u heads are no multiple of %u key-value heads", c->heads, c->kv_heads);
   }
   if (c->head_dim > FG_MAX_HEAD_DIM ||
@@ -348,16 +353,52 @@ static fg_status derive(fg_config *c, fg_error *err) {
                    c->head_dim);
   }
   if (!(c->norm_eps > 0) || c->norm_eps > 1) return fg_fail(err, FG_INVALID, "norm epsilon %g", c->norm_eps);
-  bool rope = c->arch->position == FG_POSITION_ROPE;
-  if (rope && (c->head_dim % 2 || (c->rope.divisor_count && c->rope.divisor_count != c->head_dim / 2))) {
-    return fg_fail(err, FG_INVALID, "heads of %u values do not fit the rotary embedding (%u factors)",
-                   c->head_dim, c->rope.divisor_count);
+  if (c->qkv_groups && (c->heads % c->qkv_groups || c->kv_heads % c->qkv_groups)) {
+    return fg_fail(err, FG_INVALID, "%u heads and %u key-value heads in %u groups", c->heads, c->kv_heads,
+                   c->qkv_groups);
+  }
+  const uint32_t factors = c->rope[0].divisor_count;
+  bool rope = c->position == FG_POSITION_ROPE;
+  if (rope &&
+      (c->rotary < 2 || c->rotary % 2 || c->rotary > c->head_dim || (factors && factors != c->rotary / 2))) {
+    return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)", c->rotary,
+                   c->head_dim, factors);
   }
   return FG_OK;
 }
 
+// What the keys left open, before the family looks at all of it.
+static fg_status fill_gaps(fg_config *c, fg_error *err) {
+  const fg_arch *a = c->arch;
+  if (!c->kv_heads) c->kv_heads = c->heads;
+  if (!c->embed) c->embed = c->hidden;
+  if (!c->head_dim) {
+    if (!c->heads || c->hidden % c->heads) {
+      return fg_fail(err, FG_INVALID, "hidden size %u is no multiple of %u heads", c->hidden, c->heads);
+    }
+    c->head_dim = c->hidden / c->heads;
+  }
+  c->position = a->position;
+  c->residual = a->residual;
+  c->qk_norm = a->qk_norm;
+  c->norm_bias = a->norm == FG_NORM_LAYER && !a->norm_unbiased;
+  c->rope_interleaved = a->rope_interleaved;
+  if (!c->rotary) c->rotary = (uint32_t)(c->head_dim * c->rope[0].partial);
+  if (a->position == FG_POSITION_ALIBI) c->head_kind = FG_HEAD_ALIBI;
+  c->qkv_groups = a->qkv_groups == FG_QKV_KV_HEADS ? c->kv_heads : a->qkv_groups;
+  c->rope[1] = c->rope[0];
+  c->kinds[0].rope = c->position == FG_POSITION_ROPE ? FG_LAYER_ROPE : FG_LAYER_NO_ROPE;
+  c->kind_count = 1;
+  return FG_OK;
+}
+
 fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err) {
-  *out = (fg_config){.norm_affine = true, .pre_norm = true, .embed_stored = true};
+  *out = (fg_config){.norm_affine = true,
+                     .norms_before = true,
+                     .embed_stored = true,
+                     .embed_scale = 1,
+                     .residual_scale = 1,
+                     .logit_scale = 1};
   const fg_asset *gguf = fg_assets_find(assets, FG_ASSET_GGUF_HEADER),
                  *json = fg_assets_find(assets, "config.json");
   if (!gguf && !json) return fg_fail(err, FG_NOT_FOUND, "no config.json");
@@ -366,5 +407,5 @@ fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err)
   out->head_stored = !out->tied;
   const fg_asset *facts = fg_assets_find(assets, FG_ASSET_FACTS);
   if (facts) status = apply_facts(out, facts, err);
-  return status ? status : derive(out, err);
+  return status ? status : check_sizes(out, err);
 }

@@ -19,12 +19,13 @@
 
 #define FG_ASSET_FACTS "facts.json"
 
-enum { FG_MAX_HEAD_DIM = 1024 };
+enum { FG_MAX_HEAD_DIM = 1024, FG_MAX_LAYERS = 1024, FG_MAX_LAYER_KINDS = 128, FG_ROPE_SETS = 2 };
 
 typedef enum fg_rope_scaling { FG_ROPE_DEFAULT, FG_ROPE_LINEAR, FG_ROPE_LLAMA3 } fg_rope_scaling;
 
 typedef struct fg_rope {
   double theta;
+  double partial; // share of a head that is turned
   fg_rope_scaling scaling;
   double factor, low_freq_factor, high_freq_factor, original_positions;
   float divisor[FG_MAX_HEAD_DIM / 2]; // frequency i is divided by divisor[i]
@@ -32,6 +33,39 @@ typedef struct fg_rope {
 } fg_rope;
 
 typedef struct fg_arch fg_arch;
+
+typedef enum fg_position_kind { FG_POSITION_ROPE, FG_POSITION_LEARNED, FG_POSITION_ALIBI } fg_position_kind;
+
+// Where the norms of a branch f (attention, feed-forward) stand.
+typedef enum fg_norm_place {
+  FG_NORM_BEFORE, // x += f(norm(x))
+  FG_NORM_SUM,    // x = norm(x + f(x))
+  FG_NORM_AFTER,  // x += norm(f(x))
+  FG_NORM_AROUND, // x += after(f(before(x)))
+} fg_norm_place;
+
+// What the feed-forward branch starts from.
+typedef enum fg_residual {
+  FG_RESIDUAL_SEQUENTIAL, // x with attention added
+  FG_RESIDUAL_SHARED,     // what attention starts from: the same normed x
+  FG_RESIDUAL_PARALLEL,   // the same x under a norm of its own
+} fg_residual;
+
+// Norms of queries and keys before they are turned.
+typedef enum fg_qk_norm {
+  FG_QK_NORM_NONE,
+  FG_QK_NORM_HEAD,  // each head by itself, one weight [head_dim]
+  FG_QK_NORM_APART, // each head by itself, weights [heads, head_dim]
+  FG_QK_NORM_WHOLE, // all heads as one row
+} fg_qk_norm;
+
+// What tells layers apart; set 0 of the rotary embeddings is the usual one, set 1 that of local layers.
+typedef enum fg_layer_rope { FG_LAYER_NO_ROPE, FG_LAYER_ROPE, FG_LAYER_ROPE_LOCAL } fg_layer_rope;
+typedef struct fg_layer_kind {
+  uint32_t window; // 0 = all keys
+  fg_layer_rope rope;
+  double score_scale; // 0 = the configuration's
+} fg_layer_kind;
 
 typedef struct fg_config {
   const fg_arch *arch;
@@ -41,13 +75,30 @@ typedef struct fg_config {
   uint32_t max_positions;
   double norm_eps;
   fg_activation activation;
-  bool qkv_bias, out_bias, mlp_bias;
-  bool norm_affine; // norms have weights at all
-  bool pre_norm;    // x += f(norm(x)); else x = norm(x + f(x))
+  bool qkv_bias, out_bias, mlp_bias, head_bias;
+  bool norm_affine, norm_bias; // norms have weights at all; and biases
+  bool norms_before;           // false: FG_NORM_SUM whatever the family has
   bool no_final_norm;
   bool tied; // what the configuration says
   bool embed_stored, head_stored;
-  fg_rope rope;
+  fg_residual residual;
+  fg_position_kind position;
+  uint32_t rotary; // values of a head that are turned; 0 = rope's share of them
+  bool rope_interleaved;
+  fg_rope rope[FG_ROPE_SETS];
+  fg_head_kind head_kind;
+  fg_qk_norm qk_norm;
+  // q, k and v in one tensor: so many groups of rows of q, of k and of v; 0 = three tensors.
+  uint32_t qkv_groups;
+  bool v_before_k;                    // in a group
+  double clip_qkv;                    // 0 = not
+  double score_scale, score_softcap;  // of attention; 0 = 1 / sqrt(head_dim), none
+  double embed_scale, residual_scale; // on the embedding; on what a branch adds
+  double logit_scale, logit_softcap;  // 1, 0 = none
+  uint32_t window, window_pattern;    // sliding_window and its period, for who makes the kinds
+  uint32_t kind_count;                // of layers; a kind is a program of the graph
+  fg_layer_kind kinds[FG_MAX_LAYER_KINDS];
+  uint8_t kind_of_layer[FG_MAX_LAYERS];
 } fg_config;
 
 typedef enum fg_key_kind { FG_KEY_U32, FG_KEY_F64, FG_KEY_BOOL, FG_KEY_ACTIVATION } fg_key_kind;
@@ -74,11 +125,26 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
 fg_status fg_config_token_ids(const fg_config *config, const fg_assets *assets, int32_t *eos,
                               uint32_t eos_max, uint32_t *eos_count, int32_t *bos, fg_error *err);
 
-// inv_freq of head_dim / 2 rotary pairs. // [head_dim / 2]
-void fg_rope_frequencies(const fg_rope *rope, uint32_t head_dim, float *out);
-// rope_theta and rope_scaling, or the newer rope_parameters, of a config.json.
+// The number of the kind, which is added if it is new. FG_INTERNAL when there are too many.
+fg_status fg_config_kind(fg_config *config, const fg_layer_kind *kind, uint8_t *number, fg_error *err);
+// Gives layers with `local` set the second kind, all others the first. // local: [layers]
+fg_status fg_config_two_kinds(fg_config *config, const bool *local, const fg_layer_kind *global_kind,
+                              const fg_layer_kind *local_kind, fg_error *err);
+// "layer_types" of a config.json: which layers are "sliding_attention". *present: the key is there.
 typedef struct json_t json_t;
-fg_status fg_rope_from_json(fg_rope *out, const json_t *config, uint32_t max_positions, fg_error *err);
+fg_status fg_config_layer_types(const fg_config *config, const json_t *root, bool *local, bool *present,
+                                fg_error *err);
+
+// ALiBi's slopes (Press et al. 2022), as BLOOM has them. // out: [heads]
+void fg_alibi_slopes(uint32_t heads, float *out);
+
+// inv_freq of rotary / 2 pairs. // [rotary / 2]
+void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, float *out);
+// What cosines and sines are multiplied by.
+float fg_rope_magnitude(const fg_rope *rope);
+// The base and rope_scaling, or the newer rope_parameters, of a config.json.
+fg_status fg_rope_from_json(fg_rope *out, const fg_arch *arch, const json_t *config, uint32_t max_positions,
+                            fg_error *err);
 typedef struct fg_gguf fg_gguf;
 fg_status fg_rope_from_gguf(fg_rope *out, const fg_gguf *gguf, const char *architecture, fg_error *err);
 

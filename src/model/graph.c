@@ -28,6 +28,21 @@ void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *s
   }
 }
 
+// Row r of a head in our order is this row in a GGUF: halves (i, i + d/2) were interleaved to (2i, 2i + 1).
+static uint64_t interleaved_row(uint64_t r, uint64_t head_dim) {
+  return r / head_dim * head_dim + 2 * (r % head_dim % (head_dim / 2)) + r % head_dim / (head_dim / 2);
+}
+
+uint64_t fg_source_row(const fg_source *source, uint64_t row) {
+  const fg_row_slice *s = &source->slice;
+  if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) row = interleaved_row(row, source->head_dim);
+  return s->block ? s->first + row / s->block * s->period + row % s->block : row;
+}
+
+uint32_t fg_source_tensor_rows(const fg_source *source) {
+  return source->slice.block ? source->slice.rows : source->rows;
+}
+
 // ---- checks --------------------------------------------------------------------------------------------
 
 typedef struct checker {
@@ -62,9 +77,10 @@ static bool apart(const fg_operand *a, const fg_operand *b) {
 }
 
 static bool check_norm(checker *c, const fg_node *n) {
-  uint32_t width = n->params.norm.width;
-  return reg(c, &n->a, width) && reg(c, &n->out, width) && vector_or_absent(c, &n->b, width) &&
-         vector_or_absent(c, &n->c, width);
+  uint64_t width = n->params.norm.width, row = width * n->params.norm.segments;
+  uint32_t weights = (uint32_t)(n->params.norm.apart ? row : width);
+  return row && reg(c, &n->a, row) && reg(c, &n->out, row) && vector_or_absent(c, &n->b, weights) &&
+         vector_or_absent(c, &n->c, weights);
 }
 
 static bool check_matmul(checker *c, const fg_node *n) {
@@ -86,11 +102,20 @@ static bool check_kv_store(checker *c, const fg_node *n) {
          reg(c, &n->b, (uint64_t)kv->kv_heads * kv->v_dim);
 }
 
+// What heads have numbers for: slopes are constants, sinks are weights.
+static bool check_numbers(checker *c, const fg_node *n) {
+  uint32_t heads = n->params.attention.heads;
+  if (n->params.attention.head_kind == FG_HEAD_PLAIN) return absent(&n->c);
+  if (n->c.kind == FG_OPERAND_SLOT) return slot(c, &n->c, FG_WEIGHT_VECTOR, heads, 1);
+  return n->c.kind == FG_OPERAND_CONSTANT && n->c.index < c->graph->constant_count &&
+         c->graph->constant_count_of[n->c.index] == heads;
+}
+
 static bool check_attention(checker *c, const fg_node *n) {
   const fg_kv_geometry *kv = &n->params.attention.kv;
   uint64_t heads = n->params.attention.heads;
   return kv->kv_heads && heads % kv->kv_heads == 0 && reg(c, &n->a, heads * kv->k_dim) &&
-         reg(c, &n->out, heads * kv->v_dim) && apart(&n->a, &n->out);
+         reg(c, &n->out, heads * kv->v_dim) && apart(&n->a, &n->out) && check_numbers(c, n);
 }
 
 static bool check_act(checker *c, const fg_node *n) {
@@ -100,6 +125,10 @@ static bool check_act(checker *c, const fg_node *n) {
 static bool check_glu(checker *c, const fg_node *n) {
   return reg(c, &n->a, 2 * (uint64_t)n->params.act.width) && reg(c, &n->out, n->params.act.width) &&
          apart(&n->a, &n->out);
+}
+
+static bool check_map(checker *c, const fg_node *n) {
+  return reg(c, &n->out, n->params.map.width);
 }
 
 static bool check_copy(checker *c, const fg_node *n) {
@@ -116,6 +145,7 @@ static bool (*const checks[FG_OP_COUNT])(checker *c, const fg_node *n) = {
     [FG_OP_ACT] = check_act,
     [FG_OP_GLU] = check_glu,
     [FG_OP_ADD] = check_copy,
+    [FG_OP_MAP] = check_map,
     [FG_OP_SELECT] = NULL, // the engine's own
 };
 
@@ -170,6 +200,10 @@ static fg_status check_epilogue(const fg_graph *g, fg_error *err) {
       !slot(&c, &head, FG_WEIGHT_MATRIX, g->vocab, g->epilogue.slots[g->head_slot].k) ||
       g->epilogue.slots[g->head_slot].k > g->register_width[g->head_reg]) {
     return fg_fail(err, FG_INTERNAL, "graph: the head does not fit its register");
+  }
+  fg_operand bias = {.kind = FG_OPERAND_SLOT, .index = (uint32_t)g->head_bias_slot};
+  if (g->head_bias_slot >= 0 && !slot(&c, &bias, FG_WEIGHT_VECTOR, g->vocab, 1)) {
+    return fg_fail(err, FG_INTERNAL, "graph: the head's bias does not fit the vocabulary");
   }
   if (g->selected_reg == 0 || g->selected_reg >= g->register_count ||
       g->register_width[g->selected_reg] < g->hidden) {

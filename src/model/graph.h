@@ -18,7 +18,7 @@ enum {
   FG_MAX_NODES = 48,
   FG_MAX_SLOTS = 40,
   FG_MAX_SOURCES = 4,
-  FG_MAX_CONSTANTS = 4
+  FG_MAX_CONSTANTS = 8
 };
 
 typedef enum fg_operand_kind {
@@ -47,11 +47,20 @@ typedef enum fg_transform {
   FG_TRANSFORM_UNPERMUTE_ROPE, // GGUF llama's q and k: interleaved pairs back to halves, per head of
                                // `head_dim` rows
   FG_TRANSFORM_TRANSPOSE,      // stored [k, n]
+  FG_TRANSFORM_PLUS_ONE,       // a vector that is stored less one
 } fg_transform;
 
+// Which rows of a tensor are taken, where it holds more than one matrix: from `first` on `block` rows of
+// every `period`. {0}: all of them.
+typedef struct fg_row_slice {
+  uint32_t first, block, period;
+  uint32_t rows; // of the whole tensor
+} fg_row_slice;
+
 typedef struct fg_source {
-  char tensor[112]; // in the checkpoint; found with or without the family's prefix
-  uint32_t rows;    // it must have; sources are stacked along rows
+  char tensor[112];   // in the checkpoint; found with or without the family's prefix
+  uint32_t rows;      // it gives; sources are stacked along rows
+  fg_row_slice slice; // of the tensor; without one it must have just those rows
   fg_transform transform;
   uint32_t head_dim; // for the transform
   float missing;     // value when an optional tensor is absent
@@ -97,6 +106,8 @@ typedef struct fg_graph {
   uint32_t selected_reg;     // the engine SELECTs rows of register 0 into this one before the epilogue
   uint32_t head_reg;         // what the head multiplies, after the epilogue
   uint32_t head_slot;        // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
+  int32_t head_bias_slot;    // of the epilogue: VECTOR [vocab]; -1 = none
+  float logit_softcap;       // FG_MAP_SOFTCAP on the head's results; 0 = none
   float *constants[FG_MAX_CONSTANTS]; // float32 vectors: rotary frequencies
   uint32_t constant_count_of[FG_MAX_CONSTANTS];
   uint32_t constant_count;
@@ -109,6 +120,11 @@ const fg_program *fg_graph_program(const fg_graph *graph, int32_t layer);
 
 // The weight that a slot names: layer < 0 prologue, layer >= graph->layers epilogue.
 void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]);
+
+// The row of the tensor that the source's row comes from; with FG_TRANSFORM_TRANSPOSE the column.
+uint64_t fg_source_row(const fg_source *source, uint64_t row);
+// Rows that the tensor must have.
+uint32_t fg_source_tensor_rows(const fg_source *source);
 
 // Structural checks: operands exist, widths fit, each slot is used. FG_INTERNAL names the node.
 fg_status fg_graph_check(const fg_graph *graph, fg_error *err);

@@ -41,6 +41,7 @@ static const fg_config_key keys[] = {
     {MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 0},
     {MEMBER(head_dim), FG_KEY_U32, "head_dim", "attention.key_length", 0},
     {MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
+    {MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
     {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
     {MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 2048},
     {MEMBER(norm_eps), FG_KEY_F64, "rms_norm_eps", "attention.layer_norm_rms_epsilon", 1e-6},

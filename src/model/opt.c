@@ -35,7 +35,7 @@ static const fg_config_key keys[] = {
     {MEMBER(out_bias), FG_KEY_BOOL, "enable_bias", NULL, true},
     {MEMBER(mlp_bias), FG_KEY_BOOL, "enable_bias", NULL, true},
     {MEMBER(norm_affine), FG_KEY_BOOL, "layer_norm_elementwise_affine", NULL, true},
-    {MEMBER(pre_norm), FG_KEY_BOOL, "do_layer_norm_before", NULL, true},
+    {MEMBER(norms_before), FG_KEY_BOOL, "do_layer_norm_before", NULL, true},
     {MEMBER(no_final_norm), FG_KEY_BOOL, "_remove_final_layer_norm", NULL, false},
     {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, true},
 };

@@ -69,7 +69,8 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
   if (status) return status;
   const bool vector = slot->kind == FG_WEIGHT_VECTOR;
   const bool turned = s->transform == FG_TRANSFORM_TRANSPOSE && !vector;
-  uint64_t rows = turned ? slot->k : s->rows, columns = vector ? 0 : turned ? s->rows : slot->k;
+  const uint32_t all = fg_source_tensor_rows(s);
+  uint64_t rows = turned ? slot->k : all, columns = vector ? 0 : turned ? all : slot->k;
   const fg_checkpoint_tensor *t = fg_tensor_find(p->source->checkpoint, p->source->names, name);
   *out = t;
   if (!t && s->optional && vector) return FG_OK;

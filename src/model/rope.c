@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "format/gguf.h"
-#include "model/config.h"
+#include "model/arch.h"
 
 #include <stdio.h>
 
@@ -22,9 +22,14 @@ static float scale_llama3(const fg_rope *rope, float inv) {
   return (1 - smooth) * inv / (float)rope->factor + smooth * inv;
 }
 
-void fg_rope_frequencies(const fg_rope *rope, uint32_t head_dim, float *out) {
-  for (uint32_t i = 0; i < head_dim / 2; i++) {
-    float inv = 1.0f / powf((float)rope->theta, (float)(2 * i) / (float)head_dim);
+float fg_rope_magnitude(const fg_rope *rope) {
+  (void)rope;
+  return 1;
+}
+
+void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, float *out) {
+  for (uint32_t i = 0; i < rotary / 2; i++) {
+    float inv = 1.0f / powf((float)rope->theta, (float)(2 * i) / (float)rotary);
     if (rope->scaling == FG_ROPE_LINEAR) inv /= (float)rope->factor;
     if (rope->scaling == FG_ROPE_LLAMA3) inv = scale_llama3(rope, inv);
     if (rope->divisor_count) inv /= rope->divisor[i];
@@ -53,7 +58,7 @@ static fg_status scaling_find(const char *name, size_t length, fg_rope_scaling *
                  (int)(length < 64 ? length : 64), name);
 }
 
-static fg_status check(const fg_rope *rope, fg_error *err) {
+static fg_status check(const fg_rope *rope, const fg_arch *arch, fg_error *err) {
   if (!(rope->theta > 0) || !isfinite(rope->theta)) {
     return fg_fail(err, FG_INVALID, "rotary base %g", rope->theta);
   }
@@ -65,13 +70,19 @@ static fg_status check(const fg_rope *rope, fg_error *err) {
     return fg_fail(err, FG_INVALID, "rotary scaling llama3 with low %g, high %g, original positions %g",
                    rope->low_freq_factor, rope->high_freq_factor, rope->original_positions);
   }
+  if (arch && arch->partial == 0 && rope->partial != 1) {
+    return fg_fail(err, FG_UNSUPPORTED, "partial_rotary_factor: %g is not what this family has",
+                   rope->partial);
+  }
+  if (!(rope->partial > 0) || rope->partial > 1) {
+    return fg_fail(err, FG_INVALID, "%g of a head is to be turned", rope->partial);
+  }
   return FG_OK;
 }
 
 static fg_status read_scaling(fg_rope *rope, const json_t *object, uint32_t max_positions, fg_error *err) {
   // "type" is the older name of "rope_type".
   const char *type, *old_type;
-  double partial;
   fg_status status = fg_json_string(object, "type", "default", &old_type, err);
   if (!status) status = fg_json_string(object, "rope_type", old_type, &type, err);
   if (!status) status = scaling_find(type, strlen(type), &rope->scaling, err);
@@ -83,16 +94,18 @@ static fg_status read_scaling(fg_rope *rope, const json_t *object, uint32_t max_
     status = fg_json_f64(object, "original_max_position_embeddings", max_positions, &rope->original_positions,
                          err);
   }
-  if (!status) status = fg_json_f64(object, "partial_rotary_factor", 1, &partial, err);
-  if (!status && partial != 1) {
-    status = fg_fail(err, FG_UNSUPPORTED, "\"partial_rotary_factor\": %g is not supported", partial);
-  }
+  if (!status) status = fg_json_f64(object, "partial_rotary_factor", rope->partial, &rope->partial, err);
   return status;
 }
 
-fg_status fg_rope_from_json(fg_rope *out, const json_t *config, uint32_t max_positions, fg_error *err) {
+fg_status fg_rope_from_json(fg_rope *out, const fg_arch *arch, const json_t *config, uint32_t max_positions,
+                            fg_error *err) {
   *out = (fg_rope){.scaling = FG_ROPE_DEFAULT, .factor = 1};
-  fg_status status = fg_json_f64(config, "rope_theta", 10000, &out->theta, err);
+  const char *theta = arch->theta_key ? arch->theta_key : "rope_theta";
+  const char *partial = arch->partial_key ? arch->partial_key : "partial_rotary_factor";
+  fg_status status = fg_json_f64(config, theta, arch->theta > 0 ? arch->theta : 10000, &out->theta, err);
+  if (!status)
+    status = fg_json_f64(config, partial, arch->partial > 0 ? arch->partial : 1, &out->partial, err);
   static const char *const keys[] = {"rope_scaling", "rope_parameters"}; // the newer one last: it wins
   for (size_t i = 0; !status && i < sizeof keys / sizeof *keys; i++) {
     const json_t *object = json_object_get(config, keys[i]);
@@ -102,11 +115,11 @@ fg_status fg_rope_from_json(fg_rope *out, const json_t *config, uint32_t max_pos
     }
     status = read_scaling(out, object, max_positions, err);
   }
-  return status ? status : check(out, err);
+  return status ? status : check(out, arch, err);
 }
 
 fg_status fg_rope_from_gguf(fg_rope *out, const fg_gguf *gguf, const char *architecture, fg_error *err) {
-  *out = (fg_rope){.scaling = FG_ROPE_DEFAULT, .factor = 1};
+  *out = (fg_rope){.scaling = FG_ROPE_DEFAULT, .factor = 1, .partial = 1};
   char key[128];
   float value;
   fg_gguf_string type;
@@ -122,5 +135,5 @@ fg_status fg_rope_from_gguf(fg_rope *out, const fg_gguf *gguf, const char *archi
   status = fg_gguf_f32(gguf, key, 1, &value, err);
   if (status) return status;
   out->factor = value;
-  return check(out, err);
+  return check(out, NULL, err);
 }

@@ -36,13 +36,14 @@ static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t b
   }
   uint64_t first = row - begin, last = first + count;
   if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) { // whole heads
-    p.skip = (uint32_t)(first % source->head_dim);
-    first -= p.skip;
+    first -= first % source->head_dim;
     last = fg_align_up(last, source->head_dim);
-    if (last > t->rows) last = t->rows;
+    if (last > source->rows) last = source->rows;
   }
-  p.first = first;
-  p.lines = last - first;
+  // Rows between slices are read too, and left alone.
+  p.begin = (uint32_t)(row - begin);
+  p.first = fg_source_row(source, first);
+  p.lines = fg_source_row(source, last - 1) + 1 - p.first;
   return p;
 }
 
@@ -86,7 +87,10 @@ uint64_t fg_rows_source_bytes(const fg_pack_item *item) {
 }
 
 uint64_t fg_rows_wide_values(const fg_pack_item *item) {
-  return item->slot->kind == FG_WEIGHT_VECTOR ? item->weight.n : item->weight.k;
+  uint64_t most = item->slot->kind == FG_WEIGHT_VECTOR ? item->weight.n : item->weight.k;
+  for (uint32_t i = 0; item->slot->kind == FG_WEIGHT_VECTOR && i < item->slot->source_count; i++)
+    most = largest(most, fg_source_tensor_rows(&item->slot->sources[i]));
+  return most;
 }
 
 // ---- fetching ------------------------------------------------------------------------------------------
@@ -105,7 +109,7 @@ static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, char *o
     uint64_t lines = t->rows - k < step ? t->rows - k : step;
     status = fg_checkpoint_read_rows(rows->checkpoint, t, k, lines, strip, err);
     for (uint64_t r = 0; r < p->count && !status; r++) {
-      const char *from = strip + (p->first + r) * bytes;
+      const char *from = strip + fg_source_row(p->source, p->begin + r) * bytes;
       char *to = out + (r * t->rows + k) * bytes;
       for (uint64_t i = 0; i < lines; i++) memcpy(to + i * bytes, from + i * line, bytes);
     }
@@ -196,11 +200,6 @@ fg_status fg_rows_wait(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err)
 
 // ---- taking --------------------------------------------------------------------------------------------
 
-// Row r of a head in our order is this row in a GGUF: halves (i, i + d/2) were interleaved to (2i, 2i + 1).
-static uint64_t interleaved_row(uint64_t r, uint64_t head_dim) {
-  return r / head_dim * head_dim + 2 * (r % head_dim % (head_dim / 2)) + r % head_dim / (head_dim / 2);
-}
-
 static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
   const fg_rows_part *p = fetch->parts;
   while (row - p->row >= p->count) p++;
@@ -211,16 +210,22 @@ static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
 static const char *raw_row(const fg_rows_fetch *fetch, const fg_rows_part *p, uint32_t row) {
   const uint64_t bytes = row_bytes(p->tensor->dtype, fetch->item->weight.k);
   uint64_t line = row - p->row;
-  if (p->source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) {
-    line = interleaved_row(line + p->skip, p->source->head_dim);
-  }
+  if (!is_turned(fetch->item, p->source)) line = fg_source_row(p->source, p->begin + line) - p->first;
   return p->data + line * bytes;
+}
+
+// Rows [row, row + count) of the weight are that many consecutive rows of the tensor.
+static bool is_in_order(const fg_rows_part *p, uint32_t row, uint32_t count) {
+  const fg_source *s = p->source;
+  uint64_t begin = p->begin + (row - p->row);
+  return s->transform != FG_TRANSFORM_UNPERMUTE_ROPE &&
+         fg_source_row(s, begin + count - 1) - fg_source_row(s, begin) == count - 1;
 }
 
 const void *fg_rows_borrow(const fg_rows_fetch *fetch, uint32_t row, uint32_t count) {
   const fg_rows_part *p = part_with(fetch, row);
-  bool as_it_is = p->tensor->dtype == fetch->item->weight.dtype &&
-                  p->source->transform != FG_TRANSFORM_UNPERMUTE_ROPE && row + count <= p->row + p->count;
+  bool as_it_is = p->tensor->dtype == fetch->item->weight.dtype && row + count <= p->row + p->count &&
+                  (is_turned(fetch->item, p->source) || is_in_order(p, row, count));
   return as_it_is ? raw_row(fetch, p, row) : NULL;
 }
 
@@ -260,9 +265,8 @@ void fg_rows_take_vector(const fg_rows_fetch *fetch, float *wide, float *out) {
       for (uint32_t j = 0; j < source->rows; j++) to[j] = source->missing;
       continue;
     }
-    fg_dtype_get(p->tensor->dtype)->to_f32(p->data, wide, source->rows);
-    bool turned = source->transform == FG_TRANSFORM_UNPERMUTE_ROPE;
-    for (uint32_t j = 0; j < source->rows; j++)
-      to[j] = wide[turned ? interleaved_row(j, source->head_dim) : j];
+    fg_dtype_get(p->tensor->dtype)->to_f32(p->data, wide, fg_source_tensor_rows(source));
+    const float more = source->transform == FG_TRANSFORM_PLUS_ONE ? 1 : 0;
+    for (uint32_t j = 0; j < source->rows; j++) to[j] = wide[fg_source_row(source, j)] + more;
   }
 }

@@ -21,8 +21,8 @@ typedef struct fg_rows_part {
   const fg_checkpoint_tensor *tensor; // NULL: an optional vector that is absent
   const fg_source *source;
   uint32_t row, count;   // of the weight's rows
-  uint64_t first, lines; // rows of the tensor that are read
-  uint32_t skip;         // of these, before the first one that is wanted: a head is read whole
+  uint32_t begin;        // the first of them among the source's rows
+  uint64_t first, lines; // rows of the tensor that are read: whole heads where these are turned
   char *data;            // [lines, columns] in the tensor's type; transposed ones: [count, k]
   bool reading;
   fg_io_read read;

@@ -79,8 +79,9 @@ static fg_status add_tensor(fg_checkpoint *c, const fg_slot *slot, const fg_sour
   const bool vector = slot->kind == FG_WEIGHT_VECTOR, turned = source->transform == FG_TRANSFORM_TRANSPOSE;
   *t = (fg_checkpoint_tensor){
       .name = kept, .dtype = FG_BF16, .dims = vector ? 1 : 2, .file = kind_of(slot, name)};
-  t->rows = vector ? 1 : turned ? slot->k : source->rows;
-  t->columns = vector || turned ? source->rows : slot->k;
+  const uint32_t rows = fg_source_tensor_rows(source);
+  t->rows = vector ? 1 : turned ? slot->k : rows;
+  t->columns = vector || turned ? rows : slot->k;
   t->shape[0] = vector ? t->columns : t->rows;
   t->shape[1] = vector ? 0 : t->columns;
   t->offset = fg_hash_more(fg_hash(shape, strlen(shape)), name, strlen(name));

@@ -27,6 +27,7 @@ static void download(rig *r, fg_queue q, fg_memory *m, float *host) {
 static void add(rig *r, fg_memory *a, fg_memory *b) {
   fg_call call = {.op = FG_OP_ADD, .rows = 1, .a = view_of(a, COUNT), .out = view_of(b, COUNT)};
   call.params.copy.width = COUNT;
+  call.params.copy.scale = 1;
   assert_int_equal(ops_of(r)->run(r->device, FG_QUEUE_COMPUTE, &call, NULL), FG_OK);
 }
 

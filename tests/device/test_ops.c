@@ -37,6 +37,7 @@ static void check_norm(rig *r) {
   fg_call call = {.op = FG_OP_NORM, .rows = ROWS - 1, .b = view_of(mw, 0)};
   call.a = call.out = (fg_view){mx, STRIDE * 4, STRIDE}; // from row 1 on, in place
   call.params.norm.width = WIDTH;
+  call.params.norm.segments = 1;
   call.params.norm.kind = FG_NORM_RMS;
   call.params.norm.eps = 1e-5f;
   run_call(r, &call);
@@ -77,6 +78,7 @@ static void check_elementwise(rig *r) {
   run_call(r, &act);
   fg_call add = {.op = FG_OP_ADD, .rows = ROWS, .a = view_of(mg, WIDTH), .out = view_of(my, WIDTH)};
   add.params.copy.width = WIDTH;
+  add.params.copy.scale = 1;
   run_call(r, &add);
   take(r, mg, gated, sizeof gated);
   take(r, my, added, sizeof added);

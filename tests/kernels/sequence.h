@@ -15,7 +15,9 @@
 typedef struct sequence {
   fg_kv_geometry kv;
   uint32_t heads, tokens, window;
-  float scale;
+  float scale, softcap;
+  fg_head_kind head_kind;
+  float *numbers; // [heads]
   float *q, *k, *v;
   uint8_t *cache;
   int32_t *pages;
@@ -80,6 +82,7 @@ static inline sequence make_sequence(fg_kv_geometry kv, uint32_t heads, uint32_t
     s.pages[j] = (int32_t)i;
   }
   for (uint32_t t = 0; t < tokens; t++) put_token(&s, t);
+  s.numbers = random_floats(&state, heads); // slopes or sinks
   return s;
 }
 
@@ -87,10 +90,15 @@ static inline sequence make_sequence(fg_kv_geometry kv, uint32_t heads, uint32_t
 typedef struct setting {
   fg_kv_geometry kv;
   uint32_t heads, tokens, window;
+  float softcap;
+  fg_head_kind head_kind;
 } setting;
 
 static inline sequence sequence_of(const setting *s) {
-  return make_sequence(s->kv, s->heads, s->tokens, s->window, s->tokens * 31 + s->heads);
+  sequence made = make_sequence(s->kv, s->heads, s->tokens, s->window, s->tokens * 31 + s->heads);
+  made.softcap = s->softcap;
+  made.head_kind = s->head_kind;
+  return made;
 }
 
 // Of a block of queries.
@@ -99,7 +107,23 @@ static inline uint32_t most_rows(const setting *s) {
 }
 
 static inline void drop_sequence(sequence *s) {
-  free(s->q), free(s->k), free(s->v), free(s->cache), free(s->pages);
+  free(s->q), free(s->k), free(s->v), free(s->cache), free(s->pages), free(s->numbers);
+}
+
+static inline double to_bf16(double x) {
+  float wide = (float)x;
+  uint16_t half;
+  fg_dtype_get(FG_BF16)->from_f32(&wide, &half, 1);
+  fg_dtype_get(FG_BF16)->to_f32(&half, &wide, 1);
+  return wide;
+}
+
+static inline double head_score(const sequence *s, uint32_t head, double scaled, uint32_t i, uint32_t j) {
+  const double number = s->numbers[head];
+  if (s->softcap != 0) scaled = s->softcap * tanh(scaled / s->softcap);
+  if (s->head_kind == FG_HEAD_ALIBI) scaled -= number * (i - j);
+  if (s->head_kind == FG_HEAD_ALIBI_BF16) scaled += s->scale * to_bf16(to_bf16(number) * to_bf16(j));
+  return scaled;
 }
 
 // The definition, in doubles.
@@ -112,9 +136,10 @@ static inline void naive(const sequence *s, uint32_t token, uint32_t head, doubl
   for (uint32_t j = first; j <= token; j++) {
     for (uint32_t c = 0; c < kv->k_dim; c++)
       weights[j] += (double)q[c] * s->k[((size_t)j * kv->kv_heads + kv_head) * kv->k_dim + c];
-    weights[j] *= s->scale;
+    weights[j] = head_score(s, head, weights[j] * s->scale, token, j);
     max = fmax(max, weights[j]);
   }
+  if (s->head_kind == FG_HEAD_SINK) sum = exp(s->numbers[head] - max);
   for (uint32_t j = first; j <= token; j++) sum += weights[j] = exp(weights[j] - max);
   for (uint32_t c = 0; c < kv->v_dim; c++) out[c] = 0;
   for (uint32_t j = first; j <= token; j++)
@@ -133,9 +158,18 @@ static inline float *attend(fg_attend_fn *attend_block, const sequence *s, uint3
   memset(scratch, 0xff, fg_attend_scratch_bytes(dim)); // what is left from earlier work must not matter
   for (uint32_t begin = 0; begin < s->tokens; begin += chunk) {
     uint32_t count = s->tokens - begin < chunk ? s->tokens - begin : chunk;
-    fg_attention a = {
-        s->kv,   s->heads, s->window, s->scale, s->q + (size_t)begin * q_width, out + (size_t)begin * width,
-        q_width, width,    s->cache};
+    fg_attention a = {.kv = s->kv,
+                      .heads = s->heads,
+                      .window = s->window,
+                      .scale = s->scale,
+                      .softcap = s->softcap,
+                      .head_kind = s->head_kind,
+                      .head_numbers = s->numbers,
+                      .q = s->q + (size_t)begin * q_width,
+                      .out = out + (size_t)begin * width,
+                      .q_stride = q_width,
+                      .out_stride = width,
+                      .cache = s->cache};
     fg_query_block blocks[2] = {{0}};
     uint32_t units = ((count - 1) / rows + 1) * s->kv.kv_heads;
     for (uint32_t u = 0; u <= units; u++) { // each block knows the next

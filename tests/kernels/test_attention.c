@@ -27,14 +27,27 @@ static void compare_with_naive(const char *name, const sequence *s, const float 
 
 static const setting settings[] = {
     //  KV heads, k, v, page, type   heads tokens window
-    {{1, 64, 64, 16, FG_F32}, 1, 1, 0},       {{2, 64, 64, 16, FG_F32}, 2, 200, 0},
-    {{2, 64, 64, 16, FG_F16}, 8, 150, 0},     {{1, 16, 16, 16, FG_BF16}, 3, 130, 0},
-    {{2, 128, 128, 32, FG_BF16}, 4, 129, 40}, {{1, 80, 80, 7, FG_F16}, 2, 100, 1},
-    {{1, 24, 40, 64, FG_F32}, 48, 70, 65},    {{3, 6, 5, 1, FG_BF16}, 6, 67, 64},
-    {{1, 256, 64, 48, FG_F32}, 5, 90, 0},     {{2, 64, 64, 16, FG_I8G64M}, 8, 150, 0},
-    {{2, 64, 64, 16, FG_I4G64M}, 2, 130, 50}, {{1, 80, 80, 7, FG_I4G64M}, 3, 100, 0},
-    {{1, 16, 16, 16, FG_I8G64M}, 48, 70, 0},  {{2, 128, 96, 32, FG_I8G64M}, 2, 129, 0},
-    {{1, 144, 256, 5, FG_I4G64M}, 1, 90, 3},
+    {{1, 64, 64, 16, FG_F32}, 1, 1, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_F32}, 2, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_F16}, 8, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 16, 16, 16, FG_BF16}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 128, 32, FG_BF16}, 4, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_F16}, 2, 100, 1, 0, FG_HEAD_PLAIN},
+    {{1, 24, 40, 64, FG_F32}, 48, 70, 65, 0, FG_HEAD_PLAIN},
+    {{3, 6, 5, 1, FG_BF16}, 6, 67, 64, 0, FG_HEAD_PLAIN},
+    {{1, 256, 64, 48, FG_F32}, 5, 90, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I8G64M}, 8, 150, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I4G64M}, 2, 130, 50, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_I4G64M}, 3, 100, 0, 0, FG_HEAD_PLAIN},
+    {{1, 16, 16, 16, FG_I8G64M}, 48, 70, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 96, 32, FG_I8G64M}, 2, 129, 0, 0, FG_HEAD_PLAIN},
+    {{1, 144, 256, 5, FG_I4G64M}, 1, 90, 3, 0, FG_HEAD_PLAIN},
+    // what heads add
+    {{2, 64, 64, 16, FG_F32}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16}, 3, 130, 0, 0, FG_HEAD_ALIBI},
+    {{2, 32, 32, 16, FG_F16}, 4, 140, 50, 0, FG_HEAD_ALIBI},
+    {{1, 64, 64, 16, FG_F32}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
+    {{2, 64, 64, 16, FG_F32}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -105,7 +118,14 @@ static void test_pages_before_the_window_are_not_read(void **state) {
     sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_F32}, 1, 200, 20, 9);
     float *want = attend(tables[v].attend[s.kv.dtype], &s, 10, 10);
     for (int page = 0; page < 10; page++) s.pages[page] = INT32_MAX; // the window of 190 begins at 171
-    fg_attention a = {s.kv, 1, 20, s.scale, s.q + 190 * 16, want, 16, 16, s.cache};
+    fg_attention a = {.kv = s.kv,
+                      .heads = 1,
+                      .window = 20,
+                      .scale = s.scale,
+                      .q = s.q + 190 * 16,
+                      .q_stride = 16,
+                      .out_stride = 16,
+                      .cache = s.cache};
     fg_query_block block = {.pages = s.pages, .rows = 10, .position = 190, .heads = 1};
     float got[160];
     a.out = got;

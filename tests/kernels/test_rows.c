@@ -196,10 +196,13 @@ static void check_sums(const fg_kernels *k, const fg_kernels *ref, uint32_t widt
   float *x = random_floats(state, width), *bias = random_floats(state, width),
         *before = random_floats(state, width);
   float *got = copy_of(before, width), *want = copy_of(before, width);
-  k->add(x, got, width);
-  ref->add(x, want, width);
+  k->add(x, 1, got, width);
+  ref->add(x, 1, want, width);
   assert_memory_equal(got, want, width * sizeof *got);
   for (uint32_t i = 0; i < width; i++) assert_true(want[i] == before[i] + x[i]);
+  k->add(x, 0.22f, got, width);
+  ref->add(x, 0.22f, want, width);
+  assert_memory_equal(got, want, width * sizeof *got);
   for (int variant = 0; variant < 4; variant++) {
     memcpy(got, before, width * sizeof *got);
     memcpy(want, before, width * sizeof *got);

@@ -47,7 +47,7 @@ static void test_llama_takes_the_defaults_of_the_reference(void **state) {
   assert_int_equal(c.max_positions, 2048);
   assert_int_equal(c.activation, FG_ACT_SILU);
   assert_true(c.norm_eps == 1e-6);
-  assert_true(c.rope.theta == 10000);
+  assert_true(c.rope[0].theta == 10000);
   assert_false(c.qkv_bias || c.out_bias || c.mlp_bias || c.tied);
   assert_true(c.head_stored && c.embed_stored);
 }
@@ -61,7 +61,7 @@ static void test_llama_reads_its_keys(void **state) {
   assert_int_equal(c.kv_heads, 2);
   assert_int_equal(c.head_dim, 16);
   assert_true(c.qkv_bias && c.out_bias && c.mlp_bias && c.tied && !c.head_stored);
-  assert_true(c.norm_eps == 1e-5 && c.rope.theta == 500000);
+  assert_true(c.norm_eps == 1e-5 && c.rope[0].theta == 500000);
   assert_int_equal(c.activation, FG_ACT_GELU_TANH);
   assert_int_equal(c.max_positions, 4096);
 }
@@ -73,7 +73,7 @@ static void test_opt_takes_the_defaults_of_the_reference(void **state) {
   assert_int_equal(c.head_dim, 16);
   assert_int_equal(c.activation, FG_ACT_RELU);
   assert_true(c.norm_eps == 1e-5);
-  assert_true(c.pre_norm && c.norm_affine && c.qkv_bias && c.out_bias && c.mlp_bias && c.tied &&
+  assert_true(c.norms_before && c.norm_affine && c.qkv_bias && c.out_bias && c.mlp_bias && c.tied &&
               !c.no_final_norm);
 }
 
@@ -86,7 +86,7 @@ static void test_opt_reads_its_flags(void **state) {
   assert_int_equal(c.embed, 32);
   assert_int_equal(c.activation, FG_ACT_GELU_ERF);
   assert_true(c.no_final_norm);
-  assert_false(c.pre_norm || c.norm_affine || c.qkv_bias || c.out_bias || c.mlp_bias);
+  assert_false(c.norms_before || c.norm_affine || c.qkv_bias || c.out_bias || c.mlp_bias);
   assert_true(c.norm_eps == 1e-5); // the reference does not read the key
 }
 
@@ -169,7 +169,7 @@ typedef struct frequency {
 static void assert_frequencies(const char *json, const frequency *expected, size_t count) {
   float out[FG_MAX_HEAD_DIM / 2];
   fg_config c = load(json);
-  fg_rope_frequencies(&c.rope, c.head_dim, out);
+  fg_rope_frequencies(&c.rope[0], c.head_dim, out);
   for (size_t i = 0; i < count; i++) {
     double got = out[expected[i].i], want = expected[i].value;
     if (fabs(got - want) > 3e-7 * want) fail_msg("frequency %u is %.9g, not %.9g", expected[i].i, got, want);
@@ -202,8 +202,8 @@ static void test_old_and_new_form_of_rope_are_the_same(void **state) {
       load("{" LLAMA ",\"rope_theta\":70000,\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}");
   fg_config new =
       load("{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"linear\",\"rope_theta\":70000,\"factor\":4}}");
-  fg_rope_frequencies(&old.rope, 8, a);
-  fg_rope_frequencies(&new.rope, 8, b);
+  fg_rope_frequencies(&old.rope[0], 8, a);
+  fg_rope_frequencies(&new.rope[0], 8, b);
   assert_memory_equal(a, b, 4 * sizeof *a);
   assert_true(a[0] == 0.25f);
 }
@@ -229,7 +229,7 @@ static void test_rotary_divisors_must_fit_the_head(void **state) {
   fg_error err;
   assert_int_equal(load_with(&c, "{" LLAMA "}", FG_ASSET_FACTS, "{\"rope_divisor\":[1,2,4,8]}", &err), FG_OK);
   float out[4];
-  fg_rope_frequencies(&c.rope, 8, out);
+  fg_rope_frequencies(&c.rope[0], 8, out);
   assert_true(out[0] == 1.0f && out[1] == 0.1f / 2);
   assert_int_equal(load_with(&c, "{" LLAMA "}", FG_ASSET_FACTS, "{\"rope_divisor\":[1,2]}", &err),
                    FG_INVALID);
@@ -362,7 +362,7 @@ static void test_gguf_header_is_a_configuration(void **state) {
   assert_int_equal(c.kv_heads, 2);
   assert_int_equal(c.vocab, 100);
   assert_int_equal(c.max_positions, 512);
-  assert_true(c.rope.theta == 100000);
+  assert_true(c.rope[0].theta == 100000);
   assert_true(c.norm_eps == (double)1e-5f);
 }
 
@@ -393,7 +393,6 @@ static void test_gguf_that_is_more_than_llama_is_refused_by_key(void **state) {
       {"llama.expert_count", 8, 0, NULL},
       {"llama.attention.sliding_window", 4096, 0, NULL},
       {"llama.attention.value_length", 16, 0, NULL},
-      {"llama.rope.dimension_count", 4, 0, NULL},
       {"llama.logit_scale", 0, 0.5f, NULL},
       {"llama.rope.scaling.type", 0, 0, "yarn"},
   };
@@ -445,7 +444,7 @@ static void test_gguf_tensors_say_what_its_header_does_not(void **state) {
   fg_error err = {FG_OK, ""};
   float plain[4], divided[4];
   assert_int_equal(load_gguf(&h, &c, &err), FG_OK);
-  fg_rope_frequencies(&c.rope, 8, plain);
+  fg_rope_frequencies(&c.rope[0], 8, plain);
 
   memory_checkpoint checkpoint = {0};
   memory_add(&checkpoint, "blk.0.attn_q.bias", FG_F32, 0, 64, NULL);
@@ -457,7 +456,7 @@ static void test_gguf_tensors_say_what_its_header_does_not(void **state) {
   fg_assets_free(&assets);
   assert_true(c.qkv_bias && !c.out_bias && !c.mlp_bias);
   assert_true(c.embed_stored && !c.head_stored);
-  fg_rope_frequencies(&c.rope, 8, divided);
+  fg_rope_frequencies(&c.rope[0], 8, divided);
   for (int i = 0; i < 4; i++) assert_true(divided[i] == plain[i] / divisors[i]);
 }
 

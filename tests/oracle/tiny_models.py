@@ -22,6 +22,7 @@ class Tiny:
     strip_prefix: str = ""  # tensor names without it, as some exports have them
     drop: tuple = ()  # tensors left out of the file
     embed_std: float = 0.5
+    norm_center: float = 1.0  # of norms' weights; 0 where they are stored less one
     generation: dict = dataclasses.field(default_factory=dict)  # extra keys of generation_config.json
 
 
@@ -77,24 +78,41 @@ MODELS = [
 ]
 
 
+def kinds_of(model):
+    """What a parameter is, by its name: "embed", "head", "positions", "conv1d" or nothing special."""
+    kinds = {}
+    for name, module in model.named_modules():
+        if module is model.get_input_embeddings():
+            kinds[name] = "embed"
+        elif module is model.get_output_embeddings():
+            kinds[name] = "head"
+        elif isinstance(module, torch.nn.Embedding):
+            kinds[name] = "positions"
+        elif type(module).__name__ == "Conv1D":
+            kinds[name] = "conv1d"
+    return kinds
+
+
 def initialise(model, tiny, seed):
     """Random weights, each kind large enough that it matters (sensitivity.md shows that it does)."""
     generator = torch.Generator().manual_seed(seed)
-    hidden = model.config.hidden_size
+    kinds = kinds_of(model)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             noise = torch.randn(tensor.shape, generator=generator)
-            if "norm" in name and name.endswith("weight"):
-                tensor.copy_(1 + 0.25 * noise)
-            elif name.endswith("bias"):
+            kind = kinds.get(name.rpartition(".")[0])
+            if name.endswith("bias") or name.endswith("sinks"):
                 tensor.copy_(0.25 * noise)
-            elif "embed_positions" in name:
+            elif tensor.dim() == 1 or "norm" in name:
+                tensor.copy_(tiny.norm_center + 0.25 * noise)
+            elif kind == "positions":
                 tensor.copy_(0.4 * noise)
-            elif name.startswith("lm_head"):
-                tensor.copy_(2.5 / math.sqrt(hidden) * noise)
-            elif "embed_tokens" in name:
+            elif kind == "head":
+                tensor.copy_(2.5 / math.sqrt(tensor.shape[1]) * noise)
+            elif kind == "embed":
                 tied = model.config.tie_word_embeddings
                 tensor.copy_((2.5 / math.sqrt(tensor.shape[1]) if tied else tiny.embed_std) * noise)
-            else:
-                tensor.copy_(1.25 / math.sqrt(tensor.shape[1]) * noise)
+            else:  # [out, in]; Conv1D has [in, out], experts [expert, out, in]
+                inputs = tensor.shape[0] if kind == "conv1d" else tensor.shape[-1]
+                tensor.copy_(1.25 / math.sqrt(inputs) * noise)
     return model

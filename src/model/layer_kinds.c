@@ -1,0 +1,63 @@
+// layer_kinds.c: layers that differ: which see a window of keys, which are turned and how.
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "model/config.h"
+
+fg_status fg_config_kind(fg_config *config, const fg_layer_kind *kind, uint8_t *number, fg_error *err) {
+  for (uint32_t i = 0; i < config->kind_count; i++) {
+    const fg_layer_kind *k = &config->kinds[i];
+    *number = (uint8_t)i;
+    if (k->window == kind->window && k->rope == kind->rope && k->score_scale == kind->score_scale)
+      return FG_OK;
+  }
+  if (config->kind_count == FG_MAX_LAYER_KINDS) {
+    return fg_fail(err, FG_UNSUPPORTED, "more than %d kinds of layers", FG_MAX_LAYER_KINDS);
+  }
+  *number = (uint8_t)config->kind_count;
+  config->kinds[config->kind_count++] = *kind;
+  return FG_OK;
+}
+
+fg_status fg_config_two_kinds(fg_config *config, const bool *local, const fg_layer_kind *global_kind,
+                              const fg_layer_kind *local_kind, fg_error *err) {
+  config->kind_count = 0;
+  for (uint32_t i = 0; i < config->layers && i < FG_MAX_LAYERS; i++) {
+    fg_status status =
+        fg_config_kind(config, local[i] ? local_kind : global_kind, &config->kind_of_layer[i], err);
+    if (status) return status;
+  }
+  return FG_OK;
+}
+
+fg_status fg_config_layer_types(const fg_config *config, const json_t *root, bool *local, bool *present,
+                                fg_error *err) {
+  const json_t *types = json_object_get(root, "layer_types");
+  *present = types && !json_is_null(types);
+  if (!*present) return FG_OK;
+  if (json_array_size(types) != config->layers || config->layers > FG_MAX_LAYERS) {
+    return fg_fail(err, FG_INVALID, "\"layer_types\" has %zu entries for %u layers", json_array_size(types),
+                   config->layers);
+  }
+  for (uint32_t i = 0; i < config->layers; i++) {
+    const char *name = json_string_value(json_array_get(types, i));
+    local[i] = name && strcmp(name, "sliding_attention") == 0;
+    if (!name || (!local[i] && strcmp(name, "full_attention") != 0)) {
+      return fg_fail(err, FG_UNSUPPORTED, "\"layer_types\": layer %u is of type %s", i,
+                     name ? name : "(no string)");
+    }
+  }
+  return FG_OK;
+}
+
+// Powers of 2^(-8 / P), P the largest power of two that is not above `heads`; the rest are the odd powers of
+// the root of that.
+void fg_alibi_slopes(uint32_t heads, float *out) {
+  uint32_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  for (uint32_t i = 0; i < heads; i++) {
+    uint32_t exponent = i < power ? 2 * (i + 1) : 2 * (i - power) + 1;
+    out[i] = (float)pow(2, -4.0 * exponent / power);
+  }
+}
