@@ -361,8 +361,8 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
   bool rope = c->position == FG_POSITION_ROPE;
   if (rope &&
       (c->rotary < 2 || c->rotary % 2 || c->rotary > c->head_dim || (factors && factors != c->rotary / 2))) {
-    return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)", c->rotary,
-                   c->head_dim, factors);
+    return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)",
+                   c->rotary, c->head_dim, factors);
   }
   return FG_OK;
 }
