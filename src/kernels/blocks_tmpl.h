@@ -19,6 +19,7 @@ static inline vec row_factor_add(float a, vec b, vec c) {
   return vec_fma(vec_set(a), b, c);
 }
 #include "kernels/row_products_tmpl.h"
+#include "kernels/wide_product_tmpl.h"
 
 static void vec_tile_product(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out) {
   static const float zeros[FG_TILE_ROWS];
@@ -223,6 +224,8 @@ static void vec_attention(const fg_attention *a, const fg_query_block *block, vo
 
 static void vec_blocks(fg_kernels *k) {
   k->product = vec_tile_product;
+  k->product_wide[FG_BF16] = wide_product_bf16;
+  k->product_wide[FG_F16] = wide_product_f16;
   k->attend[FG_F32] = vec_attention;
   k->attend[FG_F16] = vec_attention;
   k->attend[FG_BF16] = vec_attention;

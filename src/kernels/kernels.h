@@ -47,6 +47,10 @@ typedef struct fg_kernels {
   // x: [rows, k]; tile: [k, 64] f32; out: [rows, 64], not aliased.
   void (*product)(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out);
 
+  // The same over a tile of the layout n64 of another type; NULL: such a tile has to be expanded.
+  void (*product_wide[FG_DTYPE_COUNT])(const float *x, uint32_t rows, uint32_t k, const void *tile,
+                                       float *out);
+
   // The same of bfloat16, pairs of k in order; NULL where the CPU has no dot products of such pairs.
   // x: [rows, k], k even; tile: [k / 2, 64, 2]; next: the tile that this thread will likely want after it, or
   // NULL: its beginning is asked for from memory; out: [rows, 64] float32, not aliased.

@@ -103,14 +103,8 @@ static const fg_layout *choose_n64(fg_dtype dtype, uint32_t n, uint32_t k) {
   return can_be_weight(dtype, k) ? &layouts[FG_LAYOUT_N64] : NULL;
 }
 
-// Plain floats are multiplied as they lie by the kernels of AVX2; codes are not.
-static const fg_layout *choose_n64_for_codes(fg_dtype dtype, uint32_t n, uint32_t k) {
-  return can_be_weight(dtype, k) && fg_dtype_get(dtype)->bits ? choose_n64(dtype, n, k)
-                                                              : choose_plain(dtype, n, k);
-}
-
 static const fg_layout_family plain_family = {"plain-1", choose_plain};
-static const fg_layout_family avx2_family = {"cpu-avx2-1", choose_n64_for_codes};
+static const fg_layout_family avx2_family = {"cpu-avx2-2", choose_n64};
 static const fg_layout_family avx512_family = {"cpu-avx512-1", choose_n64};
 
 const fg_layout_family *fg_layout_family_plain(void) {

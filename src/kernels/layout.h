@@ -41,7 +41,7 @@ typedef struct fg_layout_family {
 } fg_layout_family;
 
 const fg_layout_family *fg_layout_family_plain(void);
-// Of a CPU with these features (cpu.h). Without AVX-512 only quantized types are interleaved.
+// Of a CPU with these features (cpu.h).
 const fg_layout_family *fg_layout_family_of(uint32_t features);
 const fg_layout_family *fg_layout_family_cpu(void); // of the CPU this process runs on
 

@@ -130,9 +130,15 @@ static void copy_rows(void *arg, uint32_t item, uint32_t thread) {
     x_rows[j->form](j, j->call->x + (uint64_t)(j->row + r) * j->call->x_stride, r);
 }
 
+// Whether weights of 16 bits are widened by the product itself. oneDNN's is faster over an expanded tile.
+static bool is_wide(const job *j) {
+  return j->form == X_F32 && !j->m->product && j->call->layout->kind == FG_LAYOUT_N64 &&
+         j->m->options.kernels->product_wide[j->call->dtype];
+}
+
 // Whether the product reads the tile's bytes as they lie.
 static bool in_place(const job *j) {
-  if (j->form == X_INT8) return true;
+  if (j->form == X_INT8 || is_wide(j)) return true;
   return j->call->layout->kind == FG_LAYOUT_N64 && j->call->dtype == (j->form == X_BF16 ? FG_BF16 : FG_F32);
 }
 
@@ -173,6 +179,8 @@ static void multiply_block(const job *j, const row_block *b, const tile_item *t,
                                                   sums);
   else if (j->form == X_BF16)
     kernels->product_bf16((const uint16_t *)j->m->x + at, b->rows, k, t->tile, t->next, sums);
+  else if (is_wide(j))
+    kernels->product_wide[c->dtype]((const float *)j->m->x + at, b->rows, k, t->tile, sums);
   else if (b->shape)
     fg_product_run(b->shape, t->thread, (const float *)j->m->x + at, t->tile, sums);
   else

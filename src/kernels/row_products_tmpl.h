@@ -54,6 +54,20 @@ static void rows_2(const row_product *p, const ROW_FACTOR *a, const float *b, co
   quad_store(c + p->c_stride, c1);
 }
 
+static void rows_3(const row_product *p, const ROW_FACTOR *a, const float *b, const float *start, float *c) {
+  uint64_t as = p->a_stride, ss = p->start_stride, cs = p->c_stride;
+  quad c0 = quad_load(start), c1 = quad_load(start + ss), c2 = quad_load(start + 2 * ss);
+  for (uint32_t i = 0; i < p->k; i++) {
+    quad column = quad_load(b + i * p->b_stride);
+    c0 = quad_add(a[i], column, c0);
+    c1 = quad_add(a[as + i], column, c1);
+    c2 = quad_add(a[2 * as + i], column, c2);
+  }
+  quad_store(c, c0);
+  quad_store(c + cs, c1);
+  quad_store(c + 2 * cs, c2);
+}
+
 static void rows_6(const row_product *p, const ROW_FACTOR *a, const float *b, const float *start, float *c) {
   uint64_t as = p->a_stride, ss = p->start_stride, cs = p->c_stride;
   quad c0 = quad_load(start), c1 = quad_load(start + ss), c2 = quad_load(start + 2 * ss);
@@ -79,8 +93,9 @@ static void multiply_rows(const row_product *p) {
   for (uint32_t column = 0; column < p->columns; column += 4 * VEC)
     for (uint32_t row = 0, taken; row < p->rows; row += taken) {
       uint32_t left = p->rows - row;
-      taken = VEC_ROWS >= 6 && left >= 6 ? 6 : left >= 2 ? 2 : 1;
+      taken = VEC_ROWS >= 6 && left >= 6 ? 6 : left >= 3 ? 3 : left;
       (taken == 6   ? rows_6
+       : taken == 3 ? rows_3
        : taken == 2 ? rows_2
                     : rows_1)(p, p->a + row * p->a_stride, p->b + column,
                               p->start + row * p->start_stride + column, p->c + row * p->c_stride + column);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef __m256 vec;
-enum { VEC = 8, VEC_ROWS = 2 }; // VEC_ROWS: of four vectors each, as accumulators
+enum { VEC = 8, VEC_ROWS = 3 }; // VEC_ROWS: of four vectors each, as accumulators
 
 static inline __m256i vec_index(void) {
   return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -117,6 +117,14 @@ static inline void vec_store_halves(uint8_t *p, __m128i v, uint32_t n) {
 }
 static inline vec vec_load_bf16(const uint8_t *p, uint32_t n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(vec_load_halves(p, n)), 16));
+}
+// Of VEC pairs of bfloat16 the first ones, and the second ones.
+static inline vec vec_even_bf16(const uint8_t *p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const void *)p), 16));
+}
+static inline vec vec_odd_bf16(const uint8_t *p) {
+  const __m256i high = _mm256_set1_epi32((int)0xffff0000u);
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const void *)p), high));
 }
 static inline vec vec_load_f16(const uint8_t *p, uint32_t n) {
   return _mm256_cvtph_ps(vec_load_halves(p, n));

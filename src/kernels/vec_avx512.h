@@ -90,6 +90,14 @@ static inline vec vec_load_bf16(const uint8_t *p, uint32_t n) {
   __m256i h = _mm256_maskz_loadu_epi16(vec_lanes(n), p);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+// Of VEC pairs of bfloat16 the first ones, and the second ones.
+static inline vec vec_even_bf16(const uint8_t *p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+static inline vec vec_odd_bf16(const uint8_t *p) {
+  const __m512i high = _mm512_set1_epi32((int)0xffff0000u);
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+}
 static inline vec vec_load_f16(const uint8_t *p, uint32_t n) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(vec_lanes(n), p));
 }

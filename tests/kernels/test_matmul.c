@@ -139,6 +139,7 @@ static void test_reference_products_match_doubles(void **state) {
 static void test_float32_products_match_doubles(void **state) {
   (void)state;
   check_all_products(fg_cpu_features(), F32);
+  check_all_products(FG_CPU_AVX2 & fg_cpu_features(), F32);
 }
 
 static void test_bfloat16_products_match_doubles(void **state) {
