@@ -12,6 +12,7 @@ typedef struct row_job {
   const float *a, *b, *c;
   float *out;
   const int32_t *numbers; // [rows]: SELECT's rows, ROPE's positions
+  const int32_t *lengths; // [rows]: ROPE's, if it depends on them
   void (*row)(const struct row_job *j, uint32_t row, uint32_t thread);
 } row_job;
 
@@ -147,14 +148,27 @@ fg_status fg_execute_select(fg_cpu_executor *e, const fg_call *call, fg_error *e
   return status;
 }
 
+// Those of the row's text. // scratch: [rotary / 2]
+static const float *frequencies_of(const row_job *j, uint32_t row, float *scratch) {
+  const uint32_t rotary = j->call->params.rope.rotary, original = j->call->params.rope.original;
+  const float growth = j->call->params.rope.growth;
+  if (!original || (uint32_t)j->lengths[row] <= original) return j->a;
+  if (growth == 0) return j->a + rotary / 2;
+  float longer = growth * (float)j->lengths[row] / (float)original - (growth - 1);
+  float base = j->call->params.rope.theta * powf(longer, (float)rotary / ((float)rotary - 2));
+  for (uint32_t i = 0; i < rotary / 2; i++) scratch[i] = 1 / powf(base, (float)(2 * i) / (float)rotary);
+  return scratch;
+}
+
 // Angles as transformers computes them: position times frequency in float32.
 static void rope_row(const row_job *j, uint32_t row, uint32_t thread) {
   fg_cpu_executor *e = j->e;
   uint32_t rotary = j->call->params.rope.rotary, half = rotary / 2;
   float scale = j->call->params.rope.scale, position = (float)j->numbers[row];
   float *cosines = (float *)(e->scratch + thread * e->thread_bytes), *sines = cosines + half;
+  const float *frequencies = frequencies_of(j, row, sines + half);
   for (uint32_t i = 0; i < half; i++) {
-    float angle = position * j->a[i];
+    float angle = position * frequencies[i];
     cosines[i] = cosf(angle) * scale;
     sines[i] = sinf(angle) * scale;
   }
@@ -172,7 +186,12 @@ fg_status fg_execute_rope(fg_cpu_executor *e, const fg_call *call, fg_error *err
                    dim, e->head_dim);
   uint64_t width = (uint64_t)call->params.rope.heads * dim;
   void *p;
-  fg_status status = floats(&call->a, "a", 1, rotary / 2, &j.a, err);
+  const bool depends = call->params.rope.original > 0, switches = depends && call->params.rope.growth == 0;
+  fg_status status = floats(&call->a, "a", 1, switches ? rotary : rotary / 2, &j.a, err);
+  if (!status && depends)
+    status = fg_view_resolve(&call->batch.lengths, "lengths", 1, call->rows, sizeof(int32_t), &p, err);
+  if (status) return status;
+  if (depends) j.lengths = p;
   if (!status)
     status = fg_view_resolve(&call->batch.positions, "positions", 1, call->rows, sizeof(int32_t), &p, err);
   if (!status) status = output(&j, width, err);

@@ -238,6 +238,7 @@ static bool uses(const command *c, const fg_memory *m) {
       &call->c,
       &call->out,
       &call->batch.positions,
+      &call->batch.lengths,
       &call->batch.slots,
       &call->batch.chunk_list,
       &call->batch.page_tables,

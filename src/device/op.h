@@ -9,7 +9,7 @@
 // |-----------|--------------|------------|------------|--------------------------------------------|
 // | NORM      | x [r, s*w]   | weight [w] | bias [w]   | [r, s*w]; b, c may be absent; out may be a |
 // | MATMUL    | x [r, k]     | panel      | bias [n]   | [r, n] (= or +=); c may be absent          |
-// | ROPE      | inv_freq     |            |            | [r, heads, dim] in place                   |
+// | ROPE      | inv_freq [rotary / 2], twice if it switches |  | [r, heads, dim] in place         |
 // | KV_STORE  | k [r, h*dk]  | v [r, h*dv]|            | cache of the layer                         |
 // | ATTENTION | q [r, H*dk]  | cache      | numbers [H]| [r, H*dv]; c where heads have numbers      |
 // | ACT       |              |            |            | [r, w] in place                            |
@@ -56,6 +56,7 @@ typedef struct fg_batch_view {
   uint32_t tokens, chunks;
   uint32_t max_context; // largest number of keys any token sees
   fg_view positions;    // [tokens] i32
+  fg_view lengths;      // [tokens] i32: length of the text by which rotary embeddings that depend on it go
   fg_view slots;        // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
   fg_view chunk_list;   // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
   fg_view page_tables;  // [sequences, stride] i32: page of positions [i * page_tokens, ...)
@@ -80,6 +81,10 @@ typedef union fg_op_params {
     uint32_t heads, head_dim, rotary; // the first `rotary` of head_dim are turned
     bool interleaved;                 // pairs (2i, 2i+1) instead of (i, i + rotary/2)
     float scale;                      // on cos and sin
+    // Tokens of texts longer than this (0: none) take the second frequencies; or, with a growth, those of the
+    // base theta * (growth * length / original - (growth - 1))^(rotary / (rotary - 2)).
+    uint32_t original;
+    float theta, growth;
   } rope;
   struct {
     fg_kv_geometry kv;

@@ -187,8 +187,13 @@ static void put_together(fg_engine *e, const fg_step *step) {
     const fg_chunk *chunk = &step->chunks[i];
     uint32_t page_count;
     const uint32_t *pages = fg_scheduler_pages(e->scheduler, chunk->seq, &page_count);
-    const int32_t *ids = e->sequences[chunk->seq]->tokens + chunk->begin;
-    uint32_t row = fg_executor_add(e->executor, ids, chunk->begin, chunk->count, pages, page_count);
+    const fg_sequence *s = e->sequences[chunk->seq];
+    const fg_chunk_tokens tokens = {.ids = s->tokens + chunk->begin,
+                                    .begin = chunk->begin,
+                                    .count = chunk->count,
+                                    .prompt = s->request.prompt_count,
+                                    .known = s->count};
+    uint32_t row = fg_executor_add(e->executor, &tokens, pages, page_count);
     select_rows(e, chunk, row);
   }
 }
@@ -201,6 +206,13 @@ static fg_finish ends_with(const fg_engine *e, const fg_sequence *s, int32_t tok
   if (!go_on) return FG_FINISH_CALLER;
   if (s->count >= s->request.prompt_count + s->request.max_tokens) return FG_FINISH_LENGTH;
   return FG_FINISH_ERROR;
+}
+
+// The sequence has one token more. Where a longer text is turned otherwise, its keys are computed again.
+static void go_on_with(fg_engine *e, const fg_sequence *s) {
+  const fg_graph *g = e->model->graph;
+  fg_scheduler_append(e->scheduler, s->seq);
+  if (g->rope_restarts && s->count == g->rope_original + 1) fg_scheduler_restart(e->scheduler, s->seq);
 }
 
 // Gives a chunk's results to its owner; *row counts through the selected rows in the order of selection.
@@ -226,7 +238,7 @@ static void deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row) {
       bool go_on = r->on_token ? r->on_token(r->user, &info) : true;
       fg_finish how = ends_with(e, s, info.token, go_on);
       if (how == FG_FINISH_ERROR)
-        fg_scheduler_append(e->scheduler, s->seq);
+        go_on_with(e, s);
       else
         finish(e, s, how, NULL);
       return; // s may be gone, and the loop's last position was this one

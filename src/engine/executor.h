@@ -39,10 +39,16 @@ void fg_executor_destroy(fg_executor *executor); // NULL is allowed
 // ---- one step ----------------------------------------------------------------------------------------
 
 void fg_executor_begin(fg_executor *executor);
-// Adds `count` tokens of a sequence, ids[0] standing at position `begin`; its pages cover them. Returns the
-// row of the first. The step must stay within the policy.
-uint32_t fg_executor_add(fg_executor *executor, const int32_t *ids, uint32_t begin, uint32_t count,
-                         const uint32_t *pages, uint32_t page_count);
+// Tokens [begin, begin + count) of a sequence, of which `known` are known and `prompt` were given.
+typedef struct fg_chunk_tokens {
+  const int32_t *ids; // [count]
+  uint32_t begin, count, prompt, known;
+} fg_chunk_tokens;
+
+// Adds tokens, which the sequence's pages cover. Returns the row of the first. The step must stay within the
+// policy.
+uint32_t fg_executor_add(fg_executor *executor, const fg_chunk_tokens *tokens, const uint32_t *pages,
+                         uint32_t page_count);
 // Asks for the logits of a row; rows come in the order of the calls.
 void fg_executor_select(fg_executor *executor, uint32_t row);
 

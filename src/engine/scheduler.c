@@ -289,6 +289,10 @@ void fg_scheduler_append(fg_scheduler *s, fg_seq seq) {
   s->sequences[seq].known++;
 }
 
+void fg_scheduler_restart(fg_scheduler *s, fg_seq seq) {
+  s->sequences[seq].computed = 0;
+}
+
 // ---- questions ------------------------------------------------------------------------------------
 
 const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq, uint32_t *count) {

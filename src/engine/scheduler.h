@@ -60,6 +60,10 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
 // A token was generated for a sequence whose known tokens are all computed; the longer sequence must fit.
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
 
+// What is computed of a running sequence does not hold any more: it begins again from its first token, in the
+// pages it has.
+void fg_scheduler_restart(fg_scheduler *s, fg_seq seq);
+
 const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq,
                                    uint32_t *count); // table, in order of position
 uint32_t fg_scheduler_computed(const fg_scheduler *s, fg_seq seq);

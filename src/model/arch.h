@@ -56,7 +56,9 @@ struct fg_arch {
   fg_status (*build)(fg_graph *graph, const fg_config *config, fg_error *err);
 };
 
-extern const fg_arch fg_arch_llama, fg_arch_opt;
+extern const fg_arch fg_arch_llama, fg_arch_opt, fg_arch_mistral, fg_arch_qwen2, fg_arch_qwen3, fg_arch_gemma,
+    fg_arch_gemma2, fg_arch_gemma3, fg_arch_phi, fg_arch_phi3, fg_arch_granite, fg_arch_olmo2, fg_arch_cohere,
+    fg_arch_cohere2, fg_arch_smollm3;
 
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);

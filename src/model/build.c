@@ -96,7 +96,7 @@ static fg_operand add_vector(fg_build *b, const char *slot, const char *slot_suf
   return in_slot(index);
 }
 
-static fg_node *add_norm(fg_build *b, const fg_norm_spec *spec) {
+void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec) {
   const fg_config *c = b->config;
   fg_node *node = add_node(b, FG_OP_NORM);
   node->a = in_register(spec->reg, spec->column);
@@ -106,24 +106,22 @@ static fg_node *add_norm(fg_build *b, const fg_norm_spec *spec) {
   node->params.norm.apart = spec->apart;
   node->params.norm.kind = c->arch->norm;
   node->params.norm.eps = (float)c->norm_eps;
-  if (!c->norm_affine) return node;
+  if (!c->norm_affine) return;
   fg_part part = {.tensor = spec->tensor, .rows = spec->apart ? spec->width * spec->segments : spec->width};
   if (c->arch->norm_less_one && !c->gguf) part.transform = FG_TRANSFORM_PLUS_ONE;
   node->b = add_vector(b, spec->slot, "", &part, ".weight");
-  return node;
-}
-
-void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec) {
-  (void)add_norm(b, spec);
+  part.transform = FG_TRANSFORM_NONE;
+  if (spec->bias) node->c = add_vector(b, spec->slot, "_bias", &part, ".bias");
 }
 
 void fg_build_norm(fg_build *b, const char *slot, const char *tensor, uint32_t in, uint32_t out) {
-  const fg_config *c = b->config;
-  fg_node *node = add_norm(
-      b, &(fg_norm_spec){
-             .slot = slot, .tensor = tensor, .reg = in, .out = out, .width = c->hidden, .segments = 1});
-  if (c->norm_affine && c->norm_bias)
-    node->c = add_vector(b, slot, "_bias", &(fg_part){.tensor = tensor, .rows = c->hidden}, ".bias");
+  fg_build_norm_of(b, &(fg_norm_spec){.slot = slot,
+                                      .tensor = tensor,
+                                      .reg = in,
+                                      .out = out,
+                                      .width = b->config->hidden,
+                                      .segments = 1,
+                                      .bias = b->config->norm_bias});
 }
 
 void fg_build_linear(fg_build *b, const fg_linear *linear) {
@@ -167,6 +165,7 @@ static void add_qk_norms(fg_build *b, uint32_t qkv) {
   const bool whole = c->qk_norm == FG_QK_NORM_WHOLE, apart = c->qk_norm == FG_QK_NORM_APART;
   const uint32_t q = c->heads * c->head_dim, k = c->kv_heads * c->head_dim;
   fg_norm_spec spec = {.slot = "q_norm", .tensor = b->names->q_norm, .reg = qkv, .out = qkv, .apart = apart};
+  spec.bias = c->qk_norm_bias;
   spec.width = whole ? q : c->head_dim;
   spec.segments = whole ? 1 : c->heads;
   fg_build_norm_of(b, &spec);
@@ -189,7 +188,13 @@ static void add_rope(fg_build *b, uint32_t qkv) {
   rope->params.rope.head_dim = c->head_dim;
   rope->params.rope.rotary = c->rotary;
   rope->params.rope.interleaved = c->rope_interleaved;
-  rope->params.rope.scale = fg_rope_magnitude(&c->rope[set]);
+  rope->params.rope.scale = (float)c->rope[set].magnitude;
+  if (c->rope[set].scaling == FG_ROPE_DYNAMIC || c->rope[set].scaling == FG_ROPE_LONG) {
+    rope->params.rope.original = b->graph->rope_original = (uint32_t)c->rope[set].original_positions;
+    b->graph->rope_restarts = c->rope[set].scaling == FG_ROPE_LONG;
+    rope->params.rope.theta = (float)c->rope[set].theta;
+    if (c->rope[set].scaling == FG_ROPE_DYNAMIC) rope->params.rope.growth = (float)c->rope[set].factor;
+  }
 }
 
 // What heads of queries add to their scores.

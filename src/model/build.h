@@ -42,6 +42,7 @@ typedef struct fg_norm_spec {
   uint32_t reg, column, out;
   uint32_t width, segments;
   bool apart; // a weight for each segment
+  bool bias;
 } fg_norm_spec;
 
 // The next register; 0 is the residual stream.

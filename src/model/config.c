@@ -142,9 +142,18 @@ static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_
 static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *err) {
   json_t *root = fg_json_parse(asset->data, asset->bytes, "config.json", err);
   if (!root) return FG_CORRUPT;
-  const char *type;
+  const char *type, *inner = NULL;
   fg_status status = fg_json_string(root, "model_type", NULL, &type, err);
   if (!status) config->arch = type ? fg_arch_find(type) : NULL;
+  // A model of text and images has its text model inside.
+  json_t *text = json_object_get(root, "text_config");
+  if (!status && !config->arch && text && !fg_json_string(text, "model_type", NULL, &inner, NULL) && inner &&
+      fg_arch_find(inner)) {
+    config->arch = fg_arch_find(inner);
+    json_incref(text);
+    json_decref(root);
+    root = text;
+  }
   if (!status && !config->arch) {
     char list[256];
     status = fg_fail(err, FG_UNSUPPORTED, "\"model_type\": architecture %s is not supported (supported: %s)",
@@ -158,7 +167,7 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
   if (!status) status = fill_gaps(config, err);
   if (!status && config->arch->refine) status = config->arch->refine(config, root, err);
   json_decref(root);
-  if (status) fg_fail_prefix(err, "config.json: ");
+  if (status) fg_fail_prefix(err, "config.json");
   return status;
 }
 
@@ -357,7 +366,8 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
     return fg_fail(err, FG_INVALID, "%u heads and %u key-value heads in %u groups", c->heads, c->kv_heads,
                    c->qkv_groups);
   }
-  const uint32_t factors = c->rope[0].divisor_count;
+  const uint32_t factors =
+      c->rope[0].divisor_count > c->rope[0].long_count ? c->rope[0].divisor_count : c->rope[0].long_count;
   bool rope = c->position == FG_POSITION_ROPE;
   if (rope &&
       (c->rotary < 2 || c->rotary % 2 || c->rotary > c->head_dim || (factors && factors != c->rotary / 2))) {
@@ -378,6 +388,9 @@ static fg_status fill_gaps(fg_config *c, fg_error *err) {
     }
     c->head_dim = c->hidden / c->heads;
   }
+  // The base grows with the text, so that the context does too.
+  if (c->rope[0].scaling == FG_ROPE_DYNAMIC && a->position == FG_POSITION_ROPE)
+    c->max_positions = (uint32_t)fmin(c->max_positions * c->rope[0].factor, INT32_MAX / 2);
   c->position = a->position;
   c->residual = a->residual;
   c->qk_norm = a->qk_norm;

@@ -21,15 +21,26 @@
 
 enum { FG_MAX_HEAD_DIM = 1024, FG_MAX_LAYERS = 1024, FG_MAX_LAYER_KINDS = 128, FG_ROPE_SETS = 2 };
 
-typedef enum fg_rope_scaling { FG_ROPE_DEFAULT, FG_ROPE_LINEAR, FG_ROPE_LLAMA3 } fg_rope_scaling;
+typedef enum fg_rope_scaling {
+  FG_ROPE_DEFAULT,
+  FG_ROPE_LINEAR,
+  FG_ROPE_LLAMA3,
+  FG_ROPE_YARN,    // Peng et al. 2023
+  FG_ROPE_DYNAMIC, // a base that grows with the length of the text
+  FG_ROPE_LONG     // Phi-3: other divisors for texts longer than the original context
+} fg_rope_scaling;
 
 typedef struct fg_rope {
   double theta;
   double partial; // share of a head that is turned
   fg_rope_scaling scaling;
   double factor, low_freq_factor, high_freq_factor, original_positions;
-  float divisor[FG_MAX_HEAD_DIM / 2]; // frequency i is divided by divisor[i]
-  uint32_t divisor_count;             // 0 = by nothing
+  double beta_fast, beta_slow;             // yarn
+  bool whole_bounds;                       // yarn: its bounds are rounded to whole dimensions
+  double magnitude;                        // of cosines and sines
+  float divisor[FG_MAX_HEAD_DIM / 2];      // frequency i is divided by divisor[i]
+  float long_divisor[FG_MAX_HEAD_DIM / 2]; // the same of longer texts
+  uint32_t divisor_count, long_count;      // 0 = by nothing
 } fg_rope;
 
 typedef struct fg_arch fg_arch;
@@ -88,6 +99,7 @@ typedef struct fg_config {
   fg_rope rope[FG_ROPE_SETS];
   fg_head_kind head_kind;
   fg_qk_norm qk_norm;
+  bool qk_norm_bias;
   // q, k and v in one tensor: so many groups of rows of q, of k and of v; 0 = three tensors.
   uint32_t qkv_groups;
   bool v_before_k;                    // in a group
@@ -138,11 +150,11 @@ fg_status fg_config_layer_types(const fg_config *config, const json_t *root, boo
 // ALiBi's slopes (Press et al. 2022), as BLOOM has them. // out: [heads]
 void fg_alibi_slopes(uint32_t heads, float *out);
 
-// inv_freq of rotary / 2 pairs. // [rotary / 2]
-void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, float *out);
-// What cosines and sines are multiplied by.
-float fg_rope_magnitude(const fg_rope *rope);
+// inv_freq of rotary / 2 pairs; `longer`: of texts longer than the original context. // out: [rotary / 2]
+void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, bool longer, float *out);
 // The base and rope_scaling, or the newer rope_parameters, of a config.json.
+fg_status fg_rope_from_object(fg_rope *out, const fg_arch *arch, const json_t *object, uint32_t max_positions,
+                              fg_error *err);
 fg_status fg_rope_from_json(fg_rope *out, const fg_arch *arch, const json_t *config, uint32_t max_positions,
                             fg_error *err);
 typedef struct fg_gguf fg_gguf;

@@ -48,9 +48,12 @@ static void declare_constants(fg_build *b) {
     bool used = false;
     for (uint32_t i = 0; i < c->kind_count; i++) used |= c->kinds[i].rope == FG_LAYER_ROPE + set;
     if (!used) continue;
-    float *frequencies = malloc(c->rotary / 2 * sizeof *frequencies);
-    if (frequencies) fg_rope_frequencies(&c->rope[set], c->rotary, frequencies);
-    b->rope_constant[set] = fg_build_constant(b, frequencies, c->rotary / 2);
+    const bool twice = c->rope[set].scaling == FG_ROPE_LONG;
+    float *frequencies = malloc(c->rotary * sizeof *frequencies);
+    if (frequencies) fg_rope_frequencies(&c->rope[set], c->rotary, false, frequencies);
+    if (frequencies && twice)
+      fg_rope_frequencies(&c->rope[set], c->rotary, true, frequencies + c->rotary / 2);
+    b->rope_constant[set] = fg_build_constant(b, frequencies, c->rotary / (twice ? 1 : 2));
   }
   if (c->head_kind != FG_HEAD_ALIBI && c->head_kind != FG_HEAD_ALIBI_BF16) return;
   float *slopes = malloc(c->heads * sizeof *slopes);

@@ -91,8 +91,10 @@ static bool check_matmul(checker *c, const fg_node *n) {
 
 static bool check_rope(checker *c, const fg_node *n) {
   uint32_t rotary = n->params.rope.rotary, dim = n->params.rope.head_dim;
+  const bool switches = n->params.rope.original && n->params.rope.growth == 0;
   return n->a.kind == FG_OPERAND_CONSTANT && n->a.index < c->graph->constant_count &&
-         c->graph->constant_count_of[n->a.index] == rotary / 2 && rotary % 2 == 0 && rotary <= dim &&
+         c->graph->constant_count_of[n->a.index] == rotary / (switches ? 1 : 2) && rotary % 2 == 0 &&
+         rotary <= dim && (n->params.rope.growth == 0 || rotary > 2) &&
          reg(c, &n->out, (uint64_t)n->params.rope.heads * dim);
 }
 

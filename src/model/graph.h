@@ -102,6 +102,8 @@ typedef struct fg_graph {
   fg_program *programs;          // variants of a layer
   uint32_t program_count;
   uint8_t *program_of_layer; // [layers]
+  uint32_t rope_original;    // length up to which the usual rotary frequencies hold; 0 = always
+  bool rope_restarts;        // a text that grows beyond it takes the others from its first token on
   fg_kv_geometry kv;         // dtype and page_tokens are set by the engine
   uint32_t selected_reg;     // the engine SELECTs rows of register 0 into this one before the epilogue
   uint32_t head_reg;         // what the head multiplies, after the epilogue

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "model/config.h"
+#include "model/llama_like.h"
 
 fg_status fg_config_kind(fg_config *config, const fg_layer_kind *kind, uint8_t *number, fg_error *err) {
   for (uint32_t i = 0; i < config->kind_count; i++) {
@@ -60,4 +60,28 @@ void fg_alibi_slopes(uint32_t heads, float *out) {
     uint32_t exponent = i < power ? 2 * (i + 1) : 2 * (i - power) + 1;
     out[i] = (float)pow(2, -4.0 * exponent / power);
   }
+}
+
+fg_status fg_config_window(const json_t *root, uint32_t fallback, uint32_t *window, fg_error *err) {
+  const json_t *value = json_object_get(root, "sliding_window");
+  *window = 0;
+  if (value && json_is_null(value)) return FG_OK;
+  return fg_json_u32(root, "sliding_window", fallback, window, err);
+}
+
+void fg_config_all_local(fg_config *config, uint32_t window) {
+  config->kinds[0].window = window;
+}
+
+fg_status fg_config_some_local(fg_config *config, const json_t *root, uint32_t window,
+                               bool (*is_local)(const fg_config *config, uint32_t layer), fg_error *err) {
+  bool local[FG_MAX_LAYERS] = {false}, present;
+  fg_status status = fg_config_layer_types(config, root, local, &present, err);
+  if (status) return status;
+  for (uint32_t i = 0; !present && i < config->layers && i < FG_MAX_LAYERS; i++)
+    local[i] = is_local(config, i);
+  const fg_layer_kind global_kind = config->kinds[0];
+  fg_layer_kind local_kind = global_kind;
+  local_kind.window = window;
+  return fg_config_two_kinds(config, local, &global_kind, &local_kind, err);
 }

@@ -1,55 +1,15 @@
 // llama.c: Llama 1 to 3 and what shares their form and name (TinyLlama, SmolLM2, Yi, DeepSeek-llama).
-#include "model/arch.h"
 #include "model/decoder.h"
+#include "model/llama_like.h"
 
-static const fg_names names = {
-    .prefixes = {"model."},
-    .embed = "embed_tokens",
-    .final_norm = "norm",
-    .head = "lm_head",
-    .attn_norm = "layers.%u.input_layernorm",
-    .q = "layers.%u.self_attn.q_proj",
-    .k = "layers.%u.self_attn.k_proj",
-    .v = "layers.%u.self_attn.v_proj",
-    .attn_out = "layers.%u.self_attn.o_proj",
-    .mlp_norm = "layers.%u.post_attention_layernorm",
-    .gate = "layers.%u.mlp.gate_proj",
-    .up = "layers.%u.mlp.up_proj",
-    .down = "layers.%u.mlp.down_proj",
-};
+static const fg_names names = {FG_HF_ENDS, FG_HF_ATTENTION, FG_HF_MLP, FG_HF_NORMS};
+static const fg_names gguf_names = {FG_GGUF_ENDS, FG_GGUF_ATTENTION, FG_GGUF_MLP, FG_GGUF_NORMS};
 
-static const fg_names gguf_names = {
-    .embed = "token_embd",
-    .final_norm = "output_norm",
-    .head = "output",
-    .attn_norm = "blk.%u.attn_norm",
-    .q = "blk.%u.attn_q",
-    .k = "blk.%u.attn_k",
-    .v = "blk.%u.attn_v",
-    .attn_out = "blk.%u.attn_output",
-    .mlp_norm = "blk.%u.ffn_norm",
-    .gate = "blk.%u.ffn_gate",
-    .up = "blk.%u.ffn_up",
-    .down = "blk.%u.ffn_down",
-};
-
-#define MEMBER(m) offsetof(fg_config, m)
 static const fg_config_key keys[] = {
-    {MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
-    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
-    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
-    {MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 0},
-    {MEMBER(head_dim), FG_KEY_U32, "head_dim", "attention.key_length", 0},
-    {MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
-    {MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
-    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
-    {MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 2048},
-    {MEMBER(norm_eps), FG_KEY_F64, "rms_norm_eps", "attention.layer_norm_rms_epsilon", 1e-6},
-    {MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_SILU},
-    {MEMBER(qkv_bias), FG_KEY_BOOL, "attention_bias", NULL, false},
-    {MEMBER(out_bias), FG_KEY_BOOL, "attention_bias", NULL, false},
-    {MEMBER(mlp_bias), FG_KEY_BOOL, "mlp_bias", NULL, false},
-    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
+    FG_SIZE_KEYS(0),        FG_CONTEXT_KEY(2048),
+    FG_RMS_KEY(1e-6),       FG_ACT_KEY("hidden_act", FG_ACT_SILU),
+    FG_ATTENTION_BIAS_KEYS, {FG_MEMBER(mlp_bias), FG_KEY_BOOL, "mlp_bias", NULL, false},
+    FG_TIED_KEY(false),
 };
 
 const fg_arch fg_arch_llama = {

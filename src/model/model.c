@@ -81,7 +81,7 @@ static fg_status load_files(opener *o, bool weights_needed) {
     return fg_fail(o->err, status, "%s", reason.message);
   status = o->checkpoint ? fg_facts_gather(assets, o->checkpoint, options->log, o->err) : FG_OK;
   if (!status) status = understand(o);
-  if (status) fg_fail_prefix(o->err, "%s: ", options->model);
+  if (status) fg_fail_prefix(o->err, "%s", options->model);
   return status;
 }
 
@@ -123,7 +123,7 @@ static fg_status plan(opener *o) {
   fg_pack_source source = pack_source(o);
   fg_status status = fg_pack_plan_create(&o->plan, &source, o->options, o->err);
   if (status) {
-    fg_fail_prefix(o->err, "%s: ", o->options->model);
+    fg_fail_prefix(o->err, "%s", o->options->model);
     return status;
   }
   status = make_room(o->model, o->plan.count, o->err);

@@ -193,7 +193,7 @@ fg_status fg_rows_wait(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err)
     if (!p->reading) continue;
     p->reading = false;
     fg_status one = fg_io_read_wait(rows->io, &p->read, status ? NULL : err);
-    if (one && !status) status = fg_fail_prefix(err, "tensor \"%s\": ", p->tensor->name);
+    if (one && !status) status = fg_fail_prefix(err, "tensor \"%s\"", p->tensor->name);
   }
   return status;
 }

@@ -98,7 +98,7 @@ typedef struct refusal {
 
 static const refusal refusals[] = {
     {"{}", FG_UNSUPPORTED, "model_type"},
-    {"{\"model_type\":\"mistral\"}", FG_UNSUPPORTED, "mistral"},
+    {"{\"model_type\":\"bert\"}", FG_UNSUPPORTED, "bert"},
     {"{\"model_type\":7}", FG_INVALID, "model_type"},
     {"[]", FG_UNSUPPORTED, "model_type"},
     {"{", FG_CORRUPT, "config.json"},
@@ -112,10 +112,10 @@ static const refusal refusals[] = {
     {"{" LLAMA ",\"partial_rotary_factor\":0.5}", FG_UNSUPPORTED, "partial_rotary_factor"},
     {"{" LLAMA ",\"num_local_experts\":8}", FG_UNSUPPORTED, "num_local_experts"},
     {"{" LLAMA ",\"logit_scale\":0.25}", FG_UNSUPPORTED, "logit_scale"},
-    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", FG_UNSUPPORTED, "dynamic"},
-    {"{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2}}", FG_UNSUPPORTED, "yarn"},
-    {"{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"longrope\"}}", FG_UNSUPPORTED, "longrope"},
-    {"{" LLAMA ",\"rope_parameters\":{\"full_attention\":{}}}", FG_UNSUPPORTED, "rope_parameters"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2}}", FG_UNSUPPORTED, "mrope"},
+    {"{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"beta_fast\":0}}", FG_INVALID, "yarn"},
+    {"{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"longrope\"}}", FG_INVALID, "short_factor"},
+    {"{" LLAMA ",\"rope_parameters\":[]}", FG_UNSUPPORTED, "rope_parameters"},
     {"{" LLAMA ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}", FG_UNSUPPORTED,
      "partial_rotary_factor"},
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", FG_INVALID, "factor"},
@@ -169,7 +169,7 @@ typedef struct frequency {
 static void assert_frequencies(const char *json, const frequency *expected, size_t count) {
   float out[FG_MAX_HEAD_DIM / 2];
   fg_config c = load(json);
-  fg_rope_frequencies(&c.rope[0], c.head_dim, out);
+  fg_rope_frequencies(&c.rope[0], c.head_dim, false, out);
   for (size_t i = 0; i < count; i++) {
     double got = out[expected[i].i], want = expected[i].value;
     if (fabs(got - want) > 3e-7 * want) fail_msg("frequency %u is %.9g, not %.9g", expected[i].i, got, want);
@@ -202,8 +202,8 @@ static void test_old_and_new_form_of_rope_are_the_same(void **state) {
       load("{" LLAMA ",\"rope_theta\":70000,\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}");
   fg_config new =
       load("{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"linear\",\"rope_theta\":70000,\"factor\":4}}");
-  fg_rope_frequencies(&old.rope[0], 8, a);
-  fg_rope_frequencies(&new.rope[0], 8, b);
+  fg_rope_frequencies(&old.rope[0], 8, false, a);
+  fg_rope_frequencies(&new.rope[0], 8, false, b);
   assert_memory_equal(a, b, 4 * sizeof *a);
   assert_true(a[0] == 0.25f);
 }
@@ -229,7 +229,7 @@ static void test_rotary_divisors_must_fit_the_head(void **state) {
   fg_error err;
   assert_int_equal(load_with(&c, "{" LLAMA "}", FG_ASSET_FACTS, "{\"rope_divisor\":[1,2,4,8]}", &err), FG_OK);
   float out[4];
-  fg_rope_frequencies(&c.rope[0], 8, out);
+  fg_rope_frequencies(&c.rope[0], 8, false, out);
   assert_true(out[0] == 1.0f && out[1] == 0.1f / 2);
   assert_int_equal(load_with(&c, "{" LLAMA "}", FG_ASSET_FACTS, "{\"rope_divisor\":[1,2]}", &err),
                    FG_INVALID);
@@ -394,7 +394,7 @@ static void test_gguf_that_is_more_than_llama_is_refused_by_key(void **state) {
       {"llama.attention.sliding_window", 4096, 0, NULL},
       {"llama.attention.value_length", 16, 0, NULL},
       {"llama.logit_scale", 0, 0.5f, NULL},
-      {"llama.rope.scaling.type", 0, 0, "yarn"},
+      {"llama.rope.scaling.type", 0, 0, "longrope"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     header h = gguf();
@@ -444,7 +444,7 @@ static void test_gguf_tensors_say_what_its_header_does_not(void **state) {
   fg_error err = {FG_OK, ""};
   float plain[4], divided[4];
   assert_int_equal(load_gguf(&h, &c, &err), FG_OK);
-  fg_rope_frequencies(&c.rope[0], 8, plain);
+  fg_rope_frequencies(&c.rope[0], 8, false, plain);
 
   memory_checkpoint checkpoint = {0};
   memory_add(&checkpoint, "blk.0.attn_q.bias", FG_F32, 0, 64, NULL);
@@ -456,7 +456,7 @@ static void test_gguf_tensors_say_what_its_header_does_not(void **state) {
   fg_assets_free(&assets);
   assert_true(c.qkv_bias && !c.out_bias && !c.mlp_bias);
   assert_true(c.embed_stored && !c.head_stored);
-  fg_rope_frequencies(&c.rope[0], 8, divided);
+  fg_rope_frequencies(&c.rope[0], 8, false, divided);
   for (int i = 0; i < 4; i++) assert_true(divided[i] == plain[i] / divisors[i]);
 }
 

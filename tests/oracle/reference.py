@@ -10,9 +10,16 @@ TOLERANCE = 2e-4
 LEAST_MARGIN = 1e-3  # between the two best tokens of every greedy step; prompts are drawn until it holds
 
 
+def is_dynamic(model):
+    """A rotary base that grows with the text: what transformers has computed before matters."""
+    return (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
+
+
 def logprobs(model, ids):
     """[len(ids), vocab]: log-probabilities of the token after each position."""
     with torch.no_grad():
+        if is_dynamic(model):
+            model(torch.tensor([ids[:1]]), use_cache=False)  # a short text brings it back to the beginning
         return torch.log_softmax(model(torch.tensor([ids]), use_cache=False).logits[0], dim=-1)
 
 
@@ -23,6 +30,8 @@ def top(row, count=TOP):
 
 def greedy(model, ids, steps=GREEDY_STEPS):
     """Tokens, their log-probabilities and the margins of the best token over the second, without a cache."""
+    if is_dynamic(model):
+        return greedy_cached(model, ids, steps)
     ids, tokens, values, margins = list(ids), [], [], []
     for _ in range(steps):
         best = logprobs(model, ids)[-1].topk(2)
@@ -30,6 +39,23 @@ def greedy(model, ids, steps=GREEDY_STEPS):
         values.append(round(best.values[0].item(), 6))
         margins.append(round((best.values[0] - best.values[1]).item(), 6))
         ids.append(tokens[-1])
+    return tokens, values, margins
+
+
+def greedy_cached(model, ids, steps=GREEDY_STEPS):
+    """The same with a cache, as transformers generates: keys stay as they were turned when they were new."""
+    tokens, values, margins, cache = [], [], [], None
+    logprobs(model, ids[:1])
+    with torch.no_grad():
+        new = ids
+        for _ in range(steps):
+            out = model(torch.tensor([new]), past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            best = torch.log_softmax(out.logits[0, -1], dim=-1).topk(2)
+            tokens.append(best.indices[0].item())
+            values.append(round(best.values[0].item(), 6))
+            margins.append(round((best.values[0] - best.values[1]).item(), 6))
+            new = tokens[-1:]
     return tokens, values, margins
 
 

@@ -16,9 +16,13 @@ NOT_THE_FUNCTION = {
     "transformers_version", "architectures", "output_hidden_states", "return_dict", "dtype", "id2label", "label2id",
     "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "_name_or_path", "model_type",
     "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
-    "attention_dropout", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
+    "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
 }
-OTHER = {"silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear"}
+DECIDED_BY_LAYER_TYPES = {"max_window_layers", "sliding_window_pattern", "_sliding_window_pattern",
+                          "use_sliding_window"}
+OTHER = {"silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear",
+         "yarn": "linear", "longrope": "default", "dynamic": "default", "gelu_new": "relu", "gelu_fast": "relu", "gelu_pytorch_tanh": "relu",
+         "sliding_attention": "full_attention", "full_attention": "sliding_attention", 0: 1, 1: 0}
 
 
 def changed(value):
@@ -29,27 +33,36 @@ def changed(value):
         return [value + 1, value - 1, value * 2, value // 2]
     if isinstance(value, float):
         return [value * 1.25]
+    if isinstance(value, list):  # the first entry
+        return [[OTHER[value[0]] if value[0] in OTHER else value[0] * 1.25] + value[1:]]
     return [OTHER[value]]
+
+
+def leaves(key, value):
+    if isinstance(value, dict):
+        for inner in value:
+            yield from leaves(f"{key}.{inner}", value[inner])
+    elif value is not None:
+        yield key
 
 
 def fields(config):
     for key, value in config.to_dict().items():
-        if key in NOT_THE_FUNCTION or value is None:
-            continue
-        if isinstance(value, dict):
-            for inner in value:
-                yield f"{key}.{inner}"
-        else:
-            yield key
+        if key not in NOT_THE_FUNCTION:
+            yield from leaves(key, value)
 
 
 def with_field(config, field, value):
     config = copy.deepcopy(config)
-    outer, _, inner = field.partition(".")
-    if inner:
-        parameters = dict(getattr(config, outer), **{inner: value})
-        if inner == "rope_type":
-            parameters.setdefault("factor", 4.0)
+    outer, *path = field.split(".")
+    if path:
+        parameters = copy.deepcopy(getattr(config, outer))
+        inner = parameters
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = value
+        if path[-1] == "rope_type":
+            inner.setdefault("factor", 4.0)
         setattr(config, outer, parameters)
     else:
         setattr(config, field, value)
@@ -59,9 +72,11 @@ def with_field(config, field, value):
 
 
 def read_field(config, field):
-    outer, _, inner = field.partition(".")
+    outer, *path = field.split(".")
     value = getattr(config, outer)
-    return value[inner] if inner else value
+    for name in path:
+        value = value[name]
+    return value
 
 
 def try_field(model, field, value):
@@ -70,8 +85,9 @@ def try_field(model, field, value):
         other = type(model)(with_field(model.config, field, value)).float().eval()
     except Exception as error:
         return None, f"refused: {str(error).splitlines()[0][:60]}"
-    if not torch.equal(model.lm_head.weight, model.get_input_embeddings().weight):
-        other.lm_head.weight = torch.nn.Parameter(other.lm_head.weight.detach().clone())  # as the file decides
+    if not torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight):
+        head = other.get_output_embeddings()
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())  # as the file decides
     try:
         report = other.load_state_dict(model.state_dict(), strict=False)
     except RuntimeError:
@@ -123,6 +139,14 @@ def explain(name, model):
         return "unused: only a limit here"
     if name == "_remove_final_layer_norm" and not model.config.do_layer_norm_before:
         return "unused: post-norm models have no final norm"
+    if name in DECIDED_BY_LAYER_TYPES and getattr(model.config, "layer_types", None):
+        return "the list of layer types, which stands beside it, decides"
+    if name == "sliding_window" and getattr(model.config, "use_sliding_window", True) is False:
+        return "unused: windows are switched off"
+    if name == "original_max_position_embeddings" and model.config.rope_parameters["rope_type"] == "default":
+        return "unused: the rotary embedding is the usual one"
+    if name == "no_rope_layer_interval":
+        return "the list of layers, which stands beside it, decides"
     return "NOT EXPLAINED"
 
 

@@ -1,0 +1,75 @@
+"""Tiny models of the families that descend from Llama."""
+import transformers
+
+from tiny_models import Tiny
+
+SIZES = dict(num_hidden_layers=3, vocab_size=211, max_position_embeddings=320, bos_token_id=1, eos_token_id=2,
+             pad_token_id=0, hidden_size=36, num_attention_heads=6, num_key_value_heads=2, intermediate_size=52)
+
+
+def row(family, name, why, *, sizes=SIZES, config=None, tiny=(), **keys):
+    """A model of transformers' `family`: FamilyConfig and FamilyForCausalLM."""
+    make = getattr(transformers, f"{family}{config or 'Config'}")
+    return Tiny(name, why, make(**dict(sizes, **keys)), getattr(transformers, f"{family}ForCausalLM"), **dict(tiny))
+
+
+BF16, F16 = dict(dtype="bf16"), dict(dtype="f16")
+GEMMA = dict(BF16, norm_center=0.0)
+
+MODELS = [
+    row("Mistral", "mistral", "a window on all layers, head size of its own, bfloat16", sliding_window=24, head_dim=10, rms_norm_eps=1e-3,
+        tie_word_embeddings=False, tiny=BF16),
+    row("Qwen2", "qwen2", "biases of q, k and v, windows from the second layer on, tied, float16",
+        use_sliding_window=True, sliding_window=24, max_window_layers=1, tie_word_embeddings=True, rms_norm_eps=1e-3,
+        tiny=F16),
+    row("Qwen2", "qwen2-layer-types", "old configuration without layer types, windows switched off, sharded .bin",
+        use_sliding_window=False, sliding_window=24, max_window_layers=1, tie_word_embeddings=False, rms_norm_eps=1e-3, tiny=dict(
+            BF16, form="bin-sharded", old_config=True)),
+    row("Qwen3", "qwen3", "norms of heads, head size of its own, biases of attention, sharded bfloat16", head_dim=14,
+        attention_bias=True, tie_word_embeddings=False, rms_norm_eps=1e-3, tiny=dict(BF16, form="safetensors-sharded")),
+    row("Gemma", "gemma", "norms stored less one, scaled embedding, tied, bfloat16", head_dim=14, rms_norm_eps=0.1,
+        tiny=GEMMA),
+    row("Gemma2", "gemma2", "norms around branches, soft caps, every other layer local, bfloat16", head_dim=14,
+        sliding_window=24, query_pre_attn_scalar=9, attn_logit_softcapping=2.0, final_logit_softcapping=6.0,
+        rms_norm_eps=1e-3, tiny=GEMMA),
+    row("Gemma3", "gemma3", "norms of heads, local layers with a rotary base of their own, linear scaling of the others",
+        config="TextConfig", head_dim=14, sliding_window=24, query_pre_attn_scalar=9, rms_norm_eps=1e-3,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=500.0),
+                             full_attention=dict(rope_type="linear", rope_theta=20000.0, factor=4.0)), tiny=GEMMA),
+    row("Phi", "phi", "both branches from one norm, half of a head turned, biases everywhere, float16",
+        tie_word_embeddings=False, layer_norm_eps=1e-3, tiny=F16,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.34)),
+    row("Phi", "phi-norms", "norms of heads with biases, float16", layer_norm_eps=0.1, qk_layernorm=True, tie_word_embeddings=False,
+        tiny=F16, sizes=dict(SIZES, hidden_size=48, num_key_value_heads=6)),
+    row("Phi3", "phi3", "fused matrices, a window on all layers, bfloat16", sliding_window=24,
+        tie_word_embeddings=False, rms_norm_eps=1e-3, tiny=BF16),
+    row("Phi3", "phi3-longrope", "other rotary divisors beyond the original context, part of a head turned, bfloat16",
+        tie_word_embeddings=False, rms_norm_eps=1e-3, original_max_position_embeddings=48, tiny=BF16,
+        sizes=dict(SIZES, hidden_size=48), rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, short_factor=[1.0, 1.1, 1.5],
+            long_factor=[1.2, 3.0, 9.0])),
+    row("Llama", "llama-rope-yarn", "yarn rotary scaling, bfloat16", tie_word_embeddings=False, rms_norm_eps=1e-3,
+        tiny=BF16, sizes=dict(SIZES, hidden_size=48), rope_parameters=dict(
+            rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
+            beta_slow=0.5)),
+    row("Llama", "llama-rope-yarn-scales", "yarn with scales of its own and bounds between dimensions, bfloat16",
+        tie_word_embeddings=False, rms_norm_eps=1e-3, tiny=dict(BF16, old_config=True),
+        sizes=dict(SIZES, hidden_size=48), rope_parameters=dict(
+            rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=48, mscale=0.7,
+            mscale_all_dim=1.0, truncate=False)),
+    row("Llama", "llama-rope-dynamic", "a rotary base that grows with the text, bfloat16", tie_word_embeddings=False,
+        rms_norm_eps=1e-3, tiny=BF16, sizes=dict(SIZES, max_position_embeddings=64), rope_parameters=dict(
+            rope_type="dynamic", rope_theta=10000.0, factor=6.0)),
+    row("Granite", "granite", "four factors, tied, bfloat16", embedding_multiplier=3.0, residual_multiplier=0.4,
+        attention_multiplier=0.6, logits_scaling=1.7, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+        rms_norm_eps=0.1, tiny=BF16),
+    row("Olmo2", "olmo2", "norms behind the branches, norms of all of q and of k, bfloat16", tie_word_embeddings=False,
+        attention_bias=True, rms_norm_eps=1e-3, tiny=BF16),
+    row("Cohere", "cohere", "branches side by side, pairs turned, norms of each head, scaled logits, float16",
+        use_qk_norm=True, logit_scale=0.7, layer_norm_eps=1e-3, tiny=F16),
+    row("Cohere2", "cohere2", "local layers that alone are turned, bfloat16", sliding_window=24, logit_scale=0.7, layer_norm_eps=0.1,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"], tiny=BF16),
+    row("SmolLM3", "smollm3", "a layer that is not turned and sees a window, tied, float16",
+        no_rope_layers=[1, 0, 1], use_sliding_window=True, sliding_window=24, rms_norm_eps=1e-3, tiny=F16),
+]
