@@ -324,7 +324,8 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
                 names->head);
   }
   if (config.gguf) {
-    json_object_set_new(facts, "qkv_bias", json_boolean(has_tensor(checkpoint, names, names->q, ".bias")));
+    const char *q = names->qkv ? names->qkv : names->q;
+    json_object_set_new(facts, "qkv_bias", json_boolean(has_tensor(checkpoint, names, q, ".bias")));
     json_object_set_new(facts, "out_bias",
                         json_boolean(has_tensor(checkpoint, names, names->attn_out, ".bias")));
     json_object_set_new(facts, "mlp_bias", json_boolean(has_tensor(checkpoint, names, names->down, ".bias")));

@@ -51,13 +51,13 @@ MODELS = [
             long_factor=[1.2, 3.0, 9.0])),
     row("Llama", "llama-rope-yarn", "yarn rotary scaling, bfloat16", tie_word_embeddings=False, rms_norm_eps=1e-3,
         tiny=BF16, sizes=dict(SIZES, hidden_size=48), rope_parameters=dict(
-            rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
-            beta_slow=0.5)),
+            rope_type="yarn", rope_theta=200.0, factor=4.0, original_max_position_embeddings=64, beta_fast=4.0,
+            beta_slow=0.25)),
     row("Llama", "llama-rope-yarn-scales", "yarn with scales of its own and bounds between dimensions, bfloat16",
         tie_word_embeddings=False, rms_norm_eps=1e-3, tiny=dict(BF16, old_config=True),
         sizes=dict(SIZES, hidden_size=48), rope_parameters=dict(
-            rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=48, mscale=0.7,
-            mscale_all_dim=1.0, truncate=False)),
+            rope_type="yarn", rope_theta=200.0, factor=8.0, original_max_position_embeddings=48, mscale=0.7,
+            mscale_all_dim=1.0, truncate=False, beta_fast=3.0, beta_slow=0.25)),
     row("Llama", "llama-rope-dynamic", "a rotary base that grows with the text, bfloat16", tie_word_embeddings=False,
         rms_norm_eps=1e-3, tiny=BF16, sizes=dict(SIZES, max_position_embeddings=64), rope_parameters=dict(
             rope_type="dynamic", rope_theta=10000.0, factor=6.0)),

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import gguf_models
+import glm_models
 import llama_models
 import reference
 import sensitivity
@@ -20,7 +21,7 @@ import storage
 import tiny_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS)]  # first seed, rows
+FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS)]  # first seed, rows
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
@@ -55,7 +56,10 @@ def make(tiny, seed):
     tiny_models.initialise(model, tiny, seed)
     storage.round_weights(model, tiny)
     storage.store(model, tiny, folder)
-    return folder, read_back(tiny, folder, model)
+    read = read_back(tiny, folder, model)
+    if tiny.remote:
+        storage.rewrite(folder, tiny.remote)
+    return folder, read
 
 
 def other_attention(model, prompts):

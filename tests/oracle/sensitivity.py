@@ -145,6 +145,13 @@ def explain(name, model):
         return "unused: windows are switched off"
     if name == "original_max_position_embeddings" and model.config.rope_parameters["rope_type"] == "default":
         return "unused: the rotary embedding is the usual one"
+    rope = getattr(model.config, "rope_parameters", None) or {}
+    inner = name.rpartition(".")[2]
+    if rope.get("rope_type") == "yarn" and rope.get("truncate", True) and (inner in ("beta_fast", "beta_slow") or
+                                                                           inner.startswith("original")):
+        return "moves bounds that are rounded to whole dimensions"
+    if rope.get("rope_type") == "longrope" and inner.startswith("original"):
+        return "no prompt has a length between the two values"
     if name == "no_rope_layer_interval":
         return "the list of layers, which stands beside it, decides"
     return "NOT EXPLAINED"

@@ -104,6 +104,18 @@ def write_config(folder, model, tiny):
     write_json(os.path.join(folder, "generation_config.json"), generation)
 
 
+def rewrite(folder, convert):
+    """A stored checkpoint under other names, of a model that transformers has no class for."""
+    from safetensors.torch import load_file, save_file
+    path, weights = os.path.join(folder, "config.json"), os.path.join(folder, "model.safetensors")
+    with open(path) as file:
+        config = json.load(file)
+    config, tensors = convert(config, load_file(weights))
+    write_json(path, config)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, weights, metadata={"format": "pt"})
+    os.chmod(weights, 0o644)
+
+
 def store(model, tiny, folder):
     os.makedirs(folder)
     write_config(folder, model, tiny)

@@ -23,6 +23,7 @@ class Tiny:
     drop: tuple = ()  # tensors left out of the file
     embed_std: float = 0.5
     norm_center: float = 1.0  # of norms' weights; 0 where they are stored less one
+    remote: object = None  # (configuration, tensors) to those of a checkpoint with code of its own
     generation: dict = dataclasses.field(default_factory=dict)  # extra keys of generation_config.json
 
 
