@@ -1,4 +1,5 @@
 """Tiny models of the families that descend from Llama."""
+import torch
 import transformers
 
 from tiny_models import Tiny
@@ -16,7 +17,34 @@ def row(family, name, why, *, sizes=SIZES, config=None, tiny=(), **keys):
 BF16, F16 = dict(dtype="bf16"), dict(dtype="f16")
 GEMMA = dict(BF16, norm_center=0.0)
 
+INTERNLM2 = [("embed_tokens", "tok_embeddings"), ("lm_head", "output"), ("input_layernorm", "attention_norm"),
+             ("post_attention_layernorm", "ffn_norm"), ("self_attn.o_proj", "attention.wo"),
+             ("mlp.gate_proj", "feed_forward.w1"), ("mlp.up_proj", "feed_forward.w3"),
+             ("mlp.down_proj", "feed_forward.w2")]
+
+
+def to_internlm2(config, tensors):
+    """A Llama under InternLM2's names: q, k and v are one tensor, a group of rows for each head of keys."""
+    out, groups = {}, config["num_key_value_heads"]
+    for name, tensor in tensors.items():
+        for ours, theirs in INTERNLM2:
+            name = name.replace(ours, theirs)
+        if "q_proj" in name:
+            parts = [tensors[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
+            rows = [part[i * len(part) // groups:(i + 1) * len(part) // groups] for i in range(groups)
+                    for part in parts]
+            out[name.replace("self_attn.q_proj", "attention.wqkv")] = torch.cat(rows)
+        elif "k_proj" not in name and "v_proj" not in name:
+            out[name] = tensor
+    config = {k: v for k, v in config.items() if k not in ("rope_parameters", "head_dim", "attention_bias")}
+    return dict(config, model_type="internlm2", architectures=["InternLM2ForCausalLM"], bias=False, rope_theta=20000.0,
+                rope_scaling=None), out
+
+
 MODELS = [
+    row("Llama", "internlm2", "the names of InternLM2's own code, q, k and v fused in groups, bfloat16",
+        tie_word_embeddings=False, rms_norm_eps=1e-2, tiny=dict(BF16, remote=to_internlm2),
+        rope_parameters=dict(rope_type="default", rope_theta=20000.0)),
     row("Mistral", "mistral", "a window on all layers, head size of its own, bfloat16", sliding_window=24, head_dim=10, rms_norm_eps=1e-3,
         tie_word_embeddings=False, tiny=BF16),
     row("Qwen2", "qwen2", "biases of q, k and v, windows from the second layer on, tied, float16",
