@@ -2,7 +2,8 @@
 """Writes fixtures/quantised/ and fixtures/lora/: small matrices in every quantised format, adapters, and their values.
 
 Run by hand in an environment outside the tree:
-    pip install torch==2.15.0 safetensors==0.8.0 numpy==2.4.6 compressed-tensors==0.20.0 transformers==5.23.0 peft==0.21.2
+    pip install torch==2.15.0 safetensors==0.8.0 numpy==2.4.6 compressed-tensors==0.20.0 transformers==5.23.0 peft==0.21.2 \
+        bitsandbytes==0.50.2
     python make_quantised.py
 A folder holds config.json and model.safetensors as such checkpoints have them, and expected.safetensors: the float32
 matrices. tests/oracle/quantise.py packs, and checks what it packed. Merged adapters are what PEFT makes of them.
@@ -49,6 +50,9 @@ FIXTURES = {
     "nf4": (quantise.bnb4, [(12, 64), (5, 13)], "bf16"),
     "nf4-nested": (lambda w: quantise.bnb4(w, nested=True), [(37, 61)], "bf16"),
     "fp4": (lambda w: quantise.bnb4(w, "fp4"), [(9, 24)], "bf16"),
+    "nf4-library": (quantise.bnb4_library, [(9, 64)], "bf16"),
+    "nf4-nested-library": (lambda w: quantise.bnb4_library(w, nested=True), [(300, 64)], "bf16"),
+    "fp4-nested-library": (lambda w: quantise.bnb4_library(w, "fp4", nested=True), [(7, 50)], "bf16"),
     "bnb-int8": (quantise.bnb8, [(8, 64)], "i8g64m"),
 }
 

@@ -213,9 +213,21 @@ def bnb4(weight, kind="nf4", run=64, nested=False):
     parts |= {"weight": torch.from_numpy((codes[:, 0] << 4 | codes[:, 1]).astype(np.uint8).reshape(-1, 1)),
               "weight.quant_map": torch.from_numpy(table.copy()),
               f"weight.quant_state.bitsandbytes__{kind}": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)}
-    config = {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": kind,
-              "bnb_4bit_use_double_quant": nested, "bnb_4bit_quant_storage": "uint8"}
-    return parts, value, config
+    return parts, value, bnb_config(kind, nested)
+
+
+def bnb_config(kind, nested):
+    return {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": kind,
+            "bnb_4bit_use_double_quant": nested, "bnb_4bit_quant_storage": "uint8"}
+
+
+def bnb4_library(weight, kind="nf4", nested=False):
+    """Tensors and values both as bitsandbytes itself makes them."""
+    import bitsandbytes.functional as library
+    codes, state = library.quantize_4bit(torch.from_numpy(weight), quant_type=kind, compress_statistics=nested, blocksize=64)
+    value = library.dequantize_4bit(codes, state).float().numpy()
+    parts = {"weight": codes, **{f"weight.{k}": v for k, v in state.as_dict(packed=True).items()}}
+    return parts, value, bnb_config(kind, nested)
 
 
 def bnb8(weight):
