@@ -76,17 +76,35 @@ static fg_status load_strip(fg_dequant_reader *r, const fg_dequant_module *m, fg
   return status;
 }
 
+// The eight outputs of a column of words, kept until the next eight are asked for. // [PER_WORD, columns]
+static const uint8_t *load_eight(fg_dequant_reader *r, const fg_dequant_module *m, uint64_t row,
+                                 fg_error *err) {
+  const uint64_t eight = row / PER_WORD, step = r->count / PER_WORD;
+  const bool there =
+      r->rooms[FG_ROOM_GROUPS].part == m->parts[QWEIGHT] && r->rooms[FG_ROOM_GROUPS].first == eight;
+  if (there) return r->rooms[FG_ROOM_GROUPS].data;
+  const uint32_t *words = (const uint32_t *)r->rooms[FG_ROOM_WORDS].data + (eight - r->first / PER_WORD);
+  uint8_t *to = fg_dequant_take(r, FG_ROOM_GROUPS, PER_WORD * m->columns, err);
+  for (uint64_t i = 0; to && i < m->columns; i++) {
+    const uint32_t word = words[i * step];
+    for (int j = 0; j < PER_WORD; j++) to[(uint64_t)j * m->columns + i] = (uint8_t)(word >> shifts[j] & 15);
+  }
+  r->rooms[FG_ROOM_GROUPS].part = m->parts[QWEIGHT];
+  r->rooms[FG_ROOM_GROUPS].first = eight;
+  return to;
+}
+
 static fg_status codes(fg_dequant_reader *r, const fg_dequant_module *m, uint64_t row, fg_dequant_row *out,
                        fg_error *err) {
   if (!fg_dequant_strip(r, m, row)) {
     fg_status status = load_strip(r, m, err);
     if (status) return status;
   }
-  const uint64_t at = row - r->first, step = r->count / PER_WORD;
-  const uint32_t *words = (const uint32_t *)r->rooms[FG_ROOM_WORDS].data + at / PER_WORD;
+  const uint8_t *eight = load_eight(r, m, row, err);
+  if (!eight) return FG_NO_SPACE;
+  memcpy(out->codes, eight + row % PER_WORD * m->columns, m->columns);
+  const uint64_t at = row - r->first;
   const float *scales = r->rooms[FG_ROOM_SCALES].data, *zeros = r->rooms[FG_ROOM_ZEROS].data;
-  const uint32_t shift = shifts[at % PER_WORD];
-  for (uint64_t i = 0; i < m->columns; i++) out->codes[i] = (uint8_t)(words[i * step] >> shift & 15);
   for (uint64_t g = 0; g < m->scales; g++) {
     out->scale[g] = scales[g * r->count + at];
     out->zero[g] = zeros[g * r->count + at];
