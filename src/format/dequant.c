@@ -211,9 +211,10 @@ fg_status fg_dequant_scale_line(fg_dequant_reader *r, const fg_checkpoint_tensor
 }
 
 bool fg_dequant_strip(fg_dequant_reader *r, const fg_dequant_module *m, uint64_t row) {
-  enum { STEP = 64 }; // whole words of outputs, and runs that are worth a read
+  enum { STEP = 64 };        // whole words of outputs, and runs that are worth a read
+  enum { SCALE_BYTES = 12 }; // of a scale and its zero in float32, and as they stand
   if (r->module == m && row >= r->first && row - r->first < r->count) return true;
-  uint64_t width = r->strip_bytes / (m->columns * m->bits / 8 + 1);
+  uint64_t width = r->strip_bytes / (m->columns * m->bits / 8 + SCALE_BYTES * m->scales + 1);
   width = width < STEP ? STEP : width - width % STEP;
   r->module = NULL;
   r->first = row - row % width;
