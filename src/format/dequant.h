@@ -45,7 +45,7 @@ typedef struct fg_dequant_module {
   bool symmetric;                   // every zero is the middle code
   bool shuffled;                    // inputs of a group do not stand together
   uint64_t run, nested_run;         // bitsandbytes: values that share an absmax, and of these a second one
-  float offset;
+  float whole; // of the matrix: bitsandbytes adds it to nested absmax, NVFP4 divides scales by it
 } fg_dequant_module;
 
 // One row of integers. // codes: [columns]; scale, zero: [scales]; group: [columns] or NULL (i /
@@ -105,7 +105,7 @@ struct fg_dequant_format {
                       uint64_t count, float *out, fg_error *err);
 };
 
-extern const fg_dequant_format fg_dequant_gptq, fg_dequant_awq, fg_dequant_packed, fg_dequant_mxfp4,
+extern const fg_dequant_format fg_dequant_gptq, fg_dequant_awq, fg_dequant_packed, fg_dequant_fp4,
     fg_dequant_int8, fg_dequant_fp8, fg_dequant_bnb4, fg_dequant_bnb8;
 
 // Reads a method's configuration. FG_UNSUPPORTED names what is not built.

@@ -54,8 +54,8 @@ static fg_status read_state(fg_dequant_module *m, const json_t *state, fg_error 
   fg_status status = read_size(state, "blocksize", &m->run, err);
   if (!status && m->parts[NESTED_ABSMAX]) status = read_size(state, "nested_blocksize", &m->nested_run, err);
   if (!status && m->parts[NESTED_ABSMAX]) status = fg_json_f64(state, "nested_offset", 0, &offset, err);
-  m->offset = (float)offset;
-  if (!status && !isfinite(m->offset)) status = fg_fail(err, FG_INVALID, "\"nested_offset\" is no number");
+  m->whole = (float)offset;
+  if (!status && !isfinite(m->whole)) status = fg_fail(err, FG_INVALID, "\"nested_offset\" is no number");
   return status;
 }
 
@@ -124,7 +124,7 @@ static fg_status load_nested(fg_dequant_reader *r, const fg_dequant_module *m, u
   if (!status) status = fg_dequant_float_run(r, m->parts[NESTED_ABSMAX], begin, end - begin, second, err);
   if (!status) status = fg_dequant_run(r, m->parts[ABSMAX], first, count, codes, err);
   for (uint64_t i = 0; !status && i < count; i++)
-    out[i] = map[codes[i]] * second[(first + i) / m->nested_run - begin] + m->offset;
+    out[i] = map[codes[i]] * second[(first + i) / m->nested_run - begin] + m->whole;
   return status;
 }
 

@@ -1,4 +1,4 @@
-// compressed-tensors: the configuration of all its formats, and those that pack codes into words or bytes.
+// compressed-tensors: the configuration of all its formats, and the one that packs integers into words.
 // "pack-quantized": words run along the inputs of one output; codes count from their middle.
 #include <inttypes.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static const struct {
 } forms[] = {
     {"pack-quantized", "int", {4, 8}},         {"int-quantized", "int", {8, 8}},
     {"float-quantized", "float", {8, 8}},      {"naive-quantized", NULL, {8, 8}},
-    {"mxfp4-pack-quantized", "float", {4, 4}},
+    {"mxfp4-pack-quantized", "float", {4, 4}}, {"nvfp4-pack-quantized", "float", {4, 4}},
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
@@ -31,7 +31,8 @@ static fg_status check_form(const char *form, const char *type, uint32_t bits, f
   return fg_fail(
       err, FG_UNSUPPORTED,
       "\"format\": compressed-tensors weights in the form \"%.40s\" are not supported (pack-quantized, "
-      "int-quantized, float-quantized and mxfp4-pack-quantized are); use such a version of the model, "
+      "int-quantized, float-quantized, mxfp4- and nvfp4-pack-quantized are); use such a version of the "
+      "model, "
       "or its original with --weight-dtype int4",
       form);
 }
@@ -209,45 +210,4 @@ const fg_dequant_format fg_dequant_packed = {
     .kind = FG_PART_WORDS,
     .open = open_packed,
     .codes = packed_codes,
-};
-
-// ---- mxfp4: two values a byte, the first in its low half; 32 share a power of two ------------------------
-
-enum { MX_RUN = 32 };
-
-static fg_status open_mxfp4(fg_dequant_module *m, fg_dequant_reader *r, fg_error *err) {
-  (void)r;
-  const fg_checkpoint_tensor *packed = m->parts[PACKED];
-  m->rows = packed->rows;
-  if (packed->dims != 2 || packed->columns % (MX_RUN / 2) || !fg_mul_u64(packed->columns, 2, &m->columns)) {
-    return fg_fail(err, FG_UNSUPPORTED, "tensor %s is no matrix of runs of %d values", packed->name, MX_RUN);
-  }
-  m->tile_rows = 1;
-  m->tile_columns = MX_RUN;
-  m->scales = m->columns / MX_RUN;
-  return fg_dequant_check(m, SCALE, FG_PART_BYTES, m->rows, m->scales, err);
-}
-
-static fg_status mxfp4_floats(fg_dequant_reader *r, const fg_dequant_module *m, uint64_t row, uint64_t count,
-                              float *out, fg_error *err) {
-  const uint64_t bytes = m->columns / 2;
-  uint8_t *codes = fg_dequant_take(r, FG_ROOM_WORDS, count * bytes, err);
-  uint8_t *scales = fg_dequant_take(r, FG_ROOM_SCALES, count * m->scales, err);
-  if (!codes || !scales) return FG_NO_SPACE;
-  fg_status status = fg_dequant_run(r, m->parts[PACKED], row * bytes, count * bytes, codes, err);
-  if (!status) status = fg_dequant_run(r, m->parts[SCALE], row * m->scales, count * m->scales, scales, err);
-  for (uint64_t i = 0; !status && i < count * bytes; i++) {
-    const float scale = fg_f8_e8m0_to_f32(scales[i / (MX_RUN / 2)]);
-    out[2 * i] = fg_f4_e2m1_to_f32(codes[i] & 15) * scale;
-    out[2 * i + 1] = fg_f4_e2m1_to_f32(codes[i] >> 4) * scale;
-  }
-  return status;
-}
-
-const fg_dequant_format fg_dequant_mxfp4 = {
-    .suffixes = {".weight_packed", ".weight_scale"},
-    .required = 2,
-    .kind = FG_PART_BYTES,
-    .open = open_mxfp4,
-    .floats = mxfp4_floats,
 };

@@ -18,7 +18,7 @@ static const struct {
     {"awq", fg_dequant_configure_awq, {&fg_dequant_awq}},
     {"compressed-tensors",
      fg_dequant_configure_compressed,
-     {&fg_dequant_packed, &fg_dequant_mxfp4, &fg_dequant_int8, &fg_dequant_fp8}},
+     {&fg_dequant_packed, &fg_dequant_fp4, &fg_dequant_int8, &fg_dequant_fp8}},
     {"fp8", fg_dequant_configure_fp8, {&fg_dequant_fp8}},
     {"bitsandbytes", fg_dequant_configure_bnb, {&fg_dequant_bnb4, &fg_dequant_bnb8}},
 };

@@ -54,6 +54,7 @@ FIXTURES = {
     "nf4-nested-library": (lambda w: quantise.bnb4_library(w, nested=True), [(300, 64)], "bf16"),
     "fp4-nested-library": (lambda w: quantise.bnb4_library(w, "fp4", nested=True), [(7, 50)], "bf16"),
     "bnb-int8": (quantise.bnb8, [(8, 64)], "i8g64m"),
+    "nvfp4": (quantise.nvfp4, [(6, 80)], "bf16"),
 }
 
 

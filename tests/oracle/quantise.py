@@ -186,6 +186,19 @@ def mxfp4(weight):
     return parts, value, compressed("mxfp4-pack-quantized", 4, "float", "group", group_size=32)
 
 
+def nvfp4(weight):
+    runs = weight.reshape(len(weight), -1, 16)
+    whole = np.float32(448 * 6 / np.abs(weight).max())
+    stored = torch.from_numpy(np.abs(runs).max(-1) / 6 * whole).to(torch.float8_e4m3fn)
+    scales = stored.float().numpy() / whole
+    codes = nearest(runs / scales[..., None], E2M1)
+    value = (E2M1[codes] * scales[..., None]).reshape(weight.shape)
+    pairs = codes.reshape(len(weight), -1, 2)
+    parts = {"weight_packed": torch.from_numpy((pairs[..., 0] | pairs[..., 1] << 4).astype(np.uint8)),
+             "weight_scale": stored, "weight_global_scale": torch.tensor([whole])}
+    return parts, value, compressed("nvfp4-pack-quantized", 4, "float", "tensor_group", group_size=16)
+
+
 # ---- bitsandbytes --------------------------------------------------------------------------------------------------
 
 def bnb4(weight, kind="nf4", run=64, nested=False):
@@ -285,7 +298,7 @@ def check_compressed(parts, config):
     scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(**group["weights"]))
     library = BaseCompressor.get_value_from_registry(config["format"])
     state = {k: v.float() if k == "weight_scale" and v.is_floating_point() else v for k, v in parts.items()}
-    return library.decompress(state, scheme)["weight"].float().numpy()
+    return library.decompress(state, scheme)["weight"]
 
 
 CHECKS = {"gptq": check_gptq, "awq": check_awq, "compressed-tensors": check_compressed}
@@ -297,6 +310,9 @@ def check(name, parts, value, config):
     if not unpack or "weight_g_idx" in parts:
         return False
     other = unpack(parts, config)
+    if isinstance(other, torch.Tensor):
+        value = torch.from_numpy(value).to(other.dtype).float().numpy()  # NVFP4 is given back in bfloat16
+        other = other.float().numpy()
     if other.shape != value.shape or not np.array_equal(other, value):
         raise SystemExit(f"{name}: unpacked values differ by {np.abs(other - value).max()}")
     return True

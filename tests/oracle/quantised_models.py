@@ -51,6 +51,7 @@ MODELS = [
     Row("llama-bnb-int8", "bitsandbytes int8", quantise.bnb8),
     Row("llama-adapter", "LoRA on attention, MLP and embedding, one trained head", None,
         EXACT + ("--adapter", "models/llama-adapter/adapter")),
+    Row("llama-nvfp4", "compressed-tensors: NVFP4", quantise.nvfp4),
 ]
 
 
