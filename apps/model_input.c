@@ -9,6 +9,7 @@
 void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];
   out->synthetic = options->synthetic;
+  out->adapter = options->adapter;
   out->family = fg_device_family(options->device);
   // Checked when the options were read.
   fg_weight_wish_read(&out->weights, options->weight_dtype, options->weight_group, options->weight_symmetric,

@@ -98,6 +98,8 @@ static const fg_option_row rows[] = {
     // numbers
     {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
      "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},
+    {"adapter", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(adapter), SIZED,
+     "a LoRA adapter as PEFT saves it, merged into MODEL's weights when they are packed"},
     {"dtype", 0, FG_KIND_CHOICE, "auto|f32|bf16|int8", 0, 0, FIELD(dtype), RUNNING,
      "arithmetic of the dense products; f32 is the reference, int8 multiplies quantized weights in their own "
      "bits; auto: int8 for quantized weights, else bf16"},

@@ -58,6 +58,7 @@ typedef struct fg_options {
   // the machine and its memory
   uint64_t host_memory, device_memory; // 0 = not given
   const char *device, *offload_dir;
+  const char *adapter;
   uint32_t threads;
   const char *io;
   // numbers and placement

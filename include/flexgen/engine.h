@@ -36,6 +36,7 @@ typedef struct fg_workload {
 typedef struct fg_engine_options {
   const char *model;      // folder, .gguf, packed store, or shape name
   bool synthetic;         // `model` is a shape name; random weights
+  const char *adapter;    // folder of a LoRA adapter to be merged into the model
   const char *device;     // "cpu", "fake"
   uint64_t host_memory;   // promise on the memory charged to the process
   uint64_t device_memory; // devices with memory of their own only

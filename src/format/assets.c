@@ -26,6 +26,8 @@ static const char *const names[] = {
     "merges.txt",
     "tokenizer.model",
     "chat_template.jinja",
+    "quantize_config.json",
+    "quant_config.json",
 };
 
 // Takes the malloc'd `data`, in every case.

@@ -24,7 +24,8 @@ typedef struct fg_assets {
 
 // From a folder (config.json, generation_config.json, tokenizer.json, tokenizer_config.json,
 // special_tokens_map.json, added_tokens.json, vocab.json, merges.txt, tokenizer.model,
-// chat_template.jinja, those that exist) or a .gguf file. A lone path to one config.json works too.
+// chat_template.jinja, quantize_config.json, quant_config.json, those that exist) or a .gguf file. A lone
+// path to one config.json works too.
 fg_status fg_assets_load(fg_assets *out, const char *path, fg_error *err);
 fg_status fg_assets_add(fg_assets *assets, const char *name, const void *data, size_t bytes, fg_error *err);
 const fg_asset *fg_assets_find(const fg_assets *assets, const char *name); // NULL if absent

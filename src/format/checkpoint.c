@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -165,4 +166,22 @@ fg_status fg_checkpoint_read_rows(fg_checkpoint *checkpoint, const fg_checkpoint
                    tensor->name, tensor->rows, row, count);
   }
   return checkpoint->ops->read_rows(checkpoint, tensor, row, count, out, err);
+}
+
+fg_status fg_checkpoint_read_f32(fg_checkpoint *checkpoint, const fg_checkpoint_tensor *tensor, uint64_t row,
+                                 uint64_t count, float *out, fg_error *err) {
+  const fg_dtype_info *type = fg_dtype_get(tensor->dtype);
+  uint64_t bytes, rows_bytes;
+  if (checkpoint->ops->read_f32) return checkpoint->ops->read_f32(checkpoint, tensor, row, count, out, err);
+  if (!type->to_f32 || !fg_dtype_bytes(tensor->dtype, tensor->columns, &bytes)) {
+    return fg_fail(err, FG_UNSUPPORTED, "tensor %s: values of type %s cannot be used", tensor->name,
+                   type->name);
+  }
+  char *raw = fg_mul_u64(count, bytes, &rows_bytes) ? malloc(rows_bytes + 1) : NULL;
+  if (!raw)
+    return fg_fail(err, FG_NO_SPACE, "tensor %s: no memory for %" PRIu64 " rows", tensor->name, count);
+  fg_status status = fg_checkpoint_read_rows(checkpoint, tensor, row, count, raw, err);
+  if (!status) type->to_f32(raw, out, (size_t)(count * tensor->columns));
+  free(raw);
+  return status;
 }

@@ -78,6 +78,28 @@ static bool is_contiguous(const fg_checkpoint_tensor *t) {
   return true;
 }
 
+fg_checkpoint_tensor fg_tensor_columns(const fg_checkpoint_tensor *tensor, uint64_t first, uint64_t count) {
+  fg_checkpoint_tensor view = *tensor;
+  const uint32_t last = view.dims - 1;
+  view.offset += first * view.stride[last] * fg_dtype_get(view.dtype)->bytes;
+  view.shape[last] = view.columns = count;
+  return view;
+}
+
+bool fg_tensor_run(const fg_checkpoint_tensor *tensor, uint64_t first, uint64_t count,
+                   fg_checkpoint_tensor *out) {
+  *out = (fg_checkpoint_tensor){.name = tensor->name,
+                                .dtype = tensor->dtype,
+                                .dims = 1,
+                                .shape = {count},
+                                .rows = 1,
+                                .columns = count,
+                                .file = tensor->file,
+                                .offset = tensor->offset + first * fg_dtype_get(tensor->dtype)->bytes,
+                                .stride = {1}};
+  return is_contiguous(tensor);
+}
+
 // A part of the file in memory, moved where the next element is asked for.
 enum { WINDOW_BYTES = 256 * 1024 };
 typedef struct window {

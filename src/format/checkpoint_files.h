@@ -30,6 +30,13 @@ void fg_tensor_list_free(fg_tensor_list *list);
 fg_status fg_tensor_set_shape(fg_checkpoint_tensor *tensor, const uint64_t *shape, uint32_t dims,
                               uint64_t *bytes, const char *path, fg_error *err);
 
+// Parts of a tensor of files as tensors of their own, which the same checkpoint reads: columns
+// [first, first + count) of a matrix, and a run of values in the order of rows as one row (false: they do
+// not lie one after the other). Plain types; the part lies within the tensor.
+fg_checkpoint_tensor fg_tensor_columns(const fg_checkpoint_tensor *tensor, uint64_t first, uint64_t count);
+bool fg_tensor_run(const fg_checkpoint_tensor *tensor, uint64_t first, uint64_t count,
+                   fg_checkpoint_tensor *out);
+
 // A format's view of one file. `user` is what the format gave to fg_checkpoint_files_add.
 typedef fg_status fg_checkpoint_reader(fg_io *io, fg_file *file, void *user, fg_tensor_list *out,
                                        fg_error *err);

@@ -14,8 +14,10 @@ static const struct {
   const char *name;
   fg_dtype dtype;
 } dtypes[] = {
-    {"F32", FG_F32}, {"F16", FG_F16}, {"BF16", FG_BF16}, {"F64", FG_F64}, {"I8", FG_I8},
-    {"I16", FG_I16}, {"I32", FG_I32}, {"I64", FG_I64},   {"U8", FG_U8},   {"BOOL", FG_BOOL},
+    {"F32", FG_F32},         {"F16", FG_F16},   {"BF16", FG_BF16},       {"F64", FG_F64},
+    {"I8", FG_I8},           {"I16", FG_I16},   {"I32", FG_I32},         {"I64", FG_I64},
+    {"U8", FG_U8},           {"BOOL", FG_BOOL}, {"F8_E4M3", FG_F8_E4M3}, {"F8_E5M2", FG_F8_E5M2},
+    {"F8_E8M0", FG_F8_E8M0},
 };
 
 // One entry of the header as it is written.

@@ -29,7 +29,6 @@ typedef struct neutral_key {
 } neutral_key;
 
 static const neutral_key neutral_json[] = {
-    {"quantization_config", NAN},
     {"sliding_window", NAN},
     {"layer_types", NAN}, // a list of "full_attention" is neutral
     {"no_rope_layers", NAN},

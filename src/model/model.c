@@ -8,6 +8,8 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "format/lora.h"
+#include "format/quantised.h"
 #include "model/arch.h"
 #include "model/packed.h"
 #include "model/source.h"
@@ -66,6 +68,20 @@ static fg_status load_shape(opener *o) {
   return status ? status : fg_synthetic_create(&o->checkpoint, o->model->graph, shape, o->err);
 }
 
+// The checkpoint of the files becomes one of ordinary weights, with the adapter merged in.
+static fg_status prepare_weights(opener *o) {
+  const fg_model_options *options = o->options;
+  // A type that is asked for is made from the exact values.
+  const bool exact = options->weights.set;
+  fg_status status =
+      fg_quantised_wrap(&o->checkpoint, &o->model->assets,
+                        exact ? FG_QUANTISED_EXACT : FG_QUANTISED_AS_STORED, options->host, o->err);
+  if (status || !options->adapter || !o->checkpoint) return status;
+  const fg_lora_options lora = {
+      .folder = options->adapter, .exact = exact, .io = options->io, .budget = options->host};
+  return fg_lora_wrap(&o->checkpoint, &lora, o->err);
+}
+
 static fg_status load_files(opener *o, bool weights_needed) {
   const fg_model_options *options = o->options;
   fg_assets *assets = &o->model->assets;
@@ -79,7 +95,8 @@ static fg_status load_files(opener *o, bool weights_needed) {
   if (options->io) status = fg_checkpoint_open(&o->checkpoint, options->model, options->io, &reason);
   if (status && (weights_needed || status != FG_NOT_FOUND))
     return fg_fail(o->err, status, "%s", reason.message);
-  status = o->checkpoint ? fg_facts_gather(assets, o->checkpoint, options->log, o->err) : FG_OK;
+  status = prepare_weights(o);
+  if (!status && o->checkpoint) status = fg_facts_gather(assets, o->checkpoint, options->log, o->err);
   if (!status) status = understand(o);
   if (status) fg_fail_prefix(o->err, "%s", options->model);
   return status;
@@ -197,7 +214,13 @@ static fg_status open_any(opener *o, bool with_store) {
   const fg_model_options *options = o->options;
   o->model->name = fg_source_name(options->model);
   if (!o->model->name) return fg_fail(o->err, FG_NO_SPACE, "no memory for a name");
-  if (!options->synthetic && fg_store_is(options->model)) return open_store_file(o, with_store);
+  const bool is_store = !options->synthetic && fg_store_is(options->model);
+  if (options->adapter && (is_store || options->synthetic)) {
+    return fg_fail(o->err, FG_INVALID,
+                   "--adapter: an adapter is merged while packing; give the folder that %s was made from",
+                   options->model);
+  }
+  if (is_store) return open_store_file(o, with_store);
   fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);
   if (!status) status = plan(o);
   if (!status && with_store) status = open_packed(o);

@@ -21,6 +21,7 @@
 typedef struct fg_model_options {
   const char *model; // path or shape name
   bool synthetic;
+  const char *adapter; // folder of a LoRA adapter that is merged while packing; NULL = none
   const char *offload_dir;
   const fg_layout_family *family; // of the device that will read the store; inspect: NULL = plain
   fg_weight_wish weights;

@@ -127,12 +127,37 @@ static fg_status write_all(const fg_packed_job *job, fg_store_writer *writer, fg
   return fg_assets_add(job->assets, FG_ASSET_CONTENT, text, 16, err);
 }
 
+// The type that most of the matrices' bytes have.
+static fg_dtype largest_type(const fg_pack_plan *plan) {
+  uint64_t bytes[FG_DTYPE_COUNT] = {0};
+  fg_dtype most = FG_F32;
+  for (uint32_t i = 0; i < plan->count; i++) {
+    const fg_pack_item *item = &plan->items[i];
+    if (item->weight.kind == FG_WEIGHT_MATRIX) bytes[item->weight.dtype] += item->bytes;
+  }
+  for (int i = 0; i < FG_DTYPE_COUNT; i++) most = bytes[i] > bytes[most] ? (fg_dtype)i : most;
+  return most;
+}
+
+// What becomes of weights that came quantised.
+static void say_what_is_held(const fg_packed_job *job) {
+  const char *about = job->source->checkpoint ? job->source->checkpoint->about : NULL;
+  if (!about) return;
+  char size[16];
+  const fg_dtype_info *type = fg_dtype_get(largest_type(job->plan));
+  const bool wide = type->bits == 0 && !job->options->weights.set;
+  fg_log_line(job->options->log, FG_LOG_INFO, "%s weights are held as %s in the store (%s)%s", about,
+              type->name, fg_size_format(job->plan->bytes, size),
+              wide ? "; --weight-dtype int4 keeps them small, requantised" : "");
+}
+
 static fg_status pack(const fg_packed_job *job, fg_store_writer *writer, const char *path, fg_error *err) {
   char size[16];
   const fg_log *log = job->options->log;
   const uint64_t begin = fg_now_ns();
   fg_log_line(log, FG_LOG_INFO, "packing %s: %s into %s", job->options->model,
               fg_size_format(job->plan->bytes, size), path);
+  say_what_is_held(job);
   fg_status status = write_all(job, writer, err);
   if (status) {
     fg_store_writer_abandon(writer);

@@ -73,6 +73,20 @@ static fg_status folder_identity(uint64_t *sum, const char *folder, fg_error *er
   return status;
 }
 
+// The adapter's part: its matrices, and what its configuration says.
+static fg_status adapter_identity(uint64_t *sum, const char *folder, fg_error *err) {
+  char path[PATH_MAX], *real = realpath(folder, NULL);
+  if (!real) {
+    return fg_fail(err, errno == ENOENT ? FG_NOT_FOUND : FG_IO, "--adapter %s: %s", folder, strerror(errno));
+  }
+  fg_status status = folder_identity(sum, real, err);
+  int n = snprintf(path, sizeof path, "%s/adapter_config.json", real);
+  free(real);
+  if (status) return status;
+  return n > 0 && (size_t)n < sizeof path ? file_identity(sum, path, err)
+                                          : fg_fail(err, FG_INVALID, "%s: the path is too long", folder);
+}
+
 static fg_status identity(uint64_t *sum, const char *model, fg_error *err) {
   char *path = realpath(model, NULL);
   if (!path) {
@@ -105,15 +119,22 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
   if (!options->synthetic) status = identity(&sum, options->model, err);
   if (status) return status;
   // What decides about tensors and rows besides the weights' files.
-  static const char *const names[] = {"config.json", FG_ASSET_FACTS};
+  static const char *const names[] = {"config.json", "quantize_config.json", "quant_config.json",
+                                      FG_ASSET_FACTS};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const fg_asset *asset = fg_assets_find(assets, names[i]);
     if (asset) sum = fg_hash_more(sum, asset->data, asset->bytes);
   }
-  char type[64];
+  char type[64], adapter[32] = "";
   weight_type(&options->weights, type);
-  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
-                   type, options->panel_bytes, sum, options->synthetic ? " synthetic " : "",
+  if (options->adapter) {
+    uint64_t own = 0;
+    status = adapter_identity(&own, options->adapter, err);
+    if (status) return status;
+    snprintf(adapter, sizeof adapter, " adapter %016" PRIx64, own);
+  }
+  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s%s", FG_STORE_VERSION, options->family->name,
+                   type, options->panel_bytes, sum, adapter, options->synthetic ? " synthetic " : "",
                    options->synthetic ? options->model : "");
   if (n < 0) *out = NULL;
   return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;

@@ -96,6 +96,9 @@ static const fg_dtype_info dtypes[] = {
     [FG_I64] = PLAIN("i64", 8, NULL, NULL),
     [FG_U8] = PLAIN("u8", 1, NULL, NULL),
     [FG_BOOL] = PLAIN("bool", 1, NULL, NULL),
+    [FG_F8_E4M3] = PLAIN("f8_e4m3", 1, NULL, NULL),
+    [FG_F8_E5M2] = PLAIN("f8_e5m2", 1, NULL, NULL),
+    [FG_F8_E8M0] = PLAIN("f8_e8m0", 1, NULL, NULL),
     //               type, bits, group, minimum
     [FG_Q8_0] = QUANTIZED(q8_0, 8, 32, false),
     [FG_Q4_0] = QUANTIZED(q4_0, 4, 32, false),

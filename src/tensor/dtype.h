@@ -22,6 +22,9 @@ typedef enum fg_dtype {
   FG_I64,
   FG_U8,
   FG_BOOL,
+  FG_F8_E4M3, // values of other formats: no weights by themselves
+  FG_F8_E5M2,
+  FG_F8_E8M0,
   FG_Q8_0,
   FG_Q4_0,
   FG_Q4_1,

@@ -106,8 +106,6 @@ static const refusal refusals[] = {
     {"{" LLAMA ",\"hidden_act\":\"relu2\"}", FG_UNSUPPORTED, "relu2"},
     {"{" LLAMA ",\"hidden_act\":3}", FG_UNSUPPORTED, "hidden_act"},
     {"{" LLAMA ",\"sliding_window\":4096}", FG_UNSUPPORTED, "sliding_window"},
-    {"{" LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", FG_UNSUPPORTED,
-     "quantization_config"},
     {"{" LLAMA ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", FG_UNSUPPORTED, "layer_types"},
     {"{" LLAMA ",\"partial_rotary_factor\":0.5}", FG_UNSUPPORTED, "partial_rotary_factor"},
     {"{" LLAMA ",\"num_local_experts\":8}", FG_UNSUPPORTED, "num_local_experts"},

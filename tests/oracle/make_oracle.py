@@ -15,6 +15,7 @@ import transformers
 import gguf_models
 import glm_models
 import llama_models
+import quantised_models
 import reference
 import sensitivity
 import storage
@@ -25,8 +26,10 @@ FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_model
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
-def write_golden(name, path, why, prompts, tolerance=reference.TOLERANCE):
+def write_golden(name, path, why, prompts, tolerance=reference.TOLERANCE, options=()):
     golden = {"model": path, "why": why, "oracle": ORACLE, "tolerance": tolerance, "prompts": prompts}
+    if options:
+        golden["options"] = list(options)
     with open(os.path.join(HERE, "goldens", f"{name}.json"), "w") as file:
         text = json.dumps(golden, separators=(",", ":"))
         file.write(text.replace('{"ids"', '\n{"ids"').replace('],"', '],\n"') + "\n")
@@ -105,6 +108,11 @@ def main():
             path = os.path.join(HERE, "models", row.name + ".gguf")
             model = gguf_models.make(row, path, seed)
             unexplained += finish(row.name, f"models/{row.name}.gguf", row.why, model, seed, notes)
+    for seed, row in enumerate(quantised_models.MODELS, 201):
+        if not wanted or row.name in wanted:
+            prompts = quantised_models.make(row, seed, os.path.join(HERE, "models"))
+            write_golden(row.name, f"models/{row.folder}", row.why, prompts, options=row.options)
+            print(f"{row.name}: {len(prompts)} prompts", flush=True)
     if not wanted:
         with open(os.path.join(HERE, "sensitivity.md"), "w") as file:
             file.write("# What moves the goldens\n\nMade by make_oracle.py. One field of the configuration or one "
