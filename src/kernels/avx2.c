@@ -5,11 +5,14 @@
 
 #include "kernels/blocks_tmpl.h"
 #include "kernels/rows_tmpl.h"
+// rows come first
+#include "kernels/plain_tiles_tmpl.h"
 
 void fg_kernels_avx2(fg_kernels *k) {
   k->name = "avx2";
   vec_rows(k);
   vec_blocks(k);
+  vec_plain_tiles(k);
   fg_tiles_avx2(k);
   fg_quantise_avx2(k);
   fg_q_product_avx2(k);

@@ -5,11 +5,14 @@
 
 #include "kernels/blocks_tmpl.h"
 #include "kernels/rows_tmpl.h"
+// rows come first
+#include "kernels/plain_tiles_tmpl.h"
 
 void fg_kernels_avx512(fg_kernels *k) {
   k->name = "avx512";
   vec_rows(k);
   vec_blocks(k);
+  vec_plain_tiles(k);
   fg_tiles_avx512(k);
 }
 

@@ -23,6 +23,9 @@ void fg_tiles_ref(fg_kernels *k);
 void fg_attention_ref(fg_kernels *k);
 void fg_q_product_ref(fg_kernels *k);
 
+// values[i] = w[r, c + i] for i < count of a block in the layout plain; zeros behind the row's end.
+void fg_plain_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, uint32_t count,
+                     float *values);
 // The bytes of row r's values [c, c + count) of a block in n64, as they were before packing.
 void fg_n64_row_bytes(fg_dtype dtype, const uint8_t *block, uint32_t r, uint32_t c, uint32_t count,
                       uint8_t *out);

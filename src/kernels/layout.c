@@ -16,9 +16,16 @@ fg_n64_step fg_n64_step_of(fg_dtype dtype) {
   return (fg_n64_step){type->block, type->minimum ? 2 : 1, type->block * type->bits / 32};
 }
 
-static bool can_be_weight(fg_dtype dtype, uint32_t k) {
+static bool can_be_n64(fg_dtype dtype, uint32_t k) {
   return (unsigned)dtype < FG_DTYPE_COUNT && fg_n64_step_of(dtype).elements &&
          k % fg_dtype_get(dtype)->block == 0;
+}
+
+// Blocks that have no step in n64 are kept as they are and expanded row by row.
+static bool can_be_weight(fg_dtype dtype, uint32_t k) {
+  if ((unsigned)dtype >= FG_DTYPE_COUNT) return false;
+  const fg_dtype_info *type = fg_dtype_get(dtype);
+  return can_be_n64(dtype, k) || (type->block > 1 && type->to_f32 && k % type->block == 0);
 }
 
 static uint64_t plain_bytes(fg_dtype dtype, uint32_t rows, uint32_t k) {
@@ -33,7 +40,7 @@ static void plain_pack(fg_dtype dtype, const void *rows_data, uint32_t rows, uin
 
 static uint64_t n64_bytes(fg_dtype dtype, uint32_t rows, uint32_t k) {
   uint64_t bytes;
-  if (!can_be_weight(dtype, k)) return UINT64_MAX;
+  if (!can_be_n64(dtype, k)) return UINT64_MAX;
   uint64_t padded_rows = fg_align_up(rows, FG_TILE_ROWS);
   const fg_n64_step step = fg_n64_step_of(dtype);
   uint64_t row_bytes = fg_tile_k(k) / step.elements * fg_n64_step_bytes(&step);
@@ -99,8 +106,7 @@ static const fg_layout *choose_plain(fg_dtype dtype, uint32_t n, uint32_t k) {
 }
 
 static const fg_layout *choose_n64(fg_dtype dtype, uint32_t n, uint32_t k) {
-  (void)n;
-  return can_be_weight(dtype, k) ? &layouts[FG_LAYOUT_N64] : NULL;
+  return can_be_n64(dtype, k) ? &layouts[FG_LAYOUT_N64] : choose_plain(dtype, n, k);
 }
 
 static const fg_layout_family plain_family = {"plain-1", choose_plain};

@@ -28,8 +28,8 @@ static void n64_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r
   fg_dtype_get(dtype)->to_f32(bytes, values, count);
 }
 
-static void plain_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c,
-                         uint32_t count, float *values) {
+void fg_plain_values(fg_dtype dtype, const void *block, uint32_t k, uint32_t r, uint32_t c, uint32_t count,
+                     float *values) {
   const fg_dtype_info *info = fg_dtype_get(dtype);
   uint64_t row_bytes = (uint64_t)k / info->block * info->bytes;
   uint32_t there = k - c < count ? k - c : count;
@@ -78,10 +78,10 @@ static void n64_bf16(fg_dtype dtype, const void *block, uint32_t rows, uint32_t 
   fill_bf16(n64_values, dtype, block, rows, k, tile);
 }
 static void plain_f32(fg_dtype dtype, const void *block, uint32_t rows, uint32_t k, void *tile) {
-  fill_f32(plain_values, dtype, block, rows, k, tile);
+  fill_f32(fg_plain_values, dtype, block, rows, k, tile);
 }
 static void plain_bf16(fg_dtype dtype, const void *block, uint32_t rows, uint32_t k, void *tile) {
-  fill_bf16(plain_values, dtype, block, rows, k, tile);
+  fill_bf16(fg_plain_values, dtype, block, rows, k, tile);
 }
 
 static void product(const float *x, uint32_t rows, uint32_t k, const float *tile, float *out) {
@@ -105,10 +105,12 @@ static void finish(const float *sums, const float *bias, float *out, uint32_t wi
 
 void fg_tiles_ref(fg_kernels *k) {
   for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
-    if (fg_n64_step_of(dtype).elements == 0) continue;
+    const bool interleaved = fg_n64_step_of(dtype).elements > 0;
+    if (!interleaved && (fg_dtype_get(dtype)->block == 1 || !fg_dtype_get(dtype)->to_f32)) continue;
     k->tile_f32[FG_LAYOUT_PLAIN][dtype] = plain_f32;
-    k->tile_f32[FG_LAYOUT_N64][dtype] = n64_f32;
     k->tile_bf16[FG_LAYOUT_PLAIN][dtype] = plain_bf16;
+    if (!interleaved) continue;
+    k->tile_f32[FG_LAYOUT_N64][dtype] = n64_f32;
     k->tile_bf16[FG_LAYOUT_N64][dtype] = n64_bf16;
   }
   k->product = product;

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "tensor/clones.h"
+#include "tensor/gguf_blocks.h"
 #include "tensor/groups.h"
 #include "tensor/half.h"
 
@@ -85,6 +86,9 @@ GROUPED(i8g256m, 8, 256, true)
 #define QUANTIZED(type, bits, group, minimum)                                                                \
   { #type, group, FG_GROUP_BYTES(bits, group, minimum), bits, minimum, type##_to_f32, type##_from_f32 }
 
+#define EXPANDED(type, values, size)                                                                         \
+  { #type, values, size, 0, false, fg_##type##_to_f32, NULL }
+
 static const fg_dtype_info dtypes[] = {
     [FG_F32] = PLAIN("f32", 4, f32_to_f32, f32_from_f32),
     [FG_F16] = PLAIN("f16", 2, f16_to_f32, f16_from_f32),
@@ -116,6 +120,17 @@ static const fg_dtype_info dtypes[] = {
     [FG_I8G64M] = QUANTIZED(i8g64m, 8, 64, true),
     [FG_I8G128M] = QUANTIZED(i8g128m, 8, 128, true),
     [FG_I8G256M] = QUANTIZED(i8g256m, 8, 256, true),
+    //             type, values, bytes
+    [FG_Q5_0] = EXPANDED(q5_0, 32, 22),
+    [FG_Q5_1] = EXPANDED(q5_1, 32, 24),
+    [FG_Q2_K] = EXPANDED(q2_k, 256, 84),
+    [FG_Q3_K] = EXPANDED(q3_k, 256, 110),
+    [FG_Q4_K] = EXPANDED(q4_k, 256, 144),
+    [FG_Q5_K] = EXPANDED(q5_k, 256, 176),
+    [FG_Q6_K] = EXPANDED(q6_k, 256, 210),
+    [FG_IQ4_NL] = EXPANDED(iq4_nl, 32, 18),
+    [FG_IQ4_XS] = EXPANDED(iq4_xs, 256, 136),
+    [FG_MXFP4] = EXPANDED(mxfp4, 32, 17),
 };
 _Static_assert(sizeof dtypes / sizeof dtypes[0] == FG_DTYPE_COUNT, "a row for every type");
 

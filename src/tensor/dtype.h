@@ -41,6 +41,16 @@ typedef enum fg_dtype {
   FG_I8G64M,
   FG_I8G128M,
   FG_I8G256M,
+  FG_Q5_0,
+  FG_Q5_1,
+  FG_Q2_K,
+  FG_Q3_K,
+  FG_Q4_K,
+  FG_Q5_K,
+  FG_Q6_K,
+  FG_IQ4_NL,
+  FG_IQ4_XS,
+  FG_MXFP4,
   FG_DTYPE_COUNT
 } fg_dtype;
 
@@ -48,7 +58,7 @@ typedef struct fg_dtype_info {
   const char *name; // "f32", "bf16", "q4_1": as shown, and as written in the store's manifest
   uint32_t block;   // elements a block
   uint32_t bytes;   // bytes a block
-  uint32_t bits;    // of a code in a quantized block; 0: a plain type
+  uint32_t bits;    // of a code in a group of equal codes; 0: a plain type, or a block that is only expanded
   bool minimum;     // w = d code + m; else w = d (code - zero point)
   // Expands `count` elements (a multiple of block) exactly to float32; NULL where a type cannot be a
   // weight. src needs no alignment.

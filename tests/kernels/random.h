@@ -56,4 +56,31 @@ static const fg_dtype weight_types[] = {FG_F32,     FG_F16,     FG_BF16,    FG_Q
                                         FG_I8G32M,  FG_I8G64M,  FG_I8G128M, FG_I8G256M};
 enum { WEIGHT_TYPES = sizeof weight_types / sizeof *weight_types };
 
+// Types that are kept as they are and expanded, and where their blocks have halves.
+typedef struct block_type {
+  fg_dtype dtype;
+  int halves[2];
+} block_type;
+static const block_type block_types[] = {
+    {FG_Q5_0, {0, -1}},   {FG_Q5_1, {0, 2}},    {FG_Q2_K, {80, 82}},  {FG_Q3_K, {108, -1}},
+    {FG_Q4_K, {0, 2}},    {FG_Q5_K, {0, 2}},    {FG_Q6_K, {208, -1}}, {FG_IQ4_NL, {0, -1}},
+    {FG_IQ4_XS, {0, -1}}, {FG_MXFP4, {-1, -1}},
+};
+enum { BLOCK_TYPES = sizeof block_types / sizeof *block_types };
+
+static inline uint8_t *random_blocks(uint64_t *state, const block_type *type, size_t n, size_t k) {
+  const fg_dtype_info *info = fg_dtype_get(type->dtype);
+  size_t bytes = n * k / info->block * info->bytes;
+  uint8_t *w = malloc(bytes);
+  for (size_t i = 0; i < bytes; i++) w[i] = (uint8_t)random_u64(state);
+  for (size_t at = 0; at < bytes; at += info->bytes) {
+    for (int i = 0; i < 2; i++) {
+      uint16_t half = fg_f16_from_f32(random_float(state) / 256);
+      if (type->halves[i] >= 0) memcpy(w + at + type->halves[i], &half, 2);
+    }
+    if (type->dtype == FG_MXFP4) w[at] = (uint8_t)(118 + w[at] % 8);
+  }
+  return w;
+}
+
 #endif

@@ -139,6 +139,41 @@ static void test_names_that_stand_in_stores(void **state) {
   assert_null(fg_layout_find("n32"));
 }
 
+// Every variant's tiles of blocks that are only expanded are those of the reference, padding included.
+static void check_block_tiles(const fg_kernels *k, const fg_kernels *ref, const block_type *type) {
+  enum { ROWS = 37, K = 512, TILE = FG_TILE_ROWS * K };
+  uint64_t state = (uint64_t)type->dtype;
+  uint8_t *rows = random_blocks(&state, type, ROWS, K);
+  float *want = malloc(TILE * sizeof *want), *got = malloc(TILE * sizeof *got);
+  memset(got, 0xff, TILE * sizeof *got);
+  ref->tile_f32[FG_LAYOUT_PLAIN][type->dtype](type->dtype, rows, ROWS, K, want);
+  k->tile_f32[FG_LAYOUT_PLAIN][type->dtype](type->dtype, rows, ROWS, K, got);
+  assert_memory_equal(got, want, TILE * sizeof *got);
+  ref->tile_bf16[FG_LAYOUT_PLAIN][type->dtype](type->dtype, rows, ROWS, K, want);
+  k->tile_bf16[FG_LAYOUT_PLAIN][type->dtype](type->dtype, rows, ROWS, K, got);
+  assert_memory_equal(got, want, TILE * sizeof(uint16_t));
+  free(rows), free(want), free(got);
+}
+
+static void test_tiles_of_blocks_are_the_references(void **state) {
+  (void)state;
+  fg_kernels tables[MAX_VARIANTS];
+  int variants = kernel_variants(tables);
+  for (int v = 0; v < variants; v++)
+    for (int t = 0; t < BLOCK_TYPES; t++) check_block_tiles(&tables[v], &tables[0], &block_types[t]);
+}
+
+// A block is kept as it is, in rows, on every CPU.
+static void test_blocks_lie_in_rows(void **state) {
+  (void)state;
+  for (int t = 0; t < BLOCK_TYPES; t++) {
+    const fg_layout *layout = fg_layout_family_cpu()->choose(block_types[t].dtype, 64, 512);
+    assert_non_null(layout);
+    assert_string_equal(layout->name, "plain");
+    assert_null(fg_layout_family_cpu()->choose(block_types[t].dtype, 64, 500));
+  }
+}
+
 static void test_a_cpu_takes_the_layouts_that_its_kernels_read(void **state) {
   (void)state;
   static const struct {
@@ -181,6 +216,8 @@ int main(void) {
       cmocka_unit_test(test_panels_are_parts_of_the_whole),
       cmocka_unit_test(test_names_that_stand_in_stores),
       cmocka_unit_test(test_a_cpu_takes_the_layouts_that_its_kernels_read),
+      cmocka_unit_test(test_tiles_of_blocks_are_the_references),
+      cmocka_unit_test(test_blocks_lie_in_rows),
       cmocka_unit_test(test_refuses_what_cannot_be_a_weight),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

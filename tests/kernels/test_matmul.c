@@ -76,6 +76,12 @@ typedef struct shape {
 // Compares a product with its double-precision value. The bound is a share of sum |x w|: for float32
 // the usual random walk of roundings with room to spare; for bfloat16 one rounding of x and one of w; for
 // int8 half a step of the codes of x, which is in (-1, 1). The variants after the first use x's copy again.
+static uint8_t *weights_of(uint64_t *state, fg_dtype dtype, shape s) {
+  for (int t = 0; t < BLOCK_TYPES; t++)
+    if (block_types[t].dtype == dtype) return random_blocks(state, &block_types[t], s.n, s.k);
+  return random_weights(state, dtype, s.n, s.k);
+}
+
 static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape s, uint64_t seed) {
   uint32_t x_stride = s.k + 3, out_stride = s.n + 5;
   uint64_t state = seed;
@@ -84,7 +90,7 @@ static void check_product(rig *r, const fg_layout *layout, fg_dtype dtype, shape
   float *bias = random_floats(&state, s.n), *before = random_floats(&state, (size_t)s.rows * out_stride);
   float *w = malloc((size_t)s.n * s.k * sizeof *w),
         *out = malloc(((size_t)s.rows * out_stride + 1) * sizeof *out);
-  uint8_t *rows = random_weights(&state, dtype, s.n, s.k), *panel = pack(layout, dtype, rows, s.n, s.k);
+  uint8_t *rows = weights_of(&state, dtype, s), *panel = pack(layout, dtype, rows, s.n, s.k);
   fg_dtype_get(dtype)->to_f32(rows, w, (size_t)s.n * s.k);
   bool own_bits = r->arithmetic == INT8 && fg_dtype_get(dtype)->bits;
   double bound = own_bits ? 0.5 / 127 * 1.01 : fg_matmul_is_bf16(r->matmul) ? 0x1p-8 * 1.01 : 1e-6;
@@ -128,6 +134,8 @@ static void check_all_products(uint32_t features, arithmetic a) {
         if (s.k == 0) continue;
         check_product(r, fg_layout_find(layout ? "n64" : "plain"), weight_types[t], s, 1 + i);
       }
+  for (int t = 0; t < BLOCK_TYPES; t++)
+    check_product(r, fg_layout_find("plain"), block_types[t].dtype, (shape){5, 70, 512}, 9);
   drop_rig(r);
 }
 

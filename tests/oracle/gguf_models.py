@@ -41,7 +41,16 @@ MODELS = [
                                                low_freq_factor=1.0, high_freq_factor=4.0,
                                                original_max_position_embeddings=64)),
         (Q.BF16,), Q.Q8_0, None, rope_freqs=True),
+    Row("gguf-llama-blocks", "GGUF with blocks of 256 values, of the IQ4 types, MXFP4, Q5_0 and Q5_1",
+        tiny_models.llama(hidden_size=256, num_attention_heads=2, num_key_value_heads=1, head_dim=32, vocab_size=211,
+                          intermediate_size=256, rms_norm_eps=1e-3),
+        (Q.Q2_K, Q.Q3_K, Q.Q6_K, Q.Q5_0, Q.Q4_K, Q.Q5_K, Q.IQ4_XS,  # q k v o gate up down
+         Q.Q4_K, Q.Q6_K, Q.IQ4_NL, Q.Q5_1, Q.MXFP4, Q.Q3_K, Q.Q2_K), Q.Q6_K, Q.Q4_K),
 ]
+
+# Where a block has its scale and the scale of its minima; the package has no quantisation into these types.
+HALVES = {Q.Q2_K: (80, 82), Q.Q3_K: (108,), Q.Q4_K: (0, 2), Q.Q5_K: (0, 2), Q.Q6_K: (208,), Q.IQ4_NL: (0,),
+          Q.IQ4_XS: (0,), Q.MXFP4: ()}
 
 NAMES = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
          "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm",
@@ -83,7 +92,28 @@ def llama3_factors(config):
     return (1 / ((1 - smooth) / p["factor"] + smooth)).astype(np.float32)
 
 
+def random_blocks(kind, values, generator):
+    """Random codes whose values have the deviation of `values`."""
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = generator.integers(0, 256, (values.shape[0], values.shape[1] // block, size), dtype=np.uint8)
+
+    def set_scale(scale):
+        for at, factor in zip(HALVES[kind], (1, 1.5)):  # minima of about half of what the codes reach
+            blocks[..., at:at + 2] = np.array([scale * factor], dtype=np.float16).view(np.uint8)
+        if kind == Q.MXFP4:
+            blocks[..., 0] = np.round(np.log2(scale)) + 127
+
+    set_scale(1.0)
+    set_scale(values.std() / dequantize(blocks.reshape(values.shape[0], -1), kind).std())
+    return blocks.reshape(values.shape[0], -1)
+
+
+def encode(kind, values, generator):
+    return random_blocks(kind, values, generator) if kind in HALVES else quantize(np.ascontiguousarray(values), kind)
+
+
 def write(row, model, path):
+    generator = np.random.default_rng(len(row.name))
     config = row.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(row.name)
@@ -118,7 +148,7 @@ def write(row, model, path):
         else:
             kind = row.types[turn % len(row.types)]
             turn += 1
-        writer.add_tensor(gguf_name(name), quantize(np.ascontiguousarray(values), kind), raw_dtype=kind)
+        writer.add_tensor(gguf_name(name), encode(kind, values, generator), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -121,6 +121,28 @@ static void test_blocks_expand_as_gguf_does(void **state) {
   fclose(file);
 }
 
+static void test_other_blocks_expand_as_gguf_does(void **state) {
+  (void)state;
+  enum { BLOCKS = 6, MOST = 256 };
+  FILE *file = fopen(FG_TEST_DIR "/tensor/golden_gguf_blocks.bin", "rb");
+  assert_non_null(file);
+  static const fg_dtype types[] = {FG_Q5_0, FG_Q5_1, FG_Q2_K,   FG_Q3_K,   FG_Q4_K,
+                                   FG_Q5_K, FG_Q6_K, FG_IQ4_NL, FG_IQ4_XS, FG_MXFP4};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    const fg_dtype_info *info = fg_dtype_get(types[i]);
+    uint8_t blocks[1 + BLOCKS * 210];
+    float want[BLOCKS * MOST], got[BLOCKS * MOST];
+    assert_int_equal(fread(blocks + 1, info->bytes, BLOCKS, file), BLOCKS);
+    assert_int_equal(fread(want, sizeof *want * info->block, BLOCKS, file), BLOCKS);
+    info->to_f32(blocks + 1, got, BLOCKS * info->block);
+    for (uint32_t j = 0; j < BLOCKS * info->block; j++)
+      if (memcmp(&got[j], &want[j], 4) != 0)
+        fail_msg("%s: value %u is %a, not %a", info->name, j, got[j], want[j]);
+  }
+  assert_int_equal(fgetc(file), EOF);
+  fclose(file);
+}
+
 static void test_unaligned_sources_expand(void **state) {
   (void)state;
   static const fg_dtype types[] = {FG_F32, FG_F16, FG_BF16};
@@ -148,7 +170,7 @@ static void test_names_parse_back(void **state) {
     assert_int_equal(dtype, i);
   }
   fg_dtype dtype;
-  assert_false(fg_dtype_parse("q4_k", &dtype));
+  assert_false(fg_dtype_parse("q7_k", &dtype));
   assert_false(fg_dtype_parse("", &dtype));
 }
 
@@ -170,6 +192,7 @@ int main(void) {
       cmocka_unit_test(test_half_agrees_with_the_compiler),
       cmocka_unit_test(test_bfloat_rounds_to_nearest_even),
       cmocka_unit_test(test_blocks_expand_as_gguf_does),
+      cmocka_unit_test(test_other_blocks_expand_as_gguf_does),
       cmocka_unit_test(test_unaligned_sources_expand),
       cmocka_unit_test(test_names_parse_back),
       cmocka_unit_test(test_bytes_refuse_torn_blocks_and_overflow),
