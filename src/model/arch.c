@@ -39,6 +39,7 @@ const char *fg_arch_list(char *buffer, size_t bytes) {
 }
 
 const fg_names *fg_config_names(const fg_config *config) {
+  if (config->names) return config->names;
   return config->gguf ? config->arch->gguf_names : config->arch->names;
 }
 

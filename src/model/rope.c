@@ -28,8 +28,9 @@ float fg_rope_magnitude(const fg_rope *rope) {
 }
 
 void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, float *out) {
+  const float dims = (float)(rope->dims ? rope->dims : rotary);
   for (uint32_t i = 0; i < rotary / 2; i++) {
-    float inv = 1.0f / powf((float)rope->theta, (float)(2 * i) / (float)rotary);
+    float inv = 1.0f / powf((float)rope->theta, (float)(2 * i) / dims);
     if (rope->scaling == FG_ROPE_LINEAR) inv /= (float)rope->factor;
     if (rope->scaling == FG_ROPE_LLAMA3) inv = scale_llama3(rope, inv);
     if (rope->divisor_count) inv /= rope->divisor[i];

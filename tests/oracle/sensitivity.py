@@ -18,7 +18,23 @@ NOT_THE_FUNCTION = {
     "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
     "attention_dropout", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
 }
-OTHER = {"silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear"}
+# Fields that the reference has and does not use, at least in some forms of the family.
+UNUSED = {
+    "gpt2": {"reorder_and_upcast_attn"},
+    "gpt_bigcode": {"attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "num_key_value_heads"},
+    "gpt_neo": {"attention_types"},  # attention_layers has been made of it
+    "gpt_neox": {"is_decoder"},
+    "codegen": {"n_ctx"},
+    "bloom": {"slow_but_exact"},
+    "falcon": {"multi_query", "num_kv_heads", "num_ln_in_parallel_attn"},
+    "mpt": {"expansion_ratio", "learned_pos_emb", "init_device", "no_bias", "embedding_fraction", "norm_type",
+            "logit_scale", "attn_config.attn_type", "attn_config.attn_impl", "attn_config.prefix_lm",
+            "attn_config.qk_ln", "attn_config.attn_uses_sequence_id", "attn_config.alibi",
+            "attn_config.alibi_bias_max"},
+}
+DROPOUTS = ("pdrop", "dropout")  # of training, at the end of a field's name
+OTHER = {"gelu_new": "relu", "gelu_fast": "relu", "gelu_pytorch_tanh": "relu",
+         "silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear"}
 
 
 def changed(value):
@@ -29,24 +45,29 @@ def changed(value):
         return [value + 1, value - 1, value * 2, value // 2]
     if isinstance(value, float):
         return [value * 1.25]
-    return [OTHER[value]]
+    if isinstance(value, list):
+        return [value[1:] + value[:1]]
+    return [OTHER.get(value, value + "?")]
+
+
+def is_function(field, value):
+    names = {field.partition(".")[0], field.rpartition(".")[2]}
+    return value is not None and not names & NOT_THE_FUNCTION and not field.endswith(DROPOUTS)
 
 
 def fields(config):
     for key, value in config.to_dict().items():
-        if key in NOT_THE_FUNCTION or value is None:
-            continue
-        if isinstance(value, dict):
-            for inner in value:
-                yield f"{key}.{inner}"
-        else:
-            yield key
+        for field, inner in ((f"{key}.{k}", v) for k, v in value.items()) if isinstance(value, dict) else [(key, value)]:
+            if is_function(field, inner):
+                yield field
 
 
 def with_field(config, field, value):
     config = copy.deepcopy(config)
     outer, _, inner = field.partition(".")
-    if inner:
+    if inner and not isinstance(getattr(config, outer), dict):
+        setattr(getattr(config, outer), inner, value)
+    elif inner:
         parameters = dict(getattr(config, outer), **{inner: value})
         if inner == "rope_type":
             parameters.setdefault("factor", 4.0)
@@ -61,7 +82,9 @@ def with_field(config, field, value):
 def read_field(config, field):
     outer, _, inner = field.partition(".")
     value = getattr(config, outer)
-    return value[inner] if inner else value
+    if inner:
+        return value[inner] if isinstance(value, dict) else getattr(value, inner)
+    return value
 
 
 def try_field(model, field, value):
@@ -119,10 +142,14 @@ def tensor_rows(model, prompts, before):
 def explain(name, model):
     if name.endswith("k_proj.bias") and model.config.model_type == "opt":
         return "adds the same to all scores of a query, which softmax drops"
-    if name == "max_position_embeddings":
+    if name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
         return "unused: only a limit here"
     if name == "_remove_final_layer_norm" and not model.config.do_layer_norm_before:
         return "unused: post-norm models have no final norm"
+    if name.startswith("rope_parameters") and getattr(model.config, "alibi", False):
+        return "unused: ALiBi takes its place"
+    if name in UNUSED.get(model.config.model_type, ()) or name.startswith("summary_"):
+        return "unused: the reference does not read it, or not in this form"
     return "NOT EXPLAINED"
 
 
