@@ -48,9 +48,9 @@ MODELS = [
     Row("gguf-bloom", "BLOOM as GGUF: ALiBi, norm of the embedding, Q4_1 and Q8_0", "bloom",
         config(t.BloomConfig, hidden_size=64, n_layer=2, n_head=4, vocab_size=211), t.BloomForCausalLM,
         (Q.Q4_1, Q.Q8_0), {}),
-    Row("gguf-falcon-7b", "Falcon 7b as GGUF: one norm, one head of keys, Q8_0", "falcon",
+    Row("gguf-falcon-7b", "Falcon 7b as GGUF: one norm, one head of keys, Q8_0 and Q4_0", "falcon",
         config(t.FalconConfig, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=211),
-        t.FalconForCausalLM, (Q.Q8_0, Q.BF16), dict(head_count_kv=1)),
+        t.FalconForCausalLM, (Q.Q8_0, Q.Q4_0), dict(head_count_kv=1)),
     Row("gguf-falcon-40b", "Falcon 40b as GGUF: two norms, groups of heads, Q8_0", "falcon",
         config(t.FalconConfig, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
                new_decoder_architecture=True, vocab_size=211), t.FalconForCausalLM, (Q.Q8_0,),
@@ -140,7 +140,8 @@ def write_header(row, writer):
     c, keys = row.config, dict(row.keys)
     hidden = size(c, "hidden_size")
     writer.add_name(row.name)
-    writer.add_context_length(size(c, "n_positions", "max_seq_len", "max_position_embeddings", "hidden_size"))
+    positions = 2048 if row.arch == "bloom" else size(c, "n_positions", "max_seq_len", "max_position_embeddings")
+    writer.add_context_length(positions)
     writer.add_embedding_length(hidden)
     writer.add_block_count(size(c, "num_hidden_layers"))
     writer.add_feed_forward_length(getattr(c, "n_inner", None) or getattr(c, "intermediate_size", None) or 4 * hidden)
