@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const fg_arch *const archs[] = {
-    &fg_arch_llama,    &fg_arch_opt,  &fg_arch_bloom,       &fg_arch_codegen,
-    &fg_arch_falcon,   &fg_arch_gpt2, &fg_arch_gpt_bigcode, &fg_arch_gpt_neo,
-    &fg_arch_gpt_neox, &fg_arch_gptj, &fg_arch_mpt,
+    &fg_arch_llama, &fg_arch_opt,         &fg_arch_bloom,      &fg_arch_codegen,  &fg_arch_falcon,
+    &fg_arch_gpt2,  &fg_arch_gpt_bigcode, &fg_arch_gpt_neo,    &fg_arch_gpt_neox, &fg_arch_gptj,
+    &fg_arch_mpt,   &fg_arch_stablelm,    &fg_arch_starcoder2,
 };
 enum { ARCH_COUNT = sizeof archs / sizeof *archs };
 
