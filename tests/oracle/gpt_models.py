@@ -1,6 +1,7 @@
 """Tiny random models of the families around GPT: GPT-2, GPT-Neo, GPT-J, CodeGen, GPT-NeoX, BLOOM, Falcon, MPT,
 StarCoder, StableLM. The fields of a row are those of tiny_models.Tiny.
 """
+import torch
 import transformers as t
 
 from tiny_models import Tiny, opt
@@ -77,10 +78,13 @@ MODELS = [
     Tiny("codegen-like", "CodeGen: q, v and k of two heads at a time in four groups, float16 .bin",
          config(t.CodeGenConfig, n_embd=48, n_layer=2, n_head=8, rotary_dim=4, n_inner=68, vocab_size=231,
                 n_positions=270), t.CodeGenForCausalLM, dtype="f16", form="bin"),
-    Tiny("neox-parallel", "GPT-NeoX: parallel branches under two norms, a part of the head turned, old configuration",
+    Tiny("neox-parallel", "GPT-NeoX: parallel branches under two norms, a part of the head turned, old configuration, "
+         "old buffers in the file",
          config(t.GPTNeoXConfig, hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=100,
                 vocab_size=261, rope_parameters=rope(500.0, 0.34)), t.GPTNeoXForCausalLM, dtype="f16",
-         rename=(("lm_head.", "embed_out."),), rewrite=neox_of_old),
+         rename=(("lm_head.", "embed_out."),), rewrite=neox_of_old,
+         extra={"gpt_neox.layers.0.attention.bias": torch.ones(1, 1, 29, 29, dtype=torch.bool),
+                "gpt_neox.layers.1.attention.masked_bias": torch.tensor(-1e4)}),
     Tiny("neox-sequential", "GPT-NeoX with branches after each other, an odd share of the head turned, no biases of "
          "attention, linear rotary scaling, sharded bfloat16 safetensors",
          config(t.GPTNeoXConfig, hidden_size=40, num_hidden_layers=3, num_attention_heads=2, intermediate_size=76,

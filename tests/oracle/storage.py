@@ -39,7 +39,7 @@ def tensors_to_store(model, tiny):
         for begin, instead in tiny.rename:
             name = instead + name.removeprefix(begin) if name.startswith(begin) else name
         out[name] = converted[key]
-    return out
+    return {**out, **tiny.extra}
 
 
 def split_shards(tensors):
