@@ -11,7 +11,7 @@
 #include "model/graph.h"
 
 // Tensor names without ".weight" and ".bias"; "%u" stands for the layer. NULL = the family has none.
-typedef struct fg_names {
+struct fg_names {
   const char *prefixes[4]; // a tensor is looked for by its name, then behind each of these
   bool transposed;         // the layers' matrices are stored [k, n]
   const char *embed, *positions, *embed_norm, *project_in, *project_out, *final_norm, *head;
@@ -19,7 +19,7 @@ typedef struct fg_names {
   const char *attn_after; // the norm behind attention
   const char *mlp_norm, *gate, *up, *gate_up, *down;
   const char *mlp_after;
-} fg_names;
+};
 
 typedef enum fg_mlp_kind { FG_MLP_PLAIN, FG_MLP_GATED } fg_mlp_kind;
 
@@ -36,6 +36,8 @@ struct fg_arch {
   const char *const *reads; // keys that change results, which `refine` takes care of; ends with NULL
   fg_norm_kind norm;
   fg_norm_place norm_place;
+  uint32_t ffn_times;  // width of the feed-forward in hidden sizes where the file is silent
+  bool tensors_decide; // whether there are biases and weights of norms, whatever the configuration says
   bool norm_unbiased, norm_less_one; // of norms: no biases; weights are stored less one
   fg_position_kind position;
   double theta;   // where the file is silent; 0 = 10000
@@ -59,6 +61,8 @@ struct fg_arch {
 extern const fg_arch fg_arch_llama, fg_arch_opt, fg_arch_mistral, fg_arch_qwen2, fg_arch_qwen3, fg_arch_gemma,
     fg_arch_gemma2, fg_arch_gemma3, fg_arch_phi, fg_arch_phi3, fg_arch_granite, fg_arch_olmo2, fg_arch_cohere,
     fg_arch_cohere2, fg_arch_smollm3, fg_arch_glm, fg_arch_glm4, fg_arch_chatglm, fg_arch_internlm2;
+extern const fg_arch fg_arch_bloom, fg_arch_codegen, fg_arch_falcon, fg_arch_gpt2, fg_arch_gpt_bigcode,
+    fg_arch_gpt_neo, fg_arch_gpt_neox, fg_arch_gptj, fg_arch_mpt, fg_arch_stablelm, fg_arch_starcoder2;
 
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);

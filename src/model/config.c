@@ -17,9 +17,16 @@ static const struct {
   const char *name;
   fg_activation activation;
 } activations[] = {
-    {"relu", FG_ACT_RELU},          {"gelu", FG_ACT_GELU_ERF},       {"gelu_python", FG_ACT_GELU_ERF},
-    {"gelu_new", FG_ACT_GELU_TANH}, {"gelu_fast", FG_ACT_GELU_TANH}, {"gelu_pytorch_tanh", FG_ACT_GELU_TANH},
-    {"silu", FG_ACT_SILU},          {"swish", FG_ACT_SILU},
+    {"relu", FG_ACT_RELU},
+    {"gelu", FG_ACT_GELU_ERF},
+    {"gelu_python", FG_ACT_GELU_ERF},
+    {"gelu_new", FG_ACT_GELU_TANH},
+    {"gelu_fast", FG_ACT_GELU_TANH},
+    {"gelu_pytorch_tanh", FG_ACT_GELU_TANH},
+    {"silu", FG_ACT_SILU},
+    {"swish", FG_ACT_SILU},
+    {"gelu_python_tanh", FG_ACT_GELU_TANH},
+    {"gelu_accurate", FG_ACT_GELU_TANH},
 };
 
 // Keys that change results and that nothing here reads: allowed if missing, null, false, or this value.
@@ -70,6 +77,7 @@ static bool activation_find(const char *name, fg_activation *out) {
 
 static void store_number(fg_config *config, const fg_config_key *key, double value) {
   char *member = (char *)config + key->member;
+  if (value == FG_KEEP) return;
   switch (key->kind) {
   case FG_KEY_U32: *(uint32_t *)member = (uint32_t)value; break;
   case FG_KEY_F64: *(double *)member = value; break;
@@ -154,7 +162,7 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
     root = text;
   }
   if (!status && !config->arch) {
-    char list[256];
+    char list[512];
     status = fg_fail(err, FG_UNSUPPORTED, "\"model_type\": architecture %s is not supported (supported: %s)",
                      type ? type : "(missing)", fg_arch_list(list, sizeof list));
   }
@@ -224,6 +232,16 @@ static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, 
   return FG_OK;
 }
 
+bool fg_config_gguf_holds(const fg_gguf *gguf, const char *tensor) {
+  size_t count;
+  const fg_gguf_tensor *tensors = fg_gguf_tensors(gguf, &count);
+  for (size_t i = 0; i < count; i++) {
+    const fg_gguf_string name = tensors[i].name;
+    if (name.length == strlen(tensor) && memcmp(name.data, tensor, name.length) == 0) return true;
+  }
+  return false;
+}
+
 static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *err) {
   fg_gguf *gguf;
   fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
@@ -263,6 +281,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "qkv_bias", config->qkv_bias, &config->qkv_bias, err);
   if (!status) status = fg_json_bool(root, "out_bias", config->out_bias, &config->out_bias, err);
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
+  if (!status) status = fg_json_bool(root, "norm_affine", config->norm_affine, &config->norm_affine, err);
   const json_t *divisor = json_object_get(root, "rope_divisor");
   fg_rope *rope = &config->rope[0];
   if (json_array_size(divisor) > FG_MAX_HEAD_DIM / 2) {
@@ -308,6 +327,23 @@ static fg_status gather_divisor(json_t *facts, fg_checkpoint *checkpoint, fg_err
   return status;
 }
 
+// Which biases and weights of norms there are, by the first layer.
+static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_names *names) {
+  const char *qkv = names->qkv ? names->qkv : names->q;
+  const struct {
+    const char *fact, *tensor, *suffix;
+  } rows[] = {
+      {"qkv_bias", qkv, ".bias"},
+      {"out_bias", names->attn_out, ".bias"},
+      {"mlp_bias", names->down, ".bias"},
+      {"norm_affine", names->attn_norm ? names->attn_norm : names->attn_after, ".weight"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    bool has = has_tensor(checkpoint, names, rows[i].tensor, rows[i].suffix);
+    json_object_set_new(facts, rows[i].fact, json_boolean(has));
+  }
+}
+
 fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg_log *log, fg_error *err) {
   fg_config config;
   fg_status status = fg_config_load(&config, assets, err);
@@ -322,14 +358,8 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
   }
-  if (config.gguf) {
-    const char *q = names->qkv ? names->qkv : names->q;
-    json_object_set_new(facts, "qkv_bias", json_boolean(has_tensor(checkpoint, names, q, ".bias")));
-    json_object_set_new(facts, "out_bias",
-                        json_boolean(has_tensor(checkpoint, names, names->attn_out, ".bias")));
-    json_object_set_new(facts, "mlp_bias", json_boolean(has_tensor(checkpoint, names, names->down, ".bias")));
-    status = gather_divisor(facts, checkpoint, err);
-  }
+  if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, names);
+  if (config.gguf) status = gather_divisor(facts, checkpoint, err);
   char *text = status ? NULL : json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS);
   json_decref(facts);
   if (status) return status;
@@ -382,6 +412,7 @@ static fg_status fill_gaps(fg_config *c, fg_error *err) {
   const fg_arch *a = c->arch;
   if (!c->kv_heads) c->kv_heads = c->heads;
   if (!c->embed) c->embed = c->hidden;
+  if (!c->ffn && c->hidden <= MAX_WIDTH) c->ffn = a->ffn_times * c->hidden;
   if (!c->head_dim) {
     if (!c->heads || c->hidden % c->heads) {
       return fg_fail(err, FG_INVALID, "hidden size %u is no multiple of %u heads", c->hidden, c->heads);
@@ -399,6 +430,7 @@ static fg_status fill_gaps(fg_config *c, fg_error *err) {
   if (!c->rotary) c->rotary = (uint32_t)(c->head_dim * c->rope[0].partial);
   if (a->position == FG_POSITION_ALIBI) c->head_kind = FG_HEAD_ALIBI;
   c->qkv_groups = a->qkv_groups == FG_QKV_KV_HEADS ? c->kv_heads : a->qkv_groups;
+  if (c->qkv_groups && c->gguf) c->qkv_groups = 1; // all of q, then k, then v
   c->rope[1] = c->rope[0];
   c->kinds[0].rope = c->position == FG_POSITION_ROPE ? FG_LAYER_ROPE : FG_LAYER_NO_ROPE;
   c->kind_count = 1;

@@ -33,6 +33,7 @@ typedef enum fg_rope_scaling {
 typedef struct fg_rope {
   double theta;
   double partial; // share of a head that is turned
+  uint32_t dims;  // that frequencies are spread over; 0 = as many as are turned
   fg_rope_scaling scaling;
   double factor, low_freq_factor, high_freq_factor, original_positions;
   double beta_fast, beta_slow;             // yarn
@@ -44,6 +45,7 @@ typedef struct fg_rope {
 } fg_rope;
 
 typedef struct fg_arch fg_arch;
+typedef struct fg_names fg_names;
 
 typedef enum fg_position_kind { FG_POSITION_ROPE, FG_POSITION_LEARNED, FG_POSITION_ALIBI } fg_position_kind;
 
@@ -80,7 +82,8 @@ typedef struct fg_layer_kind {
 
 typedef struct fg_config {
   const fg_arch *arch;
-  bool gguf; // from a GGUF header: its tensor names, its order of rows
+  const fg_names *names; // where one family has two sets of them; NULL = the family's
+  bool gguf;             // from a GGUF header: its tensor names, its order of rows
   uint32_t hidden, layers, heads, kv_heads, head_dim, ffn, vocab;
   uint32_t embed; // width of the embedding's rows; projected when it is not hidden
   uint32_t max_positions;
@@ -93,6 +96,7 @@ typedef struct fg_config {
   bool tied; // what the configuration says
   bool embed_stored, head_stored;
   fg_residual residual;
+  bool residual_normed; // with FG_NORM_BEFORE: x = norm(x), x += f(x)
   fg_position_kind position;
   uint32_t rotary; // values of a head that are turned; 0 = rope's share of them
   bool rope_interleaved;
@@ -116,6 +120,7 @@ typedef struct fg_config {
 typedef enum fg_key_kind { FG_KEY_U32, FG_KEY_F64, FG_KEY_BOOL, FG_KEY_ACTIVATION } fg_key_kind;
 
 #define FG_REQUIRED (-1.0e308) // as fallback: the key must be there
+#define FG_KEEP     (-1.1e308) // as fallback: another name of a member that has its value already
 
 typedef struct fg_config_key {
   size_t member;
@@ -158,6 +163,8 @@ fg_status fg_rope_from_object(fg_rope *out, const fg_arch *arch, const json_t *o
 fg_status fg_rope_from_json(fg_rope *out, const fg_arch *arch, const json_t *config, uint32_t max_positions,
                             fg_error *err);
 typedef struct fg_gguf fg_gguf;
+// Whether a GGUF has the tensor, for what only its tensors tell.
+bool fg_config_gguf_holds(const fg_gguf *gguf, const char *tensor);
 fg_status fg_rope_from_gguf(fg_rope *out, const fg_gguf *gguf, const char *architecture, fg_error *err);
 
 #endif

@@ -174,14 +174,14 @@ static void build_layer(fg_build *b, uint32_t kind) {
   const fg_residual residual = b->config->residual;
   const bool before = norms_before(b), sum = norm_place(b) == FG_NORM_SUM;
   const fg_names *n = b->names;
-  const uint32_t in = before ? T : X;
+  const uint32_t in = before && !b->config->residual_normed ? T : X;
   b->program = &b->graph->programs[kind];
   b->kind = &b->config->kinds[kind];
-  if (before) fg_build_norm(b, "attn_norm", n->attn_norm, X, T);
+  if (before) fg_build_norm(b, "attn_norm", n->attn_norm, X, in);
   if (residual == FG_RESIDUAL_PARALLEL) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, APART);
   build_attention(b, in, residual == FG_RESIDUAL_SHARED ? APART : T);
   if (sum) fg_build_norm(b, "attn_norm", n->attn_norm, X, X);
-  if (before && residual == FG_RESIDUAL_SEQUENTIAL) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, T);
+  if (before && residual == FG_RESIDUAL_SEQUENTIAL) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, in);
   build_mlp(b, residual == FG_RESIDUAL_PARALLEL ? APART : in);
   if (sum) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, X);
 }

@@ -71,7 +71,9 @@ typedef struct fg_slot {
   char name[24];
   fg_weight_kind kind;
   uint32_t n, k;
-  fg_source sources[FG_MAX_SOURCES]; // "%u" in a tensor's name stands for the layer
+  // "%u" in a tensor's name stands for the layer. A vector's "%h" stands for 0, 1, ...: one tensor for each
+  // head.
+  fg_source sources[FG_MAX_SOURCES];
   uint32_t source_count;
 } fg_slot;
 

@@ -1,4 +1,5 @@
-// opt.c: OPT 125m to 175b. 350m differs: norms behind the additions, and embeddings of another width.
+// opt.c: OPT 125m to 175b, OPT-IML, Galactica. 350m differs: norms behind the additions, and embeddings of
+// another width. Galactica's files and configurations do not always agree on biases and weights of norms.
 #include "model/arch.h"
 #include "model/decoder.h"
 
@@ -45,6 +46,7 @@ const fg_arch fg_arch_opt = {
     .names = &names,
     .keys = keys,
     .key_count = sizeof keys / sizeof *keys,
+    .tensors_decide = true,
     .norm = FG_NORM_LAYER,
     .position = FG_POSITION_LEARNED,
     .position_offset = 2,

@@ -19,6 +19,9 @@ typedef struct fg_pack_item {
   uint64_t bytes;                                      // on disk, padded
   bool per_row;                                        // one scale for a whole row of codes
   const fg_checkpoint_tensor *tensors[FG_MAX_SOURCES]; // NULL: an optional one that is absent
+  const fg_checkpoint_tensor *
+      *heads; // those of a vector that is stored head by head; tensors[0] is the first
+  uint32_t head_count;
 } fg_pack_item;
 
 typedef struct fg_pack_plan {

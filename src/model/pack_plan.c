@@ -92,6 +92,30 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
   return FG_OK;
 }
 
+// The tensors of a vector that is stored head by head: equal parts of it.
+static fg_status find_heads(const planner *p, fg_pack_item *item, uint32_t layer) {
+  const fg_source *source = &item->slot->sources[0];
+  const char *place = strstr(source->tensor, "%h");
+  const uint32_t count = source->rows / source->head_dim;
+  item->heads = calloc(count ? count : 1, sizeof *item->heads);
+  if (!item->heads) return fg_fail(p->err, FG_NO_SPACE, "no memory for the tensors of %u heads", count);
+  fg_slot one = {.kind = FG_WEIGHT_VECTOR, .n = source->head_dim, .k = 1, .source_count = 1};
+  for (uint32_t i = 0; i < count; i++) {
+    one.sources[0] = (fg_source){.rows = source->head_dim};
+    snprintf(one.sources[0].tensor, sizeof one.sources[0].tensor, "%.*s%u%s", (int)(place - source->tensor),
+             source->tensor, i, place + 2);
+    fg_status status = find_tensor(p, &one, 0, layer, &item->heads[i]);
+    if (status) return status;
+    if (item->heads[i]->dtype != item->heads[0]->dtype) {
+      return fg_fail(p->err, FG_UNSUPPORTED, "tensor %s has another type than the one of the first head",
+                     item->heads[i]->name);
+    }
+  }
+  item->head_count = count;
+  item->tensors[0] = item->heads[0];
+  return FG_OK;
+}
+
 // ---- one weight ----------------------------------------------------------------------------------------
 
 // The type all tensors have, or float32 where they differ.
@@ -172,13 +196,19 @@ static void choose_panels(planner *p, fg_pack_item *item) {
   item->bytes = fg_pack_weight_bytes(w, item->layout, item->panel_rows);
 }
 
+static bool is_by_heads(const fg_slot *slot) {
+  return slot->kind == FG_WEIGHT_VECTOR && slot->source_count == 1 && strstr(slot->sources[0].tensor, "%h");
+}
+
 static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer) {
   fg_pack_item *item = &p->plan->items[p->plan->count++];
   *item = (fg_pack_item){.slot = slot,
                          .weight = {.kind = slot->kind, .n = slot->n, .k = slot->k, .layer = layer}};
   fg_graph_weight_name(p->source->graph, layer, slot, item->weight.name);
   for (uint32_t i = 0; p->source->checkpoint && i < slot->source_count; i++) {
-    fg_status status = find_tensor(p, slot, i, layer < 0 ? 0 : (uint32_t)layer, &item->tensors[i]);
+    const uint32_t number = layer < 0 ? 0 : (uint32_t)layer;
+    fg_status status =
+        is_by_heads(slot) ? find_heads(p, item, number) : find_tensor(p, slot, i, number, &item->tensors[i]);
     if (status) return status;
   }
   fg_status status = FG_OK;
@@ -245,6 +275,7 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
 }
 
 void fg_pack_plan_free(fg_pack_plan *plan) {
+  for (uint32_t i = 0; i < plan->count; i++) free((void *)plan->items[i].heads);
   free(plan->items);
   *plan = (fg_pack_plan){0};
 }

@@ -127,15 +127,16 @@ static fg_status write_all(const fg_packed_job *job, fg_store_writer *writer, fg
   return fg_assets_add(job->assets, FG_ASSET_CONTENT, text, 16, err);
 }
 
-// The type that most of the matrices' bytes have.
+// The type that most values of the matrices have.
 static fg_dtype largest_type(const fg_pack_plan *plan) {
-  uint64_t bytes[FG_DTYPE_COUNT] = {0};
+  uint64_t values[FG_DTYPE_COUNT] = {0};
   fg_dtype most = FG_F32;
   for (uint32_t i = 0; i < plan->count; i++) {
     const fg_pack_item *item = &plan->items[i];
-    if (item->weight.kind == FG_WEIGHT_MATRIX) bytes[item->weight.dtype] += item->bytes;
+    if (item->weight.kind == FG_WEIGHT_MATRIX)
+      values[item->weight.dtype] += (uint64_t)item->weight.n * item->weight.k;
   }
-  for (int i = 0; i < FG_DTYPE_COUNT; i++) most = bytes[i] > bytes[most] ? (fg_dtype)i : most;
+  for (int i = 0; i < FG_DTYPE_COUNT; i++) most = values[i] > values[most] ? (fg_dtype)i : most;
   return most;
 }
 

@@ -52,8 +52,9 @@ void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, bool longer, floa
     scale_yarn(rope, rotary, out);
     return;
   }
+  const float dims = (float)(rope->dims ? rope->dims : rotary);
   for (uint32_t i = 0; i < rotary / 2; i++) {
-    float power = powf((float)rope->theta, (float)(2 * i) / (float)rotary);
+    float power = powf((float)rope->theta, (float)(2 * i) / dims);
     float inv = 1.0f / (rope->scaling == FG_ROPE_LONG ? divisor[i] * power : power);
     if (rope->scaling == FG_ROPE_LINEAR) inv /= (float)rope->factor;
     if (rope->scaling == FG_ROPE_LLAMA3) inv = scale_llama3(rope, inv);

@@ -31,7 +31,7 @@ static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t b
   fg_rows_part p = {.tensor = t, .source = source, .row = (uint32_t)row, .count = (uint32_t)count};
   if (!t) return p;
   if (item->slot->kind == FG_WEIGHT_VECTOR) {
-    p.lines = t->rows;
+    p.lines = item->head_count ? item->head_count * t->rows : t->rows;
     return p;
   }
   uint64_t first = row - begin, last = first + count;
@@ -118,6 +118,17 @@ static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, char *o
   return status;
 }
 
+// The tensors of all heads, one behind the other.
+static fg_status read_heads(const fg_rows *rows, const fg_pack_item *item, char *out, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < item->head_count && !status; i++) {
+    const fg_checkpoint_tensor *t = item->heads[i];
+    status = fg_checkpoint_read_rows(rows->checkpoint, t, 0, t->rows, out, err);
+    out += t->rows * row_bytes(t->dtype, t->columns);
+  }
+  return status;
+}
+
 // Values that are made up on the spot are made by all threads.
 typedef struct making {
   const fg_rows *rows;
@@ -153,6 +164,7 @@ static fg_status begin_part(const fg_rows *rows, const fg_rows_fetch *fetch, fg_
   p->data = to;
   if (!p->tensor) return FG_OK;
   if (is_turned(fetch->item, p->source)) return read_turned(rows, p, to, err);
+  if (fetch->item->head_count) return read_heads(rows, fetch->item, to, err);
   if (!rows->io || !c->ops->place || !c->ops->place(c, p->tensor, p->first, p->lines, &place)) {
     if (c->ops->concurrent && rows->threads) return make_part(rows, p, err);
     return fg_checkpoint_read_rows(c, p->tensor, p->first, p->lines, to, err);

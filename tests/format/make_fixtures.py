@@ -277,10 +277,10 @@ def make_gguf():
         entries += gguf_entries(path)
     expect("split/parts-00001-of-00003.gguf", "gguf", entries)
 
-    def k_quant(writer):
+    def unread(writer):
         add_quantized(writer, "blk.0.attn_q.weight", (1, 256), "Q8_0")
-        writer.add_tensor("blk.0.ffn_up.weight", np.zeros((1, 144), dtype=np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_K)
-    write_gguf(place("refused/q4_k.gguf"), k_quant)
+        writer.add_tensor("blk.0.ffn_up.weight", np.zeros((1, 66), dtype=np.uint8), raw_dtype=gguf.GGMLQuantizationType.IQ2_XXS)
+    write_gguf(place("refused/iq2_xxs.gguf"), unread)
     write_gguf(place("refused/big_endian.gguf"), lambda w: w.add_uint32("x", 1), endianess=gguf.GGUFEndian.BIG)
 
 

@@ -14,8 +14,8 @@ static void test_parts_make_one_checkpoint(void **state) {
 }
 
 static void test_types_that_we_cannot_read_are_refused_by_name(void **state) {
-  assert_refused(*state, FIXTURES "/refused/q4_k.gguf", FG_UNSUPPORTED,
-                 "tensor blk.0.ffn_up.weight has type Q4_K, which this version cannot read");
+  assert_refused(*state, FIXTURES "/refused/iq2_xxs.gguf", FG_UNSUPPORTED,
+                 "tensor blk.0.ffn_up.weight has type IQ2_XXS, which this version cannot read");
   assert_refused(*state, FIXTURES "/refused/big_endian.gguf", FG_UNSUPPORTED, "big-endian");
 }
 

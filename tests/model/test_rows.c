@@ -236,6 +236,20 @@ static void test_absent_optional_vector_has_its_value(void **state) {
   for (int i = 0; i < 8; i++) assert_true(f->out[i] == 1);
 }
 
+static void test_vector_of_a_tensor_for_each_head_is_stacked(void **state) {
+  fixture *f = *state;
+  static const char *const names[] = {"norms.0.weight", "norms.1.weight", "norms.2.weight"};
+  const fg_checkpoint_tensor *heads[3];
+  for (int i = 0; i < 3; i++)
+    heads[i] = memory_add(&f->checkpoint, names[i], FG_F32, 0, HEAD, f->values + 100 * i);
+  weight_is(f, FG_WEIGHT_VECTOR, FG_F32, 3 * HEAD, 1);
+  add_source(f, heads[0], 3 * HEAD, FG_TRANSFORM_NONE);
+  f->item.heads = heads;
+  f->item.head_count = 3;
+  read_vector(f, f->out);
+  for (int i = 0; i < 3 * HEAD; i++) assert_true(f->out[i] == f->values[100 * (i / HEAD) + i % HEAD]);
+}
+
 // ---- panels --------------------------------------------------------------------------------------------
 
 static void test_panels_are_nearly_equal_and_within_the_limit(void **state) {
@@ -278,6 +292,7 @@ int main(void) {
       T(test_mixed_types_become_one),
       T(test_conversion_rounds_to_nearest_even),
       T(test_absent_optional_vector_has_its_value),
+      T(test_vector_of_a_tensor_for_each_head_is_stacked),
       cmocka_unit_test(test_panels_are_nearly_equal_and_within_the_limit),
   };
   return cmocka_run_group_tests_name("rows", tests, NULL, NULL);

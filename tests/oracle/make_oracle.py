@@ -14,6 +14,8 @@ import transformers
 
 import gguf_models
 import glm_models
+import gpt_gguf
+import gpt_models
 import llama_models
 import quantised_models
 import reference
@@ -22,7 +24,9 @@ import storage
 import tiny_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS)]  # first seed, rows
+# First seed, rows.
+FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (401, glm_models.MODELS), (301, gpt_models.MODELS)]
+GGUFS = [(101, gguf_models), (351, gpt_gguf)]  # first seed, module
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
@@ -37,8 +41,9 @@ def write_golden(name, path, why, prompts, tolerance=reference.TOLERANCE, option
 
 def read_back(tiny, folder, model):
     """What transformers reads from the files, in float32: this is the oracle, not what was written."""
+    config = dict(config=tiny.config) if tiny.rewrite else {}  # transformers may not know the file's
     loaded, report = tiny.model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True,
-                                                attn_implementation="eager")
+                                                attn_implementation=tiny.attention, **config)
     missing = [name for name in report["missing_keys"] if name not in tiny.drop and name != "lm_head.weight"]
     if missing or report["unexpected_keys"]:
         raise SystemExit(f"{tiny.name}: {report}")
@@ -55,7 +60,7 @@ def read_back(tiny, folder, model):
 def make(tiny, seed):
     folder = os.path.join(HERE, "models", tiny.name)
     shutil.rmtree(folder, ignore_errors=True)
-    model = tiny.model._from_config(tiny.config, dtype=torch.float32, attn_implementation="eager").eval()
+    model = tiny.model._from_config(tiny.config, dtype=torch.float32, attn_implementation=tiny.attention).eval()
     tiny_models.initialise(model, tiny, seed)
     storage.round_weights(model, tiny)
     storage.store(model, tiny, folder)
@@ -67,10 +72,9 @@ def make(tiny, seed):
 
 def other_attention(model, prompts):
     """How far transformers' two implementations of attention are from each other; 0 where there is one."""
-    try:
-        model.set_attn_implementation("sdpa")
-    except ValueError:
+    if model.config._attn_implementation != "eager" or not model._supports_sdpa:
         return 0.0
+    model.set_attn_implementation("sdpa")
     largest = max(abs(a - b) for p in prompts[1:]
                   for a, b in zip(reference.score(model, p["ids"])[0][1:], p["logprobs"][1:]))
     model.set_attn_implementation("eager")
@@ -103,10 +107,10 @@ def main():
         if not wanted or tiny.name in wanted:
             _, model = make(tiny, seed)
             unexplained += finish(tiny.name, f"models/{tiny.name}", tiny.why, model, seed, notes)
-    for seed, row in enumerate(gguf_models.MODELS, 101):
+    for seed, row, module in ((seed, row, m) for first, m in GGUFS for seed, row in enumerate(m.MODELS, first)):
         if not wanted or row.name in wanted:
             path = os.path.join(HERE, "models", row.name + ".gguf")
-            model = gguf_models.make(row, path, seed)
+            model = module.make(row, path, seed)
             unexplained += finish(row.name, f"models/{row.name}.gguf", row.why, model, seed, notes)
     for seed, row in enumerate(quantised_models.MODELS, 201):
         if not wanted or row.name in wanted:

@@ -16,13 +16,27 @@ NOT_THE_FUNCTION = {
     "transformers_version", "architectures", "output_hidden_states", "return_dict", "dtype", "id2label", "label2id",
     "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "_name_or_path", "model_type",
     "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
-    "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
+    "attention_dropout", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
 }
 DECIDED_BY_LAYER_TYPES = {"max_window_layers", "sliding_window_pattern", "_sliding_window_pattern",
                           "use_sliding_window"}
-OTHER = {"silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear",
-         "yarn": "linear", "longrope": "default", "dynamic": "default", "gelu_new": "relu", "gelu_fast": "relu", "gelu_pytorch_tanh": "relu",
-         "sliding_attention": "full_attention", "full_attention": "sliding_attention", 0: 1, 1: 0}
+# Fields that the reference has and does not use, at least in some forms of the family.
+UNUSED = {
+    "gpt2": {"reorder_and_upcast_attn"},
+    "gpt_bigcode": {"attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "num_key_value_heads"},
+    "gpt_neo": {"attention_types"},  # attention_layers has been made of it
+    "gpt_neox": {"is_decoder"},
+    "codegen": {"n_ctx"},
+    "bloom": {"slow_but_exact"},
+    "falcon": {"multi_query", "num_kv_heads", "num_ln_in_parallel_attn"},
+    "mpt": {"expansion_ratio", "learned_pos_emb", "init_device", "no_bias", "embedding_fraction", "norm_type",
+            "logit_scale", "attn_config.attn_type", "attn_config.attn_impl", "attn_config.prefix_lm",
+            "attn_config.qk_ln", "attn_config.attn_uses_sequence_id", "attn_config.alibi",
+            "attn_config.alibi_bias_max"},
+}
+DROPOUTS = ("pdrop", "dropout")  # of training, at the end of a field's name
+OTHER = {"gelu_new": "relu", "gelu_fast": "relu", "gelu_pytorch_tanh": "relu",
+         "silu": "gelu", "relu": "gelu", "gelu": "relu", "default": "linear", "linear": "default", "llama3": "linear"}
 
 
 def changed(value):
@@ -33,29 +47,39 @@ def changed(value):
         return [value + 1, value - 1, value * 2, value // 2]
     if isinstance(value, float):
         return [value * 1.25]
-    if isinstance(value, list):  # the first entry
+    if isinstance(value, list) and all(isinstance(item, (int, float, str)) for item in value):  # the first entry
         return [[OTHER[value[0]] if value[0] in OTHER else value[0] * 1.25] + value[1:]]
-    return [OTHER[value]]
+    if isinstance(value, list):
+        return [value[1:] + value[:1]]
+    return [OTHER.get(value, value + "?")]
+
+
+def is_function(field, value):
+    names = {field.partition(".")[0], field.rpartition(".")[2]}
+    return value is not None and not names & NOT_THE_FUNCTION and not field.endswith(DROPOUTS)
 
 
 def leaves(key, value):
     if isinstance(value, dict):
         for inner in value:
             yield from leaves(f"{key}.{inner}", value[inner])
-    elif value is not None:
-        yield key
+    else:
+        yield key, value
 
 
 def fields(config):
     for key, value in config.to_dict().items():
-        if key not in NOT_THE_FUNCTION:
-            yield from leaves(key, value)
+        for field, inner in leaves(key, value):
+            if is_function(field, inner):
+                yield field
 
 
 def with_field(config, field, value):
     config = copy.deepcopy(config)
     outer, *path = field.split(".")
-    if path:
+    if path and not isinstance(getattr(config, outer), dict):
+        setattr(getattr(config, outer), path[0], value)
+    elif path:
         parameters = copy.deepcopy(getattr(config, outer))
         inner = parameters
         for name in path[:-1]:
@@ -75,7 +99,7 @@ def read_field(config, field):
     outer, *path = field.split(".")
     value = getattr(config, outer)
     for name in path:
-        value = value[name]
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
     return value
 
 
@@ -135,7 +159,7 @@ def tensor_rows(model, prompts, before):
 def explain(name, model):
     if name.endswith("k_proj.bias") and model.config.model_type == "opt":
         return "adds the same to all scores of a query, which softmax drops"
-    if name == "max_position_embeddings":
+    if name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
         return "unused: only a limit here"
     if name == "_remove_final_layer_norm" and not model.config.do_layer_norm_before:
         return "unused: post-norm models have no final norm"
@@ -154,6 +178,10 @@ def explain(name, model):
         return "no prompt has a length between the two values"
     if name == "no_rope_layer_interval":
         return "the list of layers, which stands beside it, decides"
+    if name.startswith("rope_parameters") and getattr(model.config, "alibi", False):
+        return "unused: ALiBi takes its place"
+    if name in UNUSED.get(model.config.model_type, ()) or name.startswith("summary_"):
+        return "unused: the reference does not read it, or not in this form"
     return "NOT EXPLAINED"
 
 

@@ -35,8 +35,11 @@ def tensors_to_store(model, tiny):
         key = tensor.data_ptr()
         if key not in converted:
             converted[key] = tensor.detach().to(stored_dtype(tiny, tensor)).clone()
-        out[name.removeprefix(tiny.strip_prefix)] = converted[key]
-    return out
+        name = name.removeprefix(tiny.strip_prefix)
+        for begin, instead in tiny.rename:
+            name = instead + name.removeprefix(begin) if name.startswith(begin) else name
+        out[name] = converted[key]
+    return {**out, **tiny.extra}
 
 
 def split_shards(tensors):
@@ -98,7 +101,7 @@ def write_config(folder, model, tiny):
         rope = dict(config.pop("rope_parameters"))
         config["rope_theta"] = rope.pop("rope_theta")
         config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
-    write_json(os.path.join(folder, "config.json"), config)
+    write_json(os.path.join(folder, "config.json"), tiny.rewrite(config) if tiny.rewrite else config)
     generation = {"bos_token_id": model.config.bos_token_id, "eos_token_id": model.config.eos_token_id,
                   **tiny.generation}
     write_json(os.path.join(folder, "generation_config.json"), generation)

@@ -24,6 +24,10 @@ class Tiny:
     embed_std: float = 0.5
     norm_center: float = 1.0  # of norms' weights; 0 where they are stored less one
     remote: object = None  # (configuration, tensors) to those of a checkpoint with code of its own
+    attention: str = "eager"  # transformers' implementation that is the oracle
+    extra: dict = dataclasses.field(default_factory=dict)  # tensors of the file that no model has
+    rename: tuple = ()  # (beginning, what the file has instead) of tensor names
+    rewrite: object = None  # of config.json: a function of what transformers writes
     generation: dict = dataclasses.field(default_factory=dict)  # extra keys of generation_config.json
 
 
