@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/text/goldens: small tokenizers and what the Hugging Face libraries make of nasty texts with them.
 
-Every vocabulary is trained here on the text below, so nothing is anybody else's. Needs tokenizers,
-transformers, jinja2 and gguf (versions used: 0.23.3, 5.23.0, 3.1.6, 0.19.0). Run: make_goldens.py [SMOLLM2.gguf]
+Every vocabulary is trained here, on the text below or on tests/oracle/text, so nothing is anybody else's.
+Needs tokenizers, sentencepiece, transformers, jinja2 and gguf (versions used: 0.23.3, 0.2.3, 5.23.0, 3.1.6,
+0.19.0). Run: make_goldens.py [SMOLLM2.gguf]
 """
 
 import json
@@ -14,10 +15,15 @@ import tempfile
 
 import numpy
 from gguf import GGUFReader, GGUFWriter
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import GPT2Tokenizer, PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
+import families
+import spm_models
+from compare_with_library import fuzz_lines
+from families import BYTES, GPT2, LLAMA3, QWEN2, special
 from jinja_cases import CASES, CHATS, TEMPLATES, VARIABLES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,37 +54,16 @@ TEXTS = [
 ]
 
 
-def train(pre, vocab_size, initial=(), special=(), normalizer=None, unk=None, **model):
-    """A BPE tokenizer trained on CORPUS; merges stay in the order of training."""
-    tokenizer = Tokenizer(models.BPE(unk_token=unk, **model))
-    tokenizer.pre_tokenizer = pre
-    if normalizer:
-        tokenizer.normalizer = normalizer
-    suffix = {k: v for k, v in model.items() if k == "end_of_word_suffix"}
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=list(initial), special_tokens=list(special),
-                                  show_progress=False, **suffix)
-    tokenizer.train_from_iterator([CORPUS] * 4, trainer)
-    return tokenizer
-
-
-BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
-GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-HEAD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3, QWEN2 = HEAD + r"\p{N}{1,3}|" + TAIL, HEAD + r"\p{N}|" + TAIL
+def train(*args, **kwargs):
+    return families.train([CORPUS] * 4, *args, **kwargs)
 
 
 def split(regex):
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"),
-                                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    return families.splits([regex], families.RAW)
 
 
 def smollm_pre():
-    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), GPT2])
-
-
-def special(text, **flags):
-    return AddedToken(text, special=True, normalized=False, **flags)
+    return families.DIGITS
 
 
 # ---- one function a form ------------------------------------------------------------------------------
@@ -135,7 +120,7 @@ def llama2():
 
 def metaspace():
     pre = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
-    t = train(pre, 300, special=["<unk>", "<s>"], unk="<unk>", fuse_unk=False)
+    t = train(pre, 300, specials=["<unk>", "<s>"], unk="<unk>", fuse_unk=False)
     t.decoder = decoders.Metaspace(prepend_scheme="first")
     return t
 
@@ -176,7 +161,7 @@ def words():
     pre = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(),
                                    pre_tokenizers.Digits(individual_digits=False)])
     norm = normalizers.Sequence([normalizers.NFKD(), normalizers.Strip(), normalizers.Replace(Regex(r"\s+"), " ")])
-    t = train(pre, 350, special=["<unk>", "<s>", "</s>"], normalizer=norm, unk="<unk>", end_of_word_suffix="</w>")
+    t = train(pre, 350, specials=["<unk>", "<s>", "</s>"], normalizer=norm, unk="<unk>", end_of_word_suffix="</w>")
     t.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 1))
     return t
 
@@ -211,6 +196,14 @@ SPLITS = {
 }
 
 
+def alice():
+    with open(os.path.join(HERE, "..", "oracle", "text", "alice.txt"), encoding="utf-8") as f:
+        return [CORPUS] * 4 + f.read()[:20000].split("\n\n")
+
+
+FUZZ, EVERY = fuzz_lines(300, 11), 6  # each form sees every sixth line, from another one on
+
+
 def write(path, value):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as f:
@@ -236,6 +229,53 @@ def golden(encode, decode, size, seed):
 def library(t, seed):
     return golden(lambda text, add: t.encode(text, add_special_tokens=add).ids,
                   lambda ids, skip: t.decode(ids, skip_special_tokens=skip), max(t.get_vocab().values()) + 1, seed)
+
+
+def with_fuzz(result, encode, number):
+    """Adds the lines from `number` on; encode(text) -> ids without special tokens around them."""
+    first = number % EVERY
+    return {**result, "fuzz": {"first": first, "every": EVERY, "ids": [encode(text) for text in FUZZ[first::EVERY]]}}
+
+
+def family_files(corpus):
+    charsmap = sentencepiece_model_pb2.ModelProto.FromString(spm_models.train(corpus, "spm_t5")).normalizer_spec
+    makers = {**families.FAMILIES, **{name: lambda c, make=make: make(c, charsmap.precompiled_charsmap)
+                                      for name, make in families.UNIGRAMS.items()}}
+    for number, (name, make) in enumerate(makers.items()):
+        t = make(corpus)
+        save_compact(t, os.path.join(OUT, name))
+        t = Tokenizer.from_file(os.path.join(OUT, name, "tokenizer.json"))  # numbers as the file has them
+        write(os.path.join(OUT, name + ".json"),
+              with_fuzz(library(t, name), lambda text: t.encode(text, add_special_tokens=False).ids, number))
+
+
+def spm_golden(reader, seed, number):
+    r = random.Random(seed)
+    lists = [reader.random_ids(r) for _ in range(40)]
+    result = {
+        "ids": [reader.encode(text, False) for text in TEXTS],
+        "special": [reader.encode(text) for text in TEXTS[:10]],
+        "decode": [[ids, reader.decode(ids), reader.decode(ids, True)] for ids in lists],
+        "bos": reader.bos, "eos": reader.eos,
+    }
+    return with_fuzz(result, lambda text: reader.encode(text, False), number)
+
+
+def spm_files(corpus):
+    lines = [line for text in corpus for line in text.split("\n")]
+    for number, name in enumerate(spm_models.MODELS):
+        folder = os.path.join(OUT, name)
+        spm_models.write(lines, name, folder)
+        write(folder + ".json", spm_golden(spm_models.Reader(folder), name, number))
+    for number, (kind, name) in enumerate((("llama", "spm_llama"), ("t5", "spm_t5"))):
+        path = os.path.join(OUT, kind + ".gguf")
+        model = spm_models.train(lines, name)
+        reader = spm_models.Reader(model=model)
+        reader.added["<pad>"] = (reader.first.piece_to_id("<pad>"), spm_models.flags("<pad>"))  # a control piece
+        reader.build_pattern()
+        reader.before, reader.behind = ([reader.bos], []) if kind == "llama" else ([], [reader.eos])
+        spm_models.write_gguf(path, model, kind)
+        write(path + ".json", spm_golden(reader, kind, number))
 
 
 def save_compact(t, folder):
@@ -296,8 +336,20 @@ def configured():
     transformers_golden(PreTrainedTokenizerFast.from_pretrained(folder), folder, "configured")
 
 
-GGUF_PRES = {"gpt-2": (GPT2, None, False, False), "smollm": (smollm_pre(), None, False, False),
-             "llama-bpe": (split(LLAMA3), None, True, True), "qwen2": (split(QWEN2), normalizers.NFC(), False, False)}
+SEED_CODER = families.HEAD + r"\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + families.SPACES
+GGUF_PRES = {
+    # name: pre-tokenizer, normalizer, ignore_merges, add_bos
+    "gpt-2": (GPT2, None, False, False), "smollm": (smollm_pre(), None, False, False),
+    "llama-bpe": (split(LLAMA3), None, True, True), "qwen2": (split(QWEN2), normalizers.NFC(), False, False),
+    "qwen35": (split(families.QWEN35), normalizers.NFC(), False, False), "bloom": (split(families.BLOOM), None, False, False),
+    "viking": (families.splits([families.BLOOM, r"\p{N}"], families.RAW), None, False, False),
+    "gpt-4o": (split(families.O200K), None, False, False), "tekken": (split(families.TEKKEN), None, True, True),
+    "falcon": (families.FALCON, None, False, False), "seed-coder": (split(SEED_CODER), None, False, False),
+    "bailingmoe": (split(families.CL100K.replace("{1,3}", "")), None, False, False),
+    "deepseek-llm": (families.splits(families.DEEPSEEK_LLM + [r"\p{N}"], families.RAW), None, False, False),
+    "deepseek-coder": (families.splits(families.DEEPSEEK_CODER + [r"\p{N}"], families.RAW), None, False, False),
+    "deepseek-v3": (families.splits(families.DEEPSEEK_V3, families.RAW), None, False, False),
+}
 
 
 def gguf_files():
@@ -401,6 +453,10 @@ def main():
     kept = open(keep, "rb").read() if os.path.exists(keep) else None
     shutil.rmtree(OUT, ignore_errors=True)
     write(os.path.join(OUT, "texts.json"), TEXTS)
+    write(os.path.join(OUT, "fuzz.json"), FUZZ)
+    corpus = alice()
+    family_files(corpus)
+    spm_files(corpus)
     for name, make in FORMS.items():
         t = make()
         save_compact(t, os.path.join(OUT, name))
