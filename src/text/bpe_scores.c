@@ -41,7 +41,8 @@ static fg_status add_ways_to_cut(fg_bpe *bpe, uint32_t id, uint32_t rank, fg_err
   const char *text = fg_token_data(v, &v->tokens[id]);
   size_t length = v->tokens[id].length;
   if (length > PIECE_MAX) {
-    return fg_fail(err, FG_UNSUPPORTED, "piece %u has %zu bytes, at most %d are supported", id, length, PIECE_MAX);
+    return fg_fail(err, FG_UNSUPPORTED, "piece %u has %zu bytes, at most %d are supported", id, length,
+                   PIECE_MAX);
   }
   fg_status status = FG_OK;
   for (size_t at = fg_utf8_length(*text); at < length && status == FG_OK; at += fg_utf8_length(text[at])) {
@@ -80,7 +81,8 @@ fg_status fg_bpe_add_scores(fg_bpe *bpe, const float *scores, fg_error *err) {
 static bool marks_begin_words(const char *text, size_t length) {
   const char *end = text + length, *at = text, *hit;
   while (at < end && (hit = memmem(at, (size_t)(end - at), mark, MARK_BYTES)) != NULL) {
-    if (hit > text && (hit - text < MARK_BYTES || memcmp(hit - MARK_BYTES, mark, MARK_BYTES) != 0)) return false;
+    if (hit > text && (hit - text < MARK_BYTES || memcmp(hit - MARK_BYTES, mark, MARK_BYTES) != 0))
+      return false;
     at = hit + MARK_BYTES;
   }
   return true;
@@ -144,19 +146,20 @@ static fg_status append_unknown(const fg_bpe *bpe, uint32_t c, bool *unknown, fg
   if (bytes || *unknown) return status;
   *unknown = true;
   if (bpe->unk_id >= 0) return fg_ids_append(ids, &bpe->unk_id, 1, err);
-  return fg_fail(err, FG_INVALID, "character \"%.*s\" has no token, and there is no unknown token", (int)length,
-                 text);
+  return fg_fail(err, FG_INVALID, "character \"%.*s\" has no token, and there is no unknown token",
+                 (int)length, text);
 }
 
 // A symbol, or if it is an unused piece, what it was merged from; the heap serves as the stack.
-static fg_status append_symbol(const fg_bpe *bpe, fg_bpe_work *work, int32_t symbol, bool *unknown, fg_ids *ids,
-                               fg_error *err) {
+static fg_status append_symbol(const fg_bpe *bpe, fg_bpe_work *work, int32_t symbol, bool *unknown,
+                               fg_ids *ids, fg_error *err) {
   work->heap_count = 0;
   fg_status status = FG_OK;
   for (;;) {
     bool cut = bpe->has_unused && symbol < FG_SYMBOL_CHAR && work->halves[symbol].left >= 0;
     if (cut) {
-      status = fg_bpe_heap_push(work, (uint64_t)work->heap_count << 32 | (uint32_t)work->halves[symbol].right, err);
+      status = fg_bpe_heap_push(work, (uint64_t)work->heap_count << 32 | (uint32_t)work->halves[symbol].right,
+                                err);
       if (status) return status;
       symbol = work->halves[symbol].left;
       continue;

@@ -36,7 +36,8 @@ static fg_status copy_units(fg_charsmap *map, const unsigned char *units, fg_err
   for (size_t i = 0; i < map->unit_count; i++) {
     map->units[i] = read_u32(units + i * UNIT_BYTES);
     if (map->units[i] >> 31 && !is_text(map, unit_value(map->units[i]))) {
-      return fg_fail(err, FG_CORRUPT, "precompiled charsmap: unit %zu points to byte %zu of %zu bytes of text", i,
+      return fg_fail(err, FG_CORRUPT,
+                     "precompiled charsmap: unit %zu points to byte %zu of %zu bytes of text", i,
                      unit_value(map->units[i]), map->text_bytes);
     }
   }
@@ -48,13 +49,14 @@ fg_status fg_charsmap_read(fg_charsmap *out, const void *block, size_t bytes, fg
   *out = (fg_charsmap){0};
   size_t trie = bytes > UNIT_BYTES ? read_u32(p) : 0;
   if (trie == 0 || trie % UNIT_BYTES != 0 || trie >= bytes - UNIT_BYTES || p[bytes - 1] != 0) {
-    return fg_fail(err, FG_CORRUPT, "precompiled charsmap: an array of %zu bytes and its texts in %zu bytes", trie,
-                   bytes);
+    return fg_fail(err, FG_CORRUPT, "precompiled charsmap: an array of %zu bytes and its texts in %zu bytes",
+                   trie, bytes);
   }
   fg_charsmap map = {.unit_count = trie / UNIT_BYTES, .text_bytes = bytes - UNIT_BYTES - trie};
   map.units = malloc(trie);
   map.texts = malloc(map.text_bytes);
-  fg_status status = map.units && map.texts ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for a charsmap");
+  fg_status status =
+      map.units && map.texts ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for a charsmap");
   if (status == FG_OK) memcpy(map.texts, p + UNIT_BYTES + trie, map.text_bytes);
   if (status == FG_OK && !fg_utf8_valid(map.texts, map.text_bytes)) {
     status = fg_fail(err, FG_CORRUPT, "precompiled charsmap: its texts are not UTF-8");

@@ -14,7 +14,8 @@ typedef enum fg_gguf_tail {
 } fg_gguf_tail;
 
 typedef struct fg_gguf_split {
-  const char *splits[FG_GGUF_SPLITS_MAX]; // regular expressions, one after the other; what matches stands alone
+  const char
+      *splits[FG_GGUF_SPLITS_MAX]; // regular expressions, one after the other; what matches stands alone
   fg_gguf_tail tail;
 } fg_gguf_split;
 

@@ -76,7 +76,8 @@ static fg_status read_u32(const model *m, int field, uint32_t *out, fg_error *er
     json_decref(json);
     return status;
   }
-  if (json_is_integer(json) && json_integer_value(json) >= 0 && json_integer_value(json) < FG_VOCABULARY_MAX) {
+  if (json_is_integer(json) && json_integer_value(json) >= 0 &&
+      json_integer_value(json) < FG_VOCABULARY_MAX) {
     *out = (uint32_t)json_integer_value(json);
   } else {
     status = fg_fail(err, FG_CORRUPT, "%s: \"%s\" is not a number below %d", m->where, field_names[field],
@@ -153,7 +154,8 @@ static double score_of(const char *text, size_t length) {
     }
     uint64_t digit = (uint64_t)(text[i] - '0');
     bool fits = digits <= (UINT64_MAX - 9) / 10;
-    if (digit > 9 || (!fits && !point) || behind == 22) return strtod(text, NULL); // an exponent, or very long
+    if (digit > 9 || (!fits && !point) || behind == 22)
+      return strtod(text, NULL); // an exponent, or very long
     if (!fits) break;
     digits = digits * 10 + digit;
     behind += point;
@@ -176,9 +178,11 @@ static fg_status read_piece(fg_tokenizer *t, fg_json_scan *scan, uint32_t id, fg
   if (status == FG_OK && first != '-' && (first < '0' || first > '9')) {
     status = fg_fail(err, FG_CORRUPT, "the score of piece %u is not a number", id);
   }
-  if (status == FG_OK) status = fg_unigram_add_score(&t->unigram, score_of(scan->text + begin, scan->at - begin), err);
+  if (status == FG_OK)
+    status = fg_unigram_add_score(&t->unigram, score_of(scan->text + begin, scan->at - begin), err);
   if (status == FG_OK) status = fg_scan_take(scan, ']', err);
-  if (status == FG_OK) status = fg_vocabulary_add(&t->vocabulary, id, text, strlen(text), FG_TOKEN_MODEL, err);
+  if (status == FG_OK)
+    status = fg_vocabulary_add(&t->vocabulary, id, text, strlen(text), FG_TOKEN_MODEL, err);
   return status ? status : fg_unigram_add_piece(&t->unigram, text, strlen(text), (int32_t)id, err);
 }
 
@@ -251,8 +255,10 @@ typedef struct model_row {
   const char *type;
   fg_status (*read)(fg_tokenizer *t, const model *m, fg_error *err);
 } model_row;
-static const model_row models[] = {
-    {"BPE", read_bpe}, {"Unigram", read_unigram}, {"WordLevel", read_wordlevel}, {"WordPiece", read_wordpiece}};
+static const model_row models[] = {{"BPE", read_bpe},
+                                   {"Unigram", read_unigram},
+                                   {"WordLevel", read_wordlevel},
+                                   {"WordPiece", read_wordpiece}};
 
 // Old files name no type.
 static const char *guess_type(const model *m) {

@@ -20,7 +20,12 @@ enum {
   TRAINER_BOS = 46,
   TRAINER_EOS = 47,
 };
-enum { NORMALIZER_CHARSMAP = 2, NORMALIZER_ADD_PREFIX = 3, NORMALIZER_REMOVE_EXTRA = 4, NORMALIZER_ESCAPE = 5 };
+enum {
+  NORMALIZER_CHARSMAP = 2,
+  NORMALIZER_ADD_PREFIX = 3,
+  NORMALIZER_REMOVE_EXTRA = 4,
+  NORMALIZER_ESCAPE = 5
+};
 
 typedef struct reading {
   fg_spm spm;
@@ -52,7 +57,8 @@ static fg_status take_piece_field(reading *r, const fg_proto_field *field, fg_er
   if (is(field, PIECE_TEXT, FG_PROTO_BYTES)) piece->text = field->bytes;
   if (is(field, PIECE_SCORE, FG_PROTO_4_BYTES)) piece->score = fg_proto_float(field);
   if (is(field, PIECE_TYPE, FG_PROTO_INTEGER)) {
-    piece->type = field->integer <= FG_SPM_BYTE ? (fg_spm_type)field->integer : (fg_spm_type)0; // 0 is refused
+    piece->type =
+        field->integer <= FG_SPM_BYTE ? (fg_spm_type)field->integer : (fg_spm_type)0; // 0 is refused
   }
   return FG_OK;
 }
@@ -82,7 +88,8 @@ static fg_status take_normalizer_field(reading *r, const fg_proto_field *field, 
 
 static fg_status take_denormalizer_field(reading *r, const fg_proto_field *field, fg_error *err) {
   (void)err;
-  r->denormalizes = r->denormalizes || (is(field, NORMALIZER_CHARSMAP, FG_PROTO_BYTES) && field->bytes.length > 0);
+  r->denormalizes =
+      r->denormalizes || (is(field, NORMALIZER_CHARSMAP, FG_PROTO_BYTES) && field->bytes.length > 0);
   return FG_OK;
 }
 
@@ -105,7 +112,8 @@ static fg_status take_model_field(reading *r, const fg_proto_field *field, fg_er
 }
 
 static fg_status check(const reading *r, fg_error *err) {
-  if (r->space_as_suffix) return fg_fail(err, FG_UNSUPPORTED, "spaces behind words (treat_whitespace_as_suffix)");
+  if (r->space_as_suffix)
+    return fg_fail(err, FG_UNSUPPORTED, "spaces behind words (treat_whitespace_as_suffix)");
   if (!fg_utf8_valid(r->spm.unk_surface.data, r->spm.unk_surface.length)) {
     return fg_fail(err, FG_CORRUPT, "unk_surface is not UTF-8");
   }
@@ -121,16 +129,11 @@ typedef struct class_row {
   bool add_bos, add_eos;
 } class_row;
 static const class_row classes[] = {
-    {"LlamaTokenizer", true, false},
-    {"LlamaTokenizerFast", true, false},
-    {"CodeLlamaTokenizer", true, false},
-    {"CodeLlamaTokenizerFast", true, false},
-    {"GemmaTokenizer", true, false},
-    {"GemmaTokenizerFast", true, false},
-    {"BaichuanTokenizer", true, false},
-    {"InternLMTokenizer", true, false},
-    {"InternLM2Tokenizer", true, false},
-    {"T5Tokenizer", false, true},
+    {"LlamaTokenizer", true, false},     {"LlamaTokenizerFast", true, false},
+    {"CodeLlamaTokenizer", true, false}, {"CodeLlamaTokenizerFast", true, false},
+    {"GemmaTokenizer", true, false},     {"GemmaTokenizerFast", true, false},
+    {"BaichuanTokenizer", true, false},  {"InternLMTokenizer", true, false},
+    {"InternLM2Tokenizer", true, false}, {"T5Tokenizer", false, true},
     {"T5TokenizerFast", false, true},
 };
 
@@ -153,7 +156,8 @@ static fg_status read_options(const fg_assets *assets, fg_class_options *out, fg
 }
 
 // A piece's text if there is such a piece, as a string.
-static const char *copy_known(const fg_tokenizer *t, fg_slice name, const char *fallback, char out[static 64]) {
+static const char *copy_known(const fg_tokenizer *t, fg_slice name, const char *fallback,
+                              char out[static 64]) {
   if (name.length == 0) name = (fg_slice){fallback, strlen(fallback)};
   if (name.length >= 64 || !fg_utf8_valid(name.data, name.length)) return NULL;
   memcpy(out, name.data, name.length);

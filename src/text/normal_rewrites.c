@@ -23,7 +23,8 @@ static fg_status append_form(int form, fg_slice text, fg_text *out, fg_error *er
   utf8proc_ssize_t count = utf8proc_map((const utf8proc_uint8_t *)text.data, (utf8proc_ssize_t)text.length,
                                         &normal, (utf8proc_option_t)form);
   if (count < 0) {
-    return fg_fail(err, FG_NO_SPACE, "normalizing %zu bytes of text: %s", text.length, utf8proc_errmsg(count));
+    return fg_fail(err, FG_NO_SPACE, "normalizing %zu bytes of text: %s", text.length,
+                   utf8proc_errmsg(count));
   }
   fg_text_append(out, normal, (size_t)count);
   free(normal);
@@ -72,16 +73,18 @@ fg_status fg_rewrite_nmt(const fg_normal_step *step, const fg_normal_work *work,
   (void)step, (void)work, (void)err;
   for (const char *at = text.data; at < text.data + text.length;) {
     uint32_t c = fg_utf8_take(&at);
-    bool dropped = (c >= 1 && c <= 8) || c == 0x0b || (c >= 0x0e && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f;
-    bool space = c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 || (c >= 0x200b && c <= 0x200f) ||
-                 c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff || c == FG_REPLACEMENT_CHAR;
+    bool dropped =
+        (c >= 1 && c <= 8) || c == 0x0b || (c >= 0x0e && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f;
+    bool space = c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 ||
+                 (c >= 0x200b && c <= 0x200f) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff ||
+                 c == FG_REPLACEMENT_CHAR;
     if (!dropped) fg_utf8_append(out, space ? ' ' : c);
   }
   return FG_OK;
 }
 
-fg_status fg_rewrite_bytes(const fg_normal_step *step, const fg_normal_work *work, fg_slice text, fg_text *out,
-                           fg_error *err) {
+fg_status fg_rewrite_bytes(const fg_normal_step *step, const fg_normal_work *work, fg_slice text,
+                           fg_text *out, fg_error *err) {
   (void)step, (void)work, (void)err;
   fg_bytes_to_text(text.data, text.length, out);
   return FG_OK;
@@ -116,8 +119,8 @@ static void append_clean(const fg_normal_step *step, fg_slice text, fg_text *out
 
 static fg_status strip_accents(fg_text *text, fg_error *err) {
   fg_text decomposed = {0};
-  fg_status status =
-      append_form(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, (fg_slice){text->data, text->length}, &decomposed, err);
+  fg_status status = append_form(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, (fg_slice){text->data, text->length},
+                                 &decomposed, err);
   fg_text_clear(text);
   const char *end = decomposed.data + decomposed.length;
   for (const char *at = decomposed.data; decomposed.length && at < end;) {
@@ -174,8 +177,8 @@ fg_status fg_rewrite_prepend(const fg_normal_step *step, const fg_normal_work *w
   return FG_OK;
 }
 
-fg_status fg_rewrite_strip(const fg_normal_step *step, const fg_normal_work *work, fg_slice text, fg_text *out,
-                           fg_error *err) {
+fg_status fg_rewrite_strip(const fg_normal_step *step, const fg_normal_work *work, fg_slice text,
+                           fg_text *out, fg_error *err) {
   (void)work, (void)err;
   const char *begin = text.data, *end = text.data + text.length, *next;
   while (step->left && begin < end && (next = begin, fg_is_space(fg_utf8_take(&next)))) begin = next;
@@ -247,7 +250,8 @@ static bool is_lone_space(fg_slice s) {
 }
 
 static bool ends_with(const fg_text *text, size_t from, fg_slice end) {
-  return text->length >= from + end.length && memcmp(text->data + text->length - end.length, end.data, end.length) == 0;
+  return text->length >= from + end.length &&
+         memcmp(text->data + text->length - end.length, end.data, end.length) == 0;
 }
 
 fg_status fg_rewrite_spm(const fg_normal_step *step, const fg_normal_work *work, fg_slice text, fg_text *out,
@@ -257,20 +261,24 @@ fg_status fg_rewrite_spm(const fg_normal_step *step, const fg_normal_work *work,
   fg_slice space = spaces->escape ? (fg_slice){"\xe2\x96\x81", 3} : (fg_slice){" ", 1}, piece;
   size_t start = out->length, size;
   bool after_space = spaces->remove_extra;
-  while (spaces->remove_extra && text.length > 0 && (size = next_rule(step, text, &piece), is_lone_space(piece))) {
+  while (spaces->remove_extra && text.length > 0 &&
+         (size = next_rule(step, text, &piece), is_lone_space(piece))) {
     text = (fg_slice){text.data + size, text.length - size};
   }
   if (text.length == 0) return FG_OK;
-  if (spaces->add_prefix && (work->at_start || !spaces->at_start_only)) fg_text_append(out, space.data, space.length);
+  if (spaces->add_prefix && (work->at_start || !spaces->at_start_only))
+    fg_text_append(out, space.data, space.length);
   for (; text.length > 0; text = (fg_slice){text.data + size, text.length - size}) {
     size = next_rule(step, text, &piece);
-    while (after_space && piece.length > 0 && *piece.data == ' ') piece = (fg_slice){piece.data + 1, piece.length - 1};
+    while (after_space && piece.length > 0 && *piece.data == ' ')
+      piece = (fg_slice){piece.data + 1, piece.length - 1};
     for (size_t i = 0; i < piece.length; i++) {
       bool blank = piece.data[i] == ' ';
       fg_text_append(out, blank ? space.data : piece.data + i, blank ? space.length : 1);
     }
     if (piece.length > 0) after_space = spaces->remove_extra && piece.data[piece.length - 1] == ' ';
   }
-  while (spaces->remove_extra && !fg_text_failed(out) && ends_with(out, start, space)) out->length -= space.length;
+  while (spaces->remove_extra && !fg_text_failed(out) && ends_with(out, start, space))
+    out->length -= space.length;
   return FG_OK;
 }

@@ -17,7 +17,12 @@ typedef struct fg_proto {
   size_t bytes, at;
 } fg_proto;
 
-typedef enum fg_proto_kind { FG_PROTO_INTEGER = 0, FG_PROTO_8_BYTES = 1, FG_PROTO_BYTES = 2, FG_PROTO_4_BYTES = 5 } fg_proto_kind;
+typedef enum fg_proto_kind {
+  FG_PROTO_INTEGER = 0,
+  FG_PROTO_8_BYTES = 1,
+  FG_PROTO_BYTES = 2,
+  FG_PROTO_4_BYTES = 5
+} fg_proto_kind;
 
 typedef struct fg_proto_field {
   uint32_t number;

@@ -60,7 +60,8 @@ static fg_status add_piece(fg_tokenizer *t, const fg_spm *spm, uint32_t id, fg_e
     return fg_fail(err, FG_CORRUPT, "piece %u, \"%.*s\", is there twice", id,
                    piece->text.length < 60 ? (int)piece->text.length : 60, piece->text.data);
   }
-  return fg_vocabulary_add(&t->vocabulary, id, piece->text.data, piece->text.length, flags_of(spm, piece), err);
+  return fg_vocabulary_add(&t->vocabulary, id, piece->text.data, piece->text.length, flags_of(spm, piece),
+                           err);
 }
 
 static fg_status add_pieces(fg_tokenizer *t, const fg_spm *spm, int32_t *unk, fg_error *err) {
@@ -73,7 +74,8 @@ static fg_status add_pieces(fg_tokenizer *t, const fg_spm *spm, int32_t *unk, fg
     }
     status = add_piece(t, spm, id, err);
     if (piece->type != FG_SPM_UNKNOWN) continue;
-    if (*unk >= 0 && !spm->any_types) return fg_fail(err, FG_CORRUPT, "pieces %d and %u both mean unknown", *unk, id);
+    if (*unk >= 0 && !spm->any_types)
+      return fg_fail(err, FG_CORRUPT, "pieces %d and %u both mean unknown", *unk, id);
     if (*unk < 0) *unk = (int32_t)id;
   }
   return status;
@@ -85,7 +87,8 @@ static fg_status check_bytes(const fg_tokenizer *t, const fg_spm *spm, fg_error 
   if (!spm->byte_fallback || spm->any_types) return FG_OK;
   fg_vocabulary_find_bytes(&t->vocabulary, ids);
   for (int i = 0; i < 256; i++) {
-    if (ids[i] < 0) return fg_fail(err, FG_CORRUPT, "there is no piece <0x%02X>, but bytes are to stand in", i);
+    if (ids[i] < 0)
+      return fg_fail(err, FG_CORRUPT, "there is no piece <0x%02X>, but bytes are to stand in", i);
   }
   return FG_OK;
 }
@@ -96,7 +99,8 @@ static fg_status add_whole(fg_trie *trie, const fg_spm *spm, fg_error *err) {
   fg_status status = FG_OK;
   for (uint32_t id = 0; id < spm->count && status == FG_OK; id++) {
     const fg_spm_piece *piece = &spm->pieces[id];
-    if (is_whole(spm, piece)) status = fg_trie_add(trie, piece->text.data, piece->text.length, (int32_t)id, err);
+    if (is_whole(spm, piece))
+      status = fg_trie_add(trie, piece->text.data, piece->text.length, (int32_t)id, err);
   }
   return status;
 }
@@ -151,21 +155,24 @@ static fg_status add_normalizer(fg_tokenizer *t, const fg_spm *spm, fg_error *er
                           .remove_extra = spm->remove_extra,
                           .escape = spm->escape,
                           .whole = &t->bpe.whole};
-  fg_status status =
-      spm->charsmap.length > 0 ? fg_charsmap_read(&charsmap, spm->charsmap.data, spm->charsmap.length, err) : FG_OK;
+  fg_status status = spm->charsmap.length > 0
+                         ? fg_charsmap_read(&charsmap, spm->charsmap.data, spm->charsmap.length, err)
+                         : FG_OK;
   return status ? status : fg_normalizer_add_spm(&t->normalizer, &charsmap, spaces, err);
 }
 
 fg_status fg_tokenizer_of_spm(fg_tokenizer *t, const fg_spm *spm, fg_error *err) {
   if (spm->model != FG_SPM_UNIGRAM && spm->model != FG_SPM_BPE) {
-    return fg_fail(err, FG_UNSUPPORTED, "a model of type %d; 1 (unigram) and 2 (BPE) are supported", (int)spm->model);
+    return fg_fail(err, FG_UNSUPPORTED, "a model of type %d; 1 (unigram) and 2 (BPE) are supported",
+                   (int)spm->model);
   }
   if (spm->count == 0 || spm->count > FG_VOCABULARY_MAX) {
     return fg_fail(err, FG_CORRUPT, "%zu pieces; 1 to %d are supported", spm->count, FG_VOCABULARY_MAX);
   }
   int32_t unk;
   fg_status status = add_pieces(t, spm, &unk, err);
-  if (status == FG_OK && unk < 0 && !spm->any_types) status = fg_fail(err, FG_CORRUPT, "no piece means unknown");
+  if (status == FG_OK && unk < 0 && !spm->any_types)
+    status = fg_fail(err, FG_CORRUPT, "no piece means unknown");
   if (status == FG_OK) status = check_bytes(t, spm, err);
   if (status == FG_OK) status = add_whole(&t->bpe.whole, spm, err);
   if (status == FG_OK) status = add_normalizer(t, spm, err);

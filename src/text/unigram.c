@@ -38,12 +38,14 @@ void fg_unigram_work_free(fg_unigram_work *work) {
 
 static fg_status reserve(fg_unigram_work *work, size_t length, fg_error *err) {
   if (length >= UINT32_MAX) {
-    return fg_fail(err, FG_UNSUPPORTED, "%zu bytes of text without a break; at most 4 GiB are supported", length);
+    return fg_fail(err, FG_UNSUPPORTED, "%zu bytes of text without a break; at most 4 GiB are supported",
+                   length);
   }
   if (length + 1 <= work->capacity) return FG_OK;
   size_t capacity = work->capacity * 2 > length + 1 ? work->capacity * 2 : length + 1;
   fg_unigram_end *ends = realloc(work->ends, capacity * sizeof *ends);
-  if (!ends) return fg_fail(err, FG_NO_SPACE, "out of memory for tokenizing %zu bytes without a break", length);
+  if (!ends)
+    return fg_fail(err, FG_NO_SPACE, "out of memory for tokenizing %zu bytes without a break", length);
   work->ends = ends;
   work->capacity = capacity;
   return FG_OK;

@@ -16,8 +16,8 @@
 #include "text/vocabulary.h"
 
 typedef struct fg_unigram {
-  fg_trie pieces;    // to ids
-  double *scores;    // [score_count], by id
+  fg_trie pieces; // to ids
+  double *scores; // [score_count], by id
   uint32_t score_count, score_capacity;
   double unk_score;
   int32_t unk_id; // -1: an unknown character is an error

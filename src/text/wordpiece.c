@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-
 fg_status fg_wordpiece_build(fg_wordpiece *out, const fg_vocabulary *vocabulary, const char *prefix,
                              fg_error *err) {
   size_t skip = strlen(prefix);

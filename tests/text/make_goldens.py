@@ -20,6 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import GPT2Tokenizer, PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
+import chat_templates
 import families
 import spm_models
 from compare_with_library import fuzz_lines
@@ -417,12 +418,16 @@ def jinja():
         "cases": [[c, attempt(c, **VARIABLES)] for c in CASES],
     })
     special_tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    templates = {**TEMPLATES, **chat_templates.TEMPLATES}
+    chats = CHATS + chat_templates.CHATS
     write(os.path.join(OUT, "chats.json"), {
         "special_tokens": special_tokens,
-        "templates": TEMPLATES,
-        "cases": [[name, chat, attempt(template, chat["messages"], **special_tokens,
-                                       **{"tools": None, **{k: v for k, v in chat.items() if k != "messages"}})]
-                  for name, template in TEMPLATES.items() for chat in CHATS],
+        "templates": templates,
+        "chats": chats,
+        # template, number of the chat, prompt
+        "cases": [[name, number, attempt(template, chat["messages"], **special_tokens,
+                                         **{"tools": None, **{k: v for k, v in chat.items() if k != "messages"}})]
+                  for name, template in templates.items() for number, chat in enumerate(chats)],
     })
 
 
