@@ -24,6 +24,7 @@ typedef struct fg_gguf_pre {
   const fg_gguf_split *split;
   bool nfc; // before that
   bool ignore_merges, add_bos;
+  const char *const *before; // tokens in front of every text, NULL at the end; NULL = none
 } fg_gguf_pre;
 
 // NULL: no such rule.

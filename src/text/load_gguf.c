@@ -17,6 +17,7 @@ typedef struct arrays {
 
 // Of a kind of model, where the header says nothing. UINT32_MAX: no id.
 typedef struct defaults {
+  const char *const *before; // texts of tokens, NULL at the end
   bool bos, eos;
   uint32_t bos_id, eos_id;
 } defaults;
@@ -117,6 +118,7 @@ static fg_status read_gpt2(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, defa
                    name.length < 60 ? (int)name.length : 60, name.data);
   }
   add->bos = pre->add_bos;
+  add->before = pre->before;
   status = fg_gguf_read_split(t, pre, err);
   if (status == FG_OK) status = read_tokens(gguf, a, err);
   for (uint64_t i = 0; i < a->count && status == FG_OK; i++) {
@@ -214,7 +216,12 @@ static fg_status read_around(fg_tokenizer *t, const fg_gguf *gguf, const default
   bool add_bos, add_eos;
   fg_status status = fg_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", add->bos, &add_bos, err);
   if (status == FG_OK) status = fg_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", add->eos, &add_eos, err);
-  return status ? status : fg_tokenizer_add_around(t, add_bos, add_eos, err);
+  if (status == FG_OK) status = fg_tokenizer_add_around(t, add_bos, add_eos, err);
+  for (int i = 0; status == FG_OK && add->before && add->before[i]; i++) {
+    int32_t id = fg_tokenizer_id(t, add->before[i]);
+    if (id >= 0) status = fg_ids_append(&t->prefix, &id, 1, err);
+  }
+  return status;
 }
 
 typedef struct model_row {

@@ -4,8 +4,8 @@
 
 #include "fuzz_driver.h"
 
-// Loads the input as the asset `name`; what loads must encode texts and decode what it made of them. An error that
-// says `early` was found before anything that the file describes was looked at.
+// Loads the input as the asset `name`; what loads must encode texts and decode what it made of them. An error
+// that says `early` was found before anything that the file describes was looked at.
 fuzz_outcome fuzz_tokenizer_run(const char *name, const fuzz_bytes *input, const char *early);
 
 #endif

@@ -53,13 +53,27 @@ static void add_rule(model *m, uint8_t byte, uint32_t value_at, uint32_t text_at
 }
 
 static void make_valid(fuzz_random *r, model *m) {
-  static const char *const texts[] = {"\xe2\x96\x81", "t", "h", "e", "a", "b", "1", "\xe4\xb8\xad", "th",
-                                      "the",          "ab", "abab", "\xe2\x96\x81t", "\xe2\x96\x81the", "b\xe2\x96\x81"};
+  static const char *const texts[] = {"\xe2\x96\x81",
+                                      "t",
+                                      "h",
+                                      "e",
+                                      "a",
+                                      "b",
+                                      "1",
+                                      "\xe4\xb8\xad",
+                                      "th",
+                                      "the",
+                                      "ab",
+                                      "abab",
+                                      "\xe2\x96\x81t",
+                                      "\xe2\x96\x81the",
+                                      "b\xe2\x96\x81"};
   bool bytes = fuzz_chance(r, 50);
   add_piece(m, "<unk>", UNKNOWN, 0);
   add_piece(m, "<s>", CONTROL, 0);
   add_piece(m, "</s>", CONTROL, 0);
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_piece(m, texts[i], NORMAL, -(float)fuzz_below(r, 12));
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    add_piece(m, texts[i], NORMAL, -(float)fuzz_below(r, 12));
   if (fuzz_chance(r, 50)) add_piece(m, "<|begin|>", USER_DEFINED, 0);
   if (fuzz_chance(r, 30)) add_piece(m, "zz", UNUSED, -2);
   for (int i = 0; i < 256 && bytes; i++) {
@@ -99,7 +113,10 @@ static void mutate(fuzz_random *r, model *m) {
   case 0: m->units[fuzz_below(r, UNITS)] = (uint32_t)fuzz_number(r, 1u << 31); break;
   case 1: m->units[fuzz_chance(r, 50) ? 0 : 400 + fuzz_below(r, 3)] ^= 1u << fuzz_below(r, 32); break;
   case 2: m->unit_bytes = fuzz_number(r, m->unit_bytes); break;
-  case 3: m->lie = fuzz_number(r, 0); m->lie_at = fuzz_below(r, 20); break;
+  case 3:
+    m->lie = fuzz_number(r, 0);
+    m->lie_at = fuzz_below(r, 20);
+    break;
   case 4: m->trainer[fuzz_below(r, 4)].value = fuzz_number(r, 2); break;
   case 5: m->trainer[fuzz_below(r, 4)].there ^= true; break;
   case 6: m->normalizer[fuzz_below(r, 3)].value = fuzz_number(r, 1); break;

@@ -3,7 +3,8 @@
 
 Every vocabulary is trained here, on the text below or on tests/oracle/text, so nothing is anybody else's.
 Needs tokenizers, sentencepiece, transformers, jinja2 and gguf (versions used: 0.23.3, 0.2.3, 5.23.0, 3.1.6,
-0.19.0). Run: make_goldens.py [SMOLLM2.gguf]
+0.19.0). Run: make_goldens.py [SMOLLM2.gguf]. The library's trainers of unigrams, of WordPiece and of pieces with a
+suffix give another vocabulary each time (words, gpt1, bert, cased_bert, t5, xlnet, unigram_bytes).
 """
 
 import json
@@ -339,17 +340,18 @@ def configured():
 
 SEED_CODER = families.HEAD + r"\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + families.SPACES
 GGUF_PRES = {
-    # name: pre-tokenizer, normalizer, ignore_merges, add_bos
-    "gpt-2": (GPT2, None, False, False), "smollm": (smollm_pre(), None, False, False),
-    "llama-bpe": (split(LLAMA3), None, True, True), "qwen2": (split(QWEN2), normalizers.NFC(), False, False),
-    "qwen35": (split(families.QWEN35), normalizers.NFC(), False, False), "bloom": (split(families.BLOOM), None, False, False),
-    "viking": (families.splits([families.BLOOM, r"\p{N}"], families.RAW), None, False, False),
-    "gpt-4o": (split(families.O200K), None, False, False), "tekken": (split(families.TEKKEN), None, True, True),
-    "falcon": (families.FALCON, None, False, False), "seed-coder": (split(SEED_CODER), None, False, False),
-    "bailingmoe": (split(families.CL100K.replace("{1,3}", "")), None, False, False),
-    "deepseek-llm": (families.splits(families.DEEPSEEK_LLM + [r"\p{N}"], families.RAW), None, False, False),
-    "deepseek-coder": (families.splits(families.DEEPSEEK_CODER + [r"\p{N}"], families.RAW), None, False, False),
-    "deepseek-v3": (families.splits(families.DEEPSEEK_V3, families.RAW), None, False, False),
+    # name: pre-tokenizer, normalizer, ignore_merges, tokens in front
+    "gpt-2": (GPT2, None, False, ""), "smollm": (smollm_pre(), None, False, ""),
+    "llama-bpe": (split(LLAMA3), None, True, "<s>"), "qwen2": (split(QWEN2), normalizers.NFC(), False, ""),
+    "qwen35": (split(families.QWEN35), normalizers.NFC(), False, ""), "bloom": (split(families.BLOOM), None, False, ""),
+    "viking": (families.splits([families.BLOOM, r"\p{N}"], families.RAW), None, False, ""),
+    "gpt-4o": (split(families.O200K), None, False, ""), "tekken": (split(families.TEKKEN), None, True, "<s>"),
+    "falcon": (families.FALCON, None, False, ""), "seed-coder": (split(SEED_CODER), None, False, ""),
+    "bailingmoe": (split(families.CL100K.replace("{1,3}", "")), None, False, ""),
+    "deepseek-llm": (families.splits(families.DEEPSEEK_LLM + [r"\p{N}"], families.RAW), None, False, ""),
+    "deepseek-coder": (families.splits(families.DEEPSEEK_CODER + [r"\p{N}"], families.RAW), None, False, ""),
+    "deepseek-v3": (families.splits(families.DEEPSEEK_V3, families.RAW), None, False, ""),
+    "glm4": (split(LLAMA3), None, False, "[gMASK] <sop>"),  # the last: it has tokens of its own
 }
 
 
@@ -359,16 +361,19 @@ def gguf_files():
     merges = [tuple(m) for m in json.loads(base.to_str())["model"]["merges"]]
     tokens = sorted(base.get_vocab(), key=base.get_vocab().get) + ["<|end|>", "<plain>", "<s>"]
     types = [1] * (len(tokens) - 3) + [3, 4, 3]
-    for pre, (pre_tokenizer, normalizer, ignore_merges, add_bos) in GGUF_PRES.items():
+    for pre, (pre_tokenizer, normalizer, ignore_merges, before) in GGUF_PRES.items():
+        bos = len(tokens) - 1
+        if pre == "glm4":
+            tokens, types = tokens + before.split(), types + [3, 3]
         t = Tokenizer(models.BPE({k: i for i, k in enumerate(tokens)}, merges, ignore_merges=ignore_merges))
         t.pre_tokenizer, t.decoder = pre_tokenizer, decoders.ByteLevel()
         if normalizer:
             t.normalizer = normalizer
-        bos = len(tokens) - 1
-        t.add_special_tokens([special("<|end|>"), special("<s>")])
+        t.add_special_tokens([special(x) for x in ["<|end|>", "<s>"] + tokens[bos + 1:]])
         t.add_tokens([AddedToken("<plain>", normalized=False)])
-        if add_bos:
-            t.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+        if before:
+            t.post_processor = processors.TemplateProcessing(
+                single=before + " $A", special_tokens=[(x, tokens.index(x)) for x in before.split()])
         path = os.path.join(OUT, f"{pre}.gguf")
         w = GGUFWriter(path, "llama")
         w.add_tokenizer_model("gpt2")

@@ -165,6 +165,7 @@ static char *forms[] = {"smollm",
                         "deepseek-llm.gguf",
                         "deepseek-coder.gguf",
                         "deepseek-v3.gguf",
+                        "glm4.gguf",
                         "llama.gguf",
                         "t5.gguf",
 
