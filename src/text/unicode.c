@@ -44,7 +44,7 @@ bool fg_is_word(uint32_t c) {
 
 bool fg_is_punctuation(uint32_t c) {
   if (c < 0x80) return c > ' ' && c < 0x7f && fg_classify(c) == FG_CHAR_OTHER;
-  if (c == 0x166d) return true; // a symbol since Unicode 12; tokenizers' table is older
+  if (c == 0x166d) return true; // a symbol since Unicode 12; tokenizers' table is that of Unicode 8
   utf8proc_category_t is = category(c);
   return is >= UTF8PROC_CATEGORY_PC && is <= UTF8PROC_CATEGORY_PO;
 }
@@ -55,7 +55,9 @@ bool fg_is_mark(uint32_t c) {
 }
 
 bool fg_is_accent(uint32_t c) {
-  if (c == 0x1885 || c == 0x1886) return false; // accents since Unicode 9; tokenizers' table is older
+  // Characters that have changed sides; tokenizers' table is that of Unicode 8.
+  if (c == 0x1734) return true;
+  if (c == 0x1885 || c == 0x1886) return false;
   return category(c) == UTF8PROC_CATEGORY_MN;
 }
 
