@@ -383,7 +383,8 @@ def gguf_files():
         w.add_token_merges([" ".join(m) for m in merges])
         w.add_bos_token_id(bos)
         w.add_eos_token_id(bos - 2)
-        w.add_chat_template(TEMPLATES["chatml"])
+        several = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "with tools"}]
+        w.add_chat_template(several if pre == "glm4" else TEMPLATES["chatml"])
         w.add_tensor("token_embd.weight", numpy.zeros((1, 32), dtype=numpy.float32))
         w.write_header_to_file()
         w.write_kv_data_to_file()

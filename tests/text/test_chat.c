@@ -160,6 +160,24 @@ static void test_tool_template_is_used_with_tools_only(void **state) {
   json_decref(variables);
 }
 
+static void test_gguf_has_a_template_for_tools_too(void **state) {
+  (void)state;
+  fg_assets assets = {0};
+  fg_tokenizer *tokenizer = NULL;
+  fg_chat *chat = NULL;
+  json_t *variables = one_message();
+  assert_int_equal(fg_assets_load(&assets, FG_TEST_DIR "/text/goldens/glm4.gguf", NULL), FG_OK);
+  assert_int_equal(fg_tokenizer_load(&tokenizer, &assets, NULL), FG_OK);
+  assert_int_equal(fg_chat_load(&chat, &assets, tokenizer, NULL), FG_OK);
+  assert_renders(chat, variables, "plain");
+  json_object_set_new(variables, "tools", json_array());
+  assert_renders(chat, variables, "with tools");
+  fg_chat_destroy(chat);
+  fg_tokenizer_destroy(tokenizer);
+  fg_assets_free(&assets);
+  json_decref(variables);
+}
+
 static void test_model_without_template_is_not_found(void **state) {
   (void)state;
   fg_assets assets = {0};
@@ -261,6 +279,7 @@ int main(void) {
       cmocka_unit_test(test_smollm2_prompts_equal_transformers),
       cmocka_unit_test(test_file_wins_over_config),
       cmocka_unit_test(test_tool_template_is_used_with_tools_only),
+      cmocka_unit_test(test_gguf_has_a_template_for_tools_too),
       cmocka_unit_test(test_model_without_template_is_not_found),
       cmocka_unit_test(test_exception_of_a_template_is_its_message),
       cmocka_unit_test(test_unknown_constructs_are_refused_with_their_line),
