@@ -97,7 +97,7 @@ def compare(flexgen, folder, lines, r):
         return 0
     library = Tokenizer.from_file(folder + "/tokenizer.json")
     added = [t.content for t in library.get_added_tokens_decoder().values()]
-    old = any(word in library.to_str() for word in ('"NFK', '"Punctuation"', '"Bert'))
+    old = any(word in library.to_str() for word in ('"NFK', '"NFD', '"Punctuation"', '"Bert', '"StripAccents'))
     texts = [line(r, added, unicodedata.ucd_3_2_0 if old else unicodedata) for _ in range(lines)]
     size = max(library.get_vocab().values()) + 1
     ids = [[r.randrange(size) for _ in range(r.randint(0, 12))] for _ in range(lines // 2)]
