@@ -62,7 +62,7 @@ fg_status fg_bpe_add_scores(fg_bpe *bpe, const float *scores, fg_error *err) {
   for (uint32_t id = 0; id < v->size && status == FG_OK; id++) {
     const fg_token *token = &v->tokens[id];
     bool whole = fg_trie_longest(&bpe->whole, fg_token_data(v, token), token->length, NULL) == token->length;
-    if (!takes_part(token) || token->length == 0 || (whole && bpe->whole.node_count)) continue;
+    if (!takes_part(token) || token->length == 0 || (whole && bpe->whole.units)) continue;
     if (isnan(scores[id])) status = fg_fail(err, FG_CORRUPT, "the score of piece %u is not a number", id);
     pieces[count++] = (ranked_piece){scores[id], id};
     bpe->has_unused = bpe->has_unused || token->flags & FG_TOKEN_UNUSED;

@@ -220,7 +220,7 @@ static fg_status read_unigram(fg_tokenizer *t, const model *m, fg_error *err) {
   u->unk_id = unk == UINT32_MAX ? -1 : (int32_t)unk;
   fg_vocabulary_find_bytes(&t->vocabulary, u->fallback_ids);
   t->model = fg_model_unigram;
-  return FG_OK;
+  return fg_unigram_finish(u, err);
 }
 
 // ---- words --------------------------------------------------------------------------------------------

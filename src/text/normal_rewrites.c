@@ -9,10 +9,11 @@
 
 // ---- normal forms -------------------------------------------------------------------------------------
 
-// What lies below U+0300 is composed already and has nothing to compose with.
-static bool is_composed(fg_slice text) {
+// ASCII is in every normal form; what lies below U+0300 is composed and has nothing to compose with.
+static bool is_normal(int form, fg_slice text) {
+  unsigned char first = form == (UTF8PROC_STABLE | UTF8PROC_COMPOSE) ? 0xcc : 0x80;
   for (size_t i = 0; i < text.length; i++) {
-    if ((unsigned char)text.data[i] >= 0xcc) return false;
+    if ((unsigned char)text.data[i] >= first) return false;
   }
   return true;
 }
@@ -34,9 +35,7 @@ static fg_status append_form(int form, fg_slice text, fg_text *out, fg_error *er
 fg_status fg_rewrite_form(const fg_normal_step *step, const fg_normal_work *work, fg_slice text, fg_text *out,
                           fg_error *err) {
   (void)work;
-  if (step->form != (UTF8PROC_STABLE | UTF8PROC_COMPOSE) || !is_composed(text)) {
-    return append_form(step->form, text, out, err);
-  }
+  if (!is_normal(step->form, text)) return append_form(step->form, text, out, err);
   fg_text_append(out, text.data, text.length);
   return FG_OK;
 }

@@ -102,7 +102,7 @@ static fg_status add_whole(fg_trie *trie, const fg_spm *spm, fg_error *err) {
     if (is_whole(spm, piece))
       status = fg_trie_add(trie, piece->text.data, piece->text.length, (int32_t)id, err);
   }
-  return status;
+  return status ? status : fg_trie_finish(trie, err);
 }
 
 static fg_status build_bpe(fg_tokenizer *t, const fg_spm *spm, int32_t unk, fg_error *err) {
@@ -143,7 +143,7 @@ static fg_status build_unigram(fg_tokenizer *t, const fg_spm *spm, int32_t unk, 
   u->float32_sums = true;
   fg_vocabulary_find_bytes(&t->vocabulary, u->fallback_ids);
   t->model = fg_model_unigram;
-  return status;
+  return status ? status : fg_unigram_finish(u, err);
 }
 
 // ---- text on both sides -------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ fg_status fg_unigram_add_piece(fg_unigram *u, const char *piece, size_t length, 
   return length > 0 ? fg_trie_add(&u->pieces, piece, length, id, err) : FG_OK;
 }
 
+fg_status fg_unigram_finish(fg_unigram *u, fg_error *err) {
+  return fg_trie_finish(&u->pieces, err);
+}
+
 void fg_unigram_free(fg_unigram *u) {
   fg_trie_free(&u->pieces);
   free(u->scores);
@@ -52,30 +56,36 @@ static fg_status reserve(fg_unigram_work *work, size_t length, fg_error *err) {
 }
 
 // A way to end at `end` counts if none was there or it is better than that.
-static void offer(const fg_unigram *u, fg_unigram_end *end, double score, uint32_t start, int32_t id) {
-  if (u->float32_sums) score = (double)(float)score;
+static inline void offer(fg_unigram_end *end, double score, uint32_t start, int32_t id) {
   if (end->start != NOT_REACHED && !(score > end->score)) return;
-  *end = (fg_unigram_end){score, start, 0, id};
+  end->score = score;
+  end->start = start;
+  end->id = id;
 }
 
 // Fills work->ends; the last one is the end of the best way through all of the text.
 static void find_ways(const fg_unigram *u, fg_unigram_end *ends, const char *text, size_t length) {
+  const fg_trie_unit *units = u->pieces.units;
+  const double *scores = u->scores;
+  bool float32 = u->float32_sums;
   for (size_t i = 1; i <= length; i++) ends[i].start = NOT_REACHED;
   ends[0] = (fg_unigram_end){0, 0, 0, -1};
   for (size_t at = 0, size; at < length; at += size) {
     double here = ends[at].score;
     bool known = false;
-    uint32_t node = 0;
+    uint32_t unit = 0;
     size = fg_utf8_length(text[at]);
-    for (size_t end = at; u->pieces.node_count && end < length;) {
-      node = fg_trie_step(&u->pieces, node, (uint8_t)text[end++]);
-      if (node == 0) break;
-      int32_t id = u->pieces.values[node];
+    for (size_t end = at; units && end < length;) {
+      unit = fg_trie_step(units, unit, (uint8_t)text[end++]);
+      if (unit == 0) break;
+      int32_t id = units[unit].value;
       if (id < 0) continue;
-      offer(u, &ends[end], u->scores[id] + here, (uint32_t)at, id);
+      double score = scores[id] + here;
+      offer(&ends[end], float32 ? (double)(float)score : score, (uint32_t)at, id);
       known = known || end - at == size;
     }
-    if (!known) offer(u, &ends[at + size], u->unk_score + here, (uint32_t)at, -1);
+    double score = u->unk_score + here;
+    if (!known) offer(&ends[at + size], float32 ? (double)(float)score : score, (uint32_t)at, -1);
   }
 }
 

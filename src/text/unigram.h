@@ -40,6 +40,8 @@ typedef struct fg_unigram_work {
 fg_status fg_unigram_add_score(fg_unigram *unigram, double score, fg_error *err);
 fg_status fg_unigram_add_piece(fg_unigram *unigram, const char *piece, size_t length, int32_t id,
                                fg_error *err);
+// After the last piece.
+fg_status fg_unigram_finish(fg_unigram *unigram, fg_error *err);
 void fg_unigram_free(fg_unigram *unigram);
 void fg_unigram_work_free(fg_unigram_work *work);
 

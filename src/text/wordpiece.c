@@ -16,7 +16,8 @@ fg_status fg_wordpiece_build(fg_wordpiece *out, const fg_vocabulary *vocabulary,
       status = fg_trie_add(&out->others, text + skip, token->length - skip, (int32_t)id, err);
     }
   }
-  return status;
+  if (status == FG_OK) status = fg_trie_finish(&out->first, err);
+  return status ? status : fg_trie_finish(&out->others, err);
 }
 
 void fg_wordpiece_free(fg_wordpiece *words) {
