@@ -1,43 +1,17 @@
 #include "text/bpe.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "text/bpe_work.h"
 #include "text/unicode.h"
 
 enum {
   FREE = -1,
-  NO_MERGE = -1,
-  SCAN_MAX = 32,      // symbols up to which scanning beats the heap
-  CACHE_SLOTS = 4096, // 256 KiB: stays in the second-level cache
-  CACHE_KEY = 22,     // bytes; 95 % of English pre-tokens are shorter than 12
-  CACHE_IDS = 10,
+  SCAN_MAX = 32,          // symbols up to which scanning beats the heap
   KEEP_SYMBOLS = 1 << 16, // work memory for more symbols is given back after use
 };
-
-typedef struct symbol {
-  int32_t id, previous, next; // next == DEAD: merged into its left neighbour
-} symbol;
 enum { END = -1, DEAD = -2 };
-
-typedef struct cached {
-  uint8_t length, count; // length 0 = empty slot
-  char key[CACHE_KEY];
-  int32_t ids[CACHE_IDS];
-} cached;
-static_assert(sizeof(cached) == 64, "one cache line a pre-token");
-
-struct fg_bpe_work {
-  symbol *symbols;
-  size_t symbol_count, symbol_capacity;
-  uint64_t *heap; // rank in the high half, position in the low half: smallest first, ties leftmost
-  size_t heap_count, heap_capacity;
-  fg_text spelled; // one character with prefix and suffix
-  cached cache[CACHE_SLOTS];
-};
 
 fg_status fg_bpe_work_create(fg_bpe_work **out, fg_error *err) {
   *out = calloc(1, sizeof **out);
@@ -48,6 +22,7 @@ void fg_bpe_work_destroy(fg_bpe_work *work) {
   if (!work) return;
   free(work->symbols);
   free(work->heap);
+  free(work->halves);
   fg_text_free(&work->spelled);
   free(work);
 }
@@ -57,6 +32,7 @@ void fg_bpe_free(fg_bpe *bpe) {
   free(bpe->unk_token);
   free(bpe->prefix);
   free(bpe->suffix);
+  fg_trie_free(&bpe->whole);
   *bpe = (fg_bpe){0};
 }
 
@@ -93,11 +69,21 @@ static fg_status grow_merges(fg_bpe *bpe, fg_error *err) {
 
 // Tokens that were only added beside the model are not seen by it.
 static int32_t only_model(const fg_vocabulary *v, int32_t id) {
-  return id >= 0 && v->tokens[id].flags & FG_TOKEN_MODEL ? id : -1;
+  bool seen = id >= 0 && (v->tokens[id].flags & (FG_TOKEN_MODEL | FG_TOKEN_APART)) == FG_TOKEN_MODEL;
+  return seen ? id : -1;
 }
 
 static int32_t model_id(const fg_bpe *bpe, const char *text, size_t length) {
   return only_model(bpe->vocabulary, fg_vocabulary_find_text(bpe->vocabulary, text, length));
+}
+
+fg_status fg_bpe_put_merge(fg_bpe *bpe, fg_bpe_merge merge, fg_error *err) {
+  fg_status status = grow_merges(bpe, err);
+  if (status) return status;
+  fg_bpe_merge *slot = find_merge(bpe, merge.left, merge.right);
+  if (slot->left == (uint32_t)FREE) bpe->merge_count++;
+  *slot = merge;
+  return FG_OK;
 }
 
 static fg_status unknown_part(uint32_t rank, const char *text, size_t length, fg_error *err) {
@@ -113,8 +99,7 @@ fg_status fg_bpe_add_merge(fg_bpe *bpe, const char *left, size_t left_length, co
     return fg_fail(err, FG_CORRUPT, "merge %u has %zu bytes, which no token has", rank,
                    left_length + right_length);
   }
-  fg_status status = grow_merges(bpe, err);
-  if (status) return status;
+  fg_status status = FG_OK;
   fg_text both = {0};
   fg_text_append(&both, left, left_length);
   fg_text_append(&both, right + skip, right_length - skip);
@@ -127,11 +112,9 @@ fg_status fg_bpe_add_merge(fg_bpe *bpe, const char *left, size_t left_length, co
   if (left_id >= 0 && right_id >= 0 && result < 0) status = unknown_part(rank, both.data, both.length, err);
   fg_text_free(&both);
   if (status) return status;
-  fg_bpe_merge *merge = find_merge(bpe, (uint32_t)left_id, (uint32_t)right_id);
-  if (merge->left == (uint32_t)FREE) bpe->merge_count++;
-  *merge = (fg_bpe_merge){(uint32_t)left_id, (uint32_t)right_id, rank, (uint32_t)result};
   bpe->next_rank++;
-  return FG_OK;
+  fg_bpe_merge merge = {(uint32_t)left_id, (uint32_t)right_id, rank, (uint32_t)result};
+  return fg_bpe_put_merge(bpe, merge, err);
 }
 
 fg_status fg_bpe_add_merge_line(fg_bpe *bpe, const char *line, size_t length, fg_error *err) {
@@ -146,15 +129,14 @@ fg_status fg_bpe_add_merge_line(fg_bpe *bpe, const char *line, size_t length, fg
 
 void fg_bpe_finish(fg_bpe *bpe) {
   const fg_vocabulary *v = bpe->vocabulary;
+  fg_vocabulary_find_bytes(v, bpe->fallback_ids);
   for (int i = 0; i < 256; i++) {
-    char byte = (char)i, code[8];
-    int length = snprintf(code, sizeof code, "<0x%02X>", (unsigned)i);
-    bpe->fallback_ids[i] = model_id(bpe, code, (size_t)length);
+    char byte = (char)i;
     bool known = v->byte_level || i < 128;
     bpe->first_ids[i] =
         known ? only_model(v, fg_vocabulary_find(v, &byte, 1, v->byte_level ? FG_TOKEN_BYTES : 0)) : -1;
   }
-  bpe->unk_id = bpe->unk_token ? model_id(bpe, bpe->unk_token, strlen(bpe->unk_token)) : -1;
+  bpe->unk_id = bpe->unk_token ? fg_vocabulary_find_model(v, bpe->unk_token, strlen(bpe->unk_token)) : -1;
 }
 
 // ---- first symbols ------------------------------------------------------------------------------------
@@ -163,10 +145,10 @@ static fg_status out_of_memory(size_t symbols, fg_error *err) {
   return fg_fail(err, FG_NO_SPACE, "out of memory for tokenizing %zu characters without a break", symbols);
 }
 
-static fg_status push_symbol(fg_bpe_work *work, int32_t id, fg_error *err) {
+fg_status fg_bpe_push_symbol(fg_bpe_work *work, int32_t id, fg_error *err) {
   if (work->symbol_count == work->symbol_capacity) {
     size_t capacity = work->symbol_capacity ? work->symbol_capacity * 2 : 256;
-    symbol *grown = realloc(work->symbols, capacity * sizeof *grown);
+    fg_bpe_symbol *grown = realloc(work->symbols, capacity * sizeof *grown);
     if (!grown) return out_of_memory(capacity, err);
     work->symbols = grown;
     work->symbol_capacity = capacity;
@@ -185,7 +167,7 @@ static fg_status push_unknown(const fg_bpe *bpe, fg_bpe_work *work, const char *
   fg_status status = FG_OK;
   if (all) {
     for (size_t i = 0; i < length && status == FG_OK; i++) {
-      status = push_symbol(work, bpe->fallback_ids[(uint8_t)text[i]], err);
+      status = fg_bpe_push_symbol(work, bpe->fallback_ids[(uint8_t)text[i]], err);
     }
     return status;
   }
@@ -195,15 +177,15 @@ static fg_status push_unknown(const fg_bpe *bpe, fg_bpe_work *work, const char *
                    "character \"%.*s\" has no token, and neither has the unknown token \"%.60s\"",
                    (int)length, text, bpe->unk_token);
   }
-  if (*unknown && !bpe->fuse_unk) status = push_symbol(work, bpe->unk_id, err);
+  if (*unknown && !bpe->fuse_unk) status = fg_bpe_push_symbol(work, bpe->unk_id, err);
   *unknown = true;
   return status;
 }
 
 static fg_status push_known(const fg_bpe *bpe, fg_bpe_work *work, int32_t id, bool *unknown, fg_error *err) {
-  fg_status status = *unknown ? push_symbol(work, bpe->unk_id, err) : FG_OK;
+  fg_status status = *unknown ? fg_bpe_push_symbol(work, bpe->unk_id, err) : FG_OK;
   *unknown = false;
-  return status ? status : push_symbol(work, id, err);
+  return status ? status : fg_bpe_push_symbol(work, id, err);
 }
 
 static fg_status symbols_of_bytes(const fg_bpe *bpe, fg_bpe_work *work, const char *piece, size_t length,
@@ -256,7 +238,7 @@ static uint64_t ranked(const fg_bpe *bpe, int32_t left, int32_t right) {
 }
 
 // Few symbols: ids in a row, the ranks of adjacent pairs beside them.
-static void merge_by_scan(const fg_bpe *bpe, symbol *symbols, size_t *count) {
+static void merge_by_scan(const fg_bpe *bpe, fg_bpe_symbol *symbols, size_t *count) {
   uint64_t pairs[SCAN_MAX];
   size_t n = *count;
   for (size_t i = 0; i + 1 < n; i++) pairs[i] = ranked(bpe, symbols[i].id, symbols[i + 1].id);
@@ -278,7 +260,7 @@ static void merge_by_scan(const fg_bpe *bpe, symbol *symbols, size_t *count) {
   *count = n;
 }
 
-static fg_status heap_push(fg_bpe_work *work, uint64_t key, fg_error *err) {
+fg_status fg_bpe_heap_push(fg_bpe_work *work, uint64_t key, fg_error *err) {
   if (work->heap_count == work->heap_capacity) {
     size_t capacity = work->heap_capacity ? work->heap_capacity * 2 : 256;
     uint64_t *grown = realloc(work->heap, capacity * sizeof *grown);
@@ -308,11 +290,13 @@ static uint64_t heap_pop(fg_bpe_work *work) {
 static fg_status heap_pair(const fg_bpe *bpe, fg_bpe_work *work, int32_t left, fg_error *err) {
   if (left < 0 || work->symbols[left].next < 0) return FG_OK;
   uint64_t pair = ranked(bpe, work->symbols[left].id, work->symbols[work->symbols[left].next].id);
-  return pair == UINT64_MAX ? FG_OK : heap_push(work, (pair >> 32) << 32 | (uint32_t)left, err);
+  if (pair == UINT64_MAX) return FG_OK;
+  if (bpe->has_unused) fg_bpe_note_halves(bpe, work, left, (int32_t)(pair & UINT32_MAX));
+  return fg_bpe_heap_push(work, (pair >> 32) << 32 | (uint32_t)left, err);
 }
 
 static fg_status merge_by_heap(const fg_bpe *bpe, fg_bpe_work *work, fg_error *err) {
-  symbol *symbols = work->symbols;
+  fg_bpe_symbol *symbols = work->symbols;
   int32_t n = (int32_t)work->symbol_count;
   fg_status status = FG_OK;
   work->heap_count = 0;
@@ -357,8 +341,17 @@ static fg_status append_symbols(fg_bpe_work *work, fg_ids *ids, fg_error *err) {
   return status;
 }
 
-static fg_status encode_uncached(const fg_bpe *bpe, fg_bpe_work *work, const char *piece, size_t length,
-                                 fg_ids *ids, fg_error *err) {
+static fg_status first_symbols(const fg_bpe *bpe, fg_bpe_work *work, const char *piece, size_t length,
+                               fg_error *err) {
+  bool unknown = false;
+  if (bpe->by_score) return fg_bpe_symbols_of_pieces(bpe, work, piece, length, err);
+  fg_status status = bpe->vocabulary->byte_level ? symbols_of_bytes(bpe, work, piece, length, &unknown, err)
+                                                 : symbols_of_chars(bpe, work, piece, length, &unknown, err);
+  return status == FG_OK && unknown ? fg_bpe_push_symbol(work, bpe->unk_id, err) : status;
+}
+
+fg_status fg_bpe_encode(const fg_bpe *bpe, fg_bpe_work *work, const char *piece, size_t length, fg_ids *ids,
+                        fg_error *err) {
   const fg_vocabulary *v = bpe->vocabulary;
   if (bpe->ignore_merges) {
     int32_t whole = v->byte_level ? fg_vocabulary_find(v, piece, length, FG_TOKEN_BYTES)
@@ -367,40 +360,18 @@ static fg_status encode_uncached(const fg_bpe *bpe, fg_bpe_work *work, const cha
     if (whole >= 0) return fg_ids_append(ids, &whole, 1, err);
   }
   if (length > INT32_MAX / 2) return out_of_memory(length, err);
-  bool unknown = false;
   work->symbol_count = 0;
-  fg_status status = v->byte_level ? symbols_of_bytes(bpe, work, piece, length, &unknown, err)
-                                   : symbols_of_chars(bpe, work, piece, length, &unknown, err);
-  if (status == FG_OK && unknown) status = push_symbol(work, bpe->unk_id, err);
-  if (status) return status;
-  if (bpe->merge_count == 0) {
-    status = FG_OK;
-  } else if (work->symbol_count <= SCAN_MAX) {
-    merge_by_scan(bpe, work->symbols, &work->symbol_count);
-  } else {
-    status = merge_by_heap(bpe, work, err);
+  fg_status status = first_symbols(bpe, work, piece, length, err);
+  if (status == FG_OK && bpe->merge_count > 0) {
+    if (work->symbol_count <= SCAN_MAX && !bpe->has_unused) {
+      merge_by_scan(bpe, work->symbols, &work->symbol_count);
+    } else {
+      status = merge_by_heap(bpe, work, err);
+    }
   }
-  if (status == FG_OK) status = append_symbols(work, ids, err);
+  if (status == FG_OK) {
+    status = bpe->by_score ? fg_bpe_append_pieces(bpe, work, ids, err) : append_symbols(work, ids, err);
+  }
   give_back(work);
-  return status;
-}
-
-fg_status fg_bpe_encode(const fg_bpe *bpe, fg_bpe_work *work, const char *piece, size_t length, fg_ids *ids,
-                        fg_error *err) {
-  if (length == 0) return FG_OK;
-  if (length > CACHE_KEY) return encode_uncached(bpe, work, piece, length, ids, err);
-  cached *slot = &work->cache[fg_hash(piece, length) % CACHE_SLOTS];
-  if (slot->length == length && memcmp(slot->key, piece, length) == 0) {
-    return fg_ids_append(ids, slot->ids, slot->count, err);
-  }
-  size_t before = ids->count;
-  fg_status status = encode_uncached(bpe, work, piece, length, ids, err);
-  size_t count = ids->count - before;
-  if (status == FG_OK && count <= CACHE_IDS) {
-    slot->length = (uint8_t)length;
-    slot->count = (uint8_t)count;
-    memcpy(slot->key, piece, length);
-    if (count) memcpy(slot->ids, ids->data + before, count * sizeof *slot->ids);
-  }
   return status;
 }

@@ -55,13 +55,19 @@ static fg_status load_config(fg_chat *chat, const fg_asset *asset, fg_error *err
 }
 
 static fg_status load_gguf(fg_chat *chat, const fg_asset *asset, fg_error *err) {
-  static const char key[] = "tokenizer.chat_template";
+  const struct {
+    const char *key;
+    fg_template **slot;
+  } keys[] = {{"tokenizer.chat_template", &chat->template},
+              {"tokenizer.chat_template.tool_use", &chat->with_tools}};
   fg_gguf *gguf;
-  fg_gguf_string text;
   fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
   if (status) return status;
-  status = fg_gguf_text(gguf, key, &text, err);
-  if (status == FG_OK && text.data) status = parse(&chat->template, text.data, text.length, key, err);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys && status == FG_OK; i++) {
+    fg_gguf_string text;
+    status = fg_gguf_text(gguf, keys[i].key, &text, err);
+    if (status == FG_OK && text.data) status = parse(keys[i].slot, text.data, text.length, keys[i].key, err);
+  }
   fg_gguf_destroy(gguf);
   return status;
 }

@@ -43,10 +43,18 @@ static fg_status no_memory(fg_error *err) {
 
 // ---- ByteLevel ----------------------------------------------------------------------------------------
 
-// Bytes behind those held; passes on whole characters.
-static fg_status feed_bytes(fg_decoding *d, size_t index, const char *bytes, size_t count, fg_error *err) {
+static fg_status pass_replacements(fg_decoding *d, size_t index, size_t count, fg_error *err) {
+  fg_status status = FG_OK;
+  for (size_t i = 0; i < count && status == FG_OK; i++) {
+    status = pass(d, index, replacement, sizeof replacement - 1, false, err);
+  }
+  return status;
+}
+
+// Bytes behind those held; passes on whole characters. What is none is one U+FFFD, or (`each`) one a byte.
+static fg_status feed_bytes(fg_decoding *d, size_t index, fg_slice bytes, bool each, fg_error *err) {
   fg_text *held = &d->states[index].held;
-  fg_text_append(held, bytes, count);
+  fg_text_append(held, bytes.data, bytes.length);
   if (fg_text_failed(held)) return no_memory(err);
   size_t at = 0, done = 0;
   fg_status status = FG_OK;
@@ -56,7 +64,7 @@ static fg_status feed_bytes(fg_decoding *d, size_t index, const char *bytes, siz
     if (state == FG_UTF8_INCOMPLETE) break;
     if (state == FG_UTF8_INVALID) {
       status = pass(d, index, held->data + done, at - done, false, err);
-      if (status == FG_OK) status = pass(d, index, replacement, sizeof replacement - 1, false, err);
+      if (status == FG_OK) status = pass_replacements(d, index, each ? length : 1, err);
       done = at + length;
     }
     at += length;
@@ -74,7 +82,8 @@ static fg_status push_byte_level(fg_decoding *d, size_t index, const char *text,
   if (!bytes) return no_memory(err);
   size_t count;
   bool spelled = fg_text_to_bytes(text, length, bytes, &count);
-  fg_status status = feed_bytes(d, index, spelled ? bytes : text, spelled ? count : length, err);
+  fg_slice taken = {spelled ? bytes : text, spelled ? count : length};
+  fg_status status = feed_bytes(d, index, taken, false, err);
   if (bytes != stack) free(bytes);
   return status;
 }
@@ -217,6 +226,151 @@ static fg_status finish_fuse(fg_decoding *d, size_t index, fg_error *err) {
   return pass(d, index, "", 0, true, err);
 }
 
+// ---- SentencePiece ------------------------------------------------------------------------------------
+
+static fg_status finish_spm(fg_decoding *d, size_t index, fg_error *err) {
+  fg_text *held = &d->states[index].held;
+  size_t incomplete = held->length;
+  held->length = 0;
+  return pass_replacements(d, index, incomplete, err);
+}
+
+// state->tokens: whether a first space can no longer come. Tokens are whole here: nothing stands before.
+static fg_status push_spm(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
+                          fg_error *err) {
+  static const char mark[] = "\xe2\x96\x81";
+  const fg_decode_step *step = &d->decoder->steps[index];
+  fg_decode_state *state = &d->states[index];
+  int byte = step->bytes ? named_byte(text, length) : -1;
+  if (byte >= 0) {
+    char c = (char)byte;
+    state->tokens = 1;
+    return feed_bytes(d, index, (fg_slice){&c, 1}, true, err);
+  }
+  fg_status status = finish_spm(d, index, err);
+  if (status) return status;
+  if (*step->other && length == strlen(step->other) && memcmp(text, step->other, length) == 0) {
+    state->tokens = 1;
+    return pass(d, index, step->content, strlen(step->content), last, err);
+  }
+  if (step->drop_first && state->tokens == 0 && !d->bare && length >= 3 && memcmp(text, mark, 3) == 0) {
+    text += 3;
+    length -= 3;
+    if (!step->drop_more) state->tokens = 1;
+  }
+  if (length > 0) state->tokens = 1;
+  fg_text spaced = {0};
+  for (size_t i = 0; i < length; i++) {
+    bool space = length - i >= 3 && memcmp(text + i, mark, 3) == 0;
+    fg_text_append(&spaced, space ? " " : text + i, 1);
+    if (space) i += 2;
+  }
+  status = fg_text_failed(&spaced) ? no_memory(err) : pass(d, index, spaced.data, spaced.length, last, err);
+  fg_text_free(&spaced);
+  return status;
+}
+
+// ---- words --------------------------------------------------------------------------------------------
+
+static void replace_all(fg_text *text, const char *from, const char *to) {
+  size_t length = strlen(from);
+  const char *at = text->data, *end = at + text->length, *hit;
+  if (text->length < length || !memmem(at, text->length, from, length)) return;
+  fg_text changed = {0};
+  while ((hit = memmem(at, (size_t)(end - at), from, length)) != NULL) {
+    fg_text_append(&changed, at, (size_t)(hit - at));
+    fg_text_append_string(&changed, to);
+    at = hit + length;
+  }
+  fg_text_append(&changed, at, (size_t)(end - at));
+  fg_text_free(text);
+  *text = changed;
+}
+
+static void clean_up(fg_text *text) {
+  static const char *const pairs[][2] = {
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) replace_all(text, pairs[i][0], pairs[i][1]);
+}
+
+static fg_status pass_changed(fg_decoding *d, size_t index, fg_text *changed, fg_error *err) {
+  fg_status status =
+      fg_text_failed(changed) ? no_memory(err) : pass(d, index, changed->data, changed->length, true, err);
+  fg_text_free(changed);
+  return status;
+}
+
+static fg_status push_wordpiece(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
+                                fg_error *err) {
+  const fg_decode_step *step = &d->decoder->steps[index];
+  fg_decode_state *state = &d->states[index];
+  if (!whole_token(state, &text, &length, last)) return fg_text_failed(&state->held) ? no_memory(err) : FG_OK;
+  size_t prefix = strlen(step->content);
+  bool follows = length >= prefix && memcmp(text, step->content, prefix) == 0;
+  fg_text changed = {0};
+  if (state->tokens++ > 0 || d->bare) {
+    if (!follows) fg_text_append(&changed, " ", 1);
+    text += follows ? prefix : 0;
+    length -= follows ? prefix : 0;
+  }
+  fg_text_append(&changed, text, length);
+  if (step->cleanup && !fg_text_failed(&changed)) clean_up(&changed);
+  state->held.length = 0;
+  return pass_changed(d, index, &changed, err);
+}
+
+// The suffix is a space but behind the last token, so each token waits for the next one.
+static fg_status pass_held(fg_decoding *d, size_t index, const char *space, fg_error *err) {
+  fg_decode_state *state = &d->states[index];
+  fg_text changed = {0};
+  if (state->tokens == 0) return FG_OK;
+  fg_text_append(&changed, state->held.data, state->held.length);
+  if (!fg_text_failed(&changed)) replace_all(&changed, d->decoder->steps[index].content, space);
+  state->held.length = 0;
+  return pass_changed(d, index, &changed, err);
+}
+
+static fg_status push_suffixed(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
+                               fg_error *err) {
+  fg_decode_state *state = &d->states[index];
+  fg_status status = state->inside ? FG_OK : pass_held(d, index, " ", err);
+  fg_text_append(&state->held, text, length);
+  state->inside = !last;
+  state->tokens = 1;
+  return status == FG_OK && fg_text_failed(&state->held) ? no_memory(err) : status;
+}
+
+static fg_status finish_suffixed(fg_decoding *d, size_t index, fg_error *err) {
+  return pass_held(d, index, d->bare ? " " : "", err);
+}
+
+// A token that repeats the one before says nothing new; padding says that one ends.
+static fg_status push_ctc(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
+                          fg_error *err) {
+  const fg_decode_step *step = &d->decoder->steps[index];
+  fg_decode_state *state = &d->states[index];
+  (void)last; // it stands first: tokens come whole
+  bool again = state->tokens > 0 && state->held.length == length &&
+               (length == 0 || memcmp(state->held.data, text, length) == 0);
+  if (again) return FG_OK;
+  fg_text changed = {0};
+  state->tokens = 1;
+  state->held.length = 0;
+  fg_text_append(&state->held, text, length);
+  fg_text_append(&changed, text, length);
+  if (fg_text_failed(&state->held) || fg_text_failed(&changed)) {
+    fg_text_free(&changed);
+    return no_memory(err);
+  }
+  replace_all(&changed, step->content, "");
+  if (step->cleanup) clean_up(&changed);
+  if (step->cleanup) replace_all(&changed, step->other, " ");
+  if (changed.length > 0) return pass_changed(d, index, &changed, err);
+  fg_text_free(&changed);
+  return FG_OK;
+}
+
 static fg_status push_spaced(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
                              fg_error *err) {
   fg_status status = d->states[index].tokens > 0 ? pass(d, index, " ", 1, false, err) : FG_OK;
@@ -269,14 +423,43 @@ static fg_status read_metaspace(fg_decode_step *step, const json_t *json, fg_err
   return status;
 }
 
+static fg_status read_text(const json_t *json, const char *key, const char *fallback, char **out,
+                           fg_error *err) {
+  const char *text;
+  fg_status status = fg_json_string(json, key, fallback, &text, err);
+  if (status) return status;
+  if (!*text) return fg_fail(err, FG_UNSUPPORTED, "\"%s\" is empty", key);
+  *out = strdup(text);
+  return *out ? FG_OK : no_memory(err);
+}
+
+static fg_status read_suffixed(fg_decode_step *step, const json_t *json, fg_error *err) {
+  return read_text(json, "suffix", "</w>", &step->content, err);
+}
+
+static fg_status read_wordpiece(fg_decode_step *step, const json_t *json, fg_error *err) {
+  fg_status status = fg_json_bool(json, "cleanup", true, &step->cleanup, err);
+  return status ? status : read_text(json, "prefix", "##", &step->content, err);
+}
+
+static fg_status read_ctc(fg_decode_step *step, const json_t *json, fg_error *err) {
+  fg_status status = fg_json_bool(json, "cleanup", true, &step->cleanup, err);
+  if (status == FG_OK) status = read_text(json, "pad_token", "<pad>", &step->content, err);
+  return status ? status : read_text(json, "word_delimiter_token", "|", &step->other, err);
+}
+
 static const fg_decode_type spaced = {"null", NULL, push_spaced, NULL};
+static const fg_decode_type spm = {"SentencePiece", NULL, push_spm, finish_spm};
 static const fg_decode_type types[] = {
+    {"BPEDecoder", read_suffixed, push_suffixed, finish_suffixed},
     {"ByteFallback", NULL, push_byte_fallback, end_run},
     {"ByteLevel", NULL, push_byte_level, finish_byte_level},
+    {"CTC", read_ctc, push_ctc, NULL},
     {"Fuse", NULL, push_fuse, finish_fuse},
     {"Metaspace", read_metaspace, push_metaspace, NULL},
     {"Replace", read_replace, push_replace, NULL},
     {"Strip", read_strip, push_strip, NULL},
+    {"WordPiece", read_wordpiece, push_wordpiece, NULL},
 };
 
 static fg_status read_step(fg_decoder *out, const fg_decode_type *type, const json_t *json, fg_error *err) {
@@ -316,9 +499,22 @@ fg_status fg_decoder_read(fg_decoder *out, const json_t *json, fg_error *err) {
   return status;
 }
 
+fg_status fg_decoder_add_spm(fg_decoder *decoder, const fg_spm_decode *from, fg_error *err) {
+  fg_status status = read_step(decoder, &spm, NULL, err);
+  if (status) return status;
+  fg_decode_step *step = &decoder->steps[decoder->count - 1];
+  step->content = strndup(from->unk_surface.data, from->unk_surface.length);
+  step->other = strndup(from->unk.length ? from->unk.data : "", from->unk.length);
+  step->drop_first = from->drop_first;
+  step->drop_more = from->drop_more;
+  step->bytes = from->bytes;
+  return step->content && step->other ? FG_OK : no_memory(err);
+}
+
 void fg_decoder_free(fg_decoder *decoder) {
   for (size_t i = 0; i < decoder->count; i++) {
     free(decoder->steps[i].content);
+    free(decoder->steps[i].other);
     fg_pattern_free(&decoder->steps[i].pattern);
   }
   *decoder = (fg_decoder){0};
@@ -341,7 +537,7 @@ void fg_decoding_free(fg_decoding *d) {
 }
 
 fg_status fg_decoding_push(fg_decoding *d, const char *token, size_t length, bool bytes, fg_error *err) {
-  if (bytes) return feed_bytes(d, 0, token, length, err);
+  if (bytes) return feed_bytes(d, 0, (fg_slice){token, length}, false, err);
   return pass(d, (size_t)-1, token, length, true, err);
 }
 
@@ -365,7 +561,8 @@ fg_status fg_decoder_token_bytes(const fg_decoder *decoder, const char *text, si
                                  fg_error *err) {
   int byte = named_byte(text, length);
   for (size_t i = 0; i < decoder->count && byte >= 0; i++) {
-    if (decoder->steps[i].type->push != push_byte_fallback) continue;
+    bool bytes = decoder->steps[i].type->push == push_byte_fallback || decoder->steps[i].bytes;
+    if (!bytes) continue;
     char c = (char)byte;
     fg_text_append(out, &c, 1);
     return fg_text_failed(out) ? no_memory(err) : FG_OK;

@@ -11,6 +11,7 @@
 
 #include "base/text_buffer.h"
 #include "text/pattern.h"
+#include "text/unicode.h"
 
 enum { FG_DECODE_STEPS_MAX = 16 };
 
@@ -18,12 +19,22 @@ typedef struct fg_decode_type fg_decode_type;
 
 typedef struct fg_decode_step {
   const fg_decode_type *type;
-  char *content;      // Replace
+  char *content;      // Replace; a prefix, suffix or padding; SentencePiece: what stands for an unknown token
+  char *other;        // CTC: between words; SentencePiece: the unknown token
   fg_pattern pattern; // Replace
   uint32_t character; // Strip, Metaspace
   size_t start, stop; // Strip
-  bool drop_first;    // Metaspace: no space in front of the first token
+  bool drop_first;    // Metaspace, SentencePiece: no space in front of the first token
+  bool drop_more;     // SentencePiece: nor in front of those that are empty without it
+  bool bytes;         // SentencePiece: tokens named like <0x41> are bytes
+  bool cleanup;       // WordPiece, CTC: as English is written
 } fg_decode_step;
+
+// SentencePiece's own way to decode; the texts are copied.
+typedef struct fg_spm_decode {
+  fg_slice unk, unk_surface;
+  bool drop_first, drop_more, bytes;
+} fg_spm_decode;
 
 typedef struct fg_decoder {
   fg_decode_step steps[FG_DECODE_STEPS_MAX];
@@ -32,6 +43,7 @@ typedef struct fg_decoder {
 
 // `json` may be null: then tokens are joined with spaces, as the library does.
 fg_status fg_decoder_read(fg_decoder *out, const json_t *json, fg_error *err);
+fg_status fg_decoder_add_spm(fg_decoder *decoder, const fg_spm_decode *spm, fg_error *err);
 void fg_decoder_free(fg_decoder *decoder);
 // Whether the first step takes tokens as bytes (see vocabulary.h).
 bool fg_decoder_takes_bytes(const fg_decoder *decoder);

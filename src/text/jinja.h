@@ -155,5 +155,6 @@ fg_status fg_argument_int(const fg_call *call, size_t index, const char *keyword
 // v.name as templates see it: a member, or a method.
 fg_status fg_value_attribute(fg_jinja_env *env, fg_value v, fg_slice name, fg_value *out);
 fg_status fg_value_item(fg_jinja_env *env, fg_value v, fg_value key, fg_value *out);
+fg_status fg_value_add(fg_jinja_env *env, fg_value a, fg_value b, fg_value *out); // a + b
 
 #endif

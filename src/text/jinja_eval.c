@@ -210,6 +210,10 @@ static fg_status operate(fg_jinja_env *env, fg_jinja_op op, fg_value a, fg_value
                        fg_value_type(b));
 }
 
+fg_status fg_value_add(fg_jinja_env *env, fg_value a, fg_value b, fg_value *out) {
+  return operate(env, FG_OP_ADD, a, b, out);
+}
+
 static fg_status compare(fg_jinja_env *env, fg_jinja_op op, fg_value a, fg_value b, bool *out) {
   if (op == FG_OP_IN || op == FG_OP_NOT_IN) {
     fg_status status = fg_value_contains(env, b, a, out);
@@ -585,6 +589,8 @@ static fg_status loop_variable(evaluator *e, const fg_list *items, size_t index,
       {"first", fg_bool(i == 0)},
       {"last", fg_bool(i + 1 == count)},
       {"length", fg_int(count)},
+      {"depth", fg_int(1)}, // loops that call themselves are refused
+      {"depth0", fg_int(0)},
       {"previtem", i > 0 ? items->items[i - 1] : fg_undefined(fg_slice_of("loop.previtem"))},
       {"nextitem", i + 1 < count ? items->items[i + 1] : fg_undefined(fg_slice_of("loop.nextitem"))},
   };

@@ -1,5 +1,6 @@
 // Filters and tests: tables of what stands behind | and "is".
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +179,33 @@ static fg_status filter_abs(const fg_call *call, fg_value *out) {
   return FG_OK;
 }
 
+// Python rounds the number that the double stands for, halves to even: so does printing it.
+static fg_status filter_round(const fg_call *call, fg_value *out) {
+  fg_slice method;
+  int64_t precision;
+  char digits[400];
+  fg_status status = fg_argument_int(call, 0, "precision", 0, &precision);
+  if (status == FG_OK) status = fg_argument_string(call, 1, "method", "common", &method);
+  if (status) return status;
+  bool number = call->self.kind == FG_VALUE_INT || call->self.kind == FG_VALUE_FLOAT;
+  if (!number || precision < 0 || precision > 15) {
+    return fg_jinja_fail(call->env, "round: %s to %lld digits", fg_value_type(call->self),
+                         (long long)precision);
+  }
+  double value = call->self.kind == FG_VALUE_INT ? (double)call->self.integer : call->self.real;
+  double scale = pow(10, (double)precision);
+  if (fg_slice_is(method, "common")) {
+    snprintf(digits, sizeof digits, "%.*f", (int)precision, value);
+    *out = call->self.kind == FG_VALUE_INT ? call->self : fg_float(strtod(digits, NULL));
+    return FG_OK;
+  }
+  if (!fg_slice_is(method, "ceil") && !fg_slice_is(method, "floor")) {
+    return fg_jinja_fail(call->env, "round: method must be common, ceil or floor");
+  }
+  *out = fg_float((fg_slice_is(method, "ceil") ? ceil(value * scale) : floor(value * scale)) / scale);
+  return FG_OK;
+}
+
 // ---- lists --------------------------------------------------------------------------------------------
 
 static fg_status filter_length(const fg_call *call, fg_value *out) {
@@ -350,6 +378,20 @@ static fg_status extreme(const fg_call *call, int sign, fg_value *out) {
   }
   return status;
 }
+// Of numbers; of an attribute of each, if one is named.
+static fg_status filter_sum(const fg_call *call, fg_value *out) {
+  fg_value attribute = fg_argument(call, 0, "attribute", fg_none());
+  fg_list *list;
+  fg_status status = self_list(call, &list);
+  *out = fg_argument(call, 1, "start", fg_int(0));
+  for (size_t i = 0; status == FG_OK && i < list->count; i++) {
+    fg_value item = list->items[i];
+    if (attribute.kind != FG_VALUE_NONE) status = walk(call->env, item, attribute, &item);
+    if (status == FG_OK) status = fg_value_add(call->env, *out, item, out);
+  }
+  return status;
+}
+
 static fg_status filter_max(const fg_call *call, fg_value *out) {
   return extreme(call, 1, out);
 }
@@ -480,39 +522,18 @@ static fg_status filter_rejectattr(const fg_call *call, fg_value *out) {
 }
 
 static const fg_builtin filters[] = {
-    {"abs", filter_abs},
-    {"capitalize", as_method},
-    {"count", filter_length},
-    {"d", filter_default},
-    {"default", filter_default},
-    {"dictsort", filter_dictsort},
-    {"first", filter_first},
-    {"float", filter_float},
-    {"indent", filter_indent},
-    {"int", filter_int},
-    {"items", filter_items},
-    {"join", filter_join},
-    {"last", filter_last},
-    {"length", filter_length},
-    {"list", filter_list},
-    {"lower", as_method},
-    {"map", filter_map},
-    {"max", filter_max},
-    {"min", filter_min},
-    {"reject", filter_reject},
-    {"rejectattr", filter_rejectattr},
-    {"replace", as_method},
-    {"reverse", filter_reverse},
-    {"safe", filter_safe},
-    {"select", filter_select},
-    {"selectattr", filter_selectattr},
-    {"sort", filter_sort},
-    {"string", filter_string},
-    {"title", as_method},
-    {"tojson", filter_tojson},
-    {"trim", filter_trim},
-    {"unique", filter_unique},
-    {"upper", as_method},
+    {"abs", filter_abs},       {"capitalize", as_method},   {"count", filter_length},
+    {"d", filter_default},     {"default", filter_default}, {"dictsort", filter_dictsort},
+    {"first", filter_first},   {"float", filter_float},     {"indent", filter_indent},
+    {"int", filter_int},       {"items", filter_items},     {"join", filter_join},
+    {"last", filter_last},     {"length", filter_length},   {"list", filter_list},
+    {"lower", as_method},      {"map", filter_map},         {"max", filter_max},
+    {"min", filter_min},       {"reject", filter_reject},   {"rejectattr", filter_rejectattr},
+    {"replace", as_method},    {"reverse", filter_reverse}, {"round", filter_round},
+    {"safe", filter_safe},     {"select", filter_select},   {"selectattr", filter_selectattr},
+    {"sort", filter_sort},     {"string", filter_string},   {"sum", filter_sum},
+    {"title", as_method},      {"tojson", filter_tojson},   {"trim", filter_trim},
+    {"unique", filter_unique}, {"upper", as_method},
 };
 
 static const fg_builtin *find(const fg_builtin *table, size_t count, fg_slice name) {

@@ -113,6 +113,33 @@ static fg_status method_rsplit(const fg_call *call, fg_value *out) {
   return status;
 }
 
+// What stands in front of the separator, the separator, and what stands behind it.
+static fg_status partition(const fg_call *call, bool from_right, fg_value *out) {
+  fg_slice separator, s = call->self.string;
+  fg_status status = fg_argument_string(call, 0, "sep", NULL, &separator);
+  if (status == FG_OK && separator.length == 0)
+    status = fg_jinja_fail(call->env, "%s: an empty separator", call->name);
+  if (status == FG_OK) status = fg_list_new(call->env, 3, out);
+  if (status) return status;
+  out->list->tuple = true;
+  const char *hit = search(s, separator), *end = s.data + s.length, *next;
+  while (hit && from_right) { // to the last one
+    next = search((fg_slice){hit + 1, (size_t)(end - hit - 1)}, separator);
+    if (!next) break;
+    hit = next;
+  }
+  const char *cut = hit ? hit : from_right ? s.data : end, *behind = hit ? hit + separator.length : cut;
+  status = push_part(call, *out, s.data, cut);
+  if (status == FG_OK) status = push_part(call, *out, cut, behind);
+  return status ? status : push_part(call, *out, behind, end);
+}
+static fg_status method_partition(const fg_call *call, fg_value *out) {
+  return partition(call, false, out);
+}
+static fg_status method_rpartition(const fg_call *call, fg_value *out) {
+  return partition(call, true, out);
+}
+
 static bool ends_line(uint32_t c) {
   return (c >= '\n' && c <= '\r') || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
@@ -169,6 +196,11 @@ static fg_status method_find(const fg_call *call, fg_value *out) {
   return FG_OK;
 }
 
+static fg_status method_string_index(const fg_call *call, fg_value *out) {
+  fg_status status = method_find(call, out);
+  return status || out->integer >= 0 ? status : fg_jinja_fail(call->env, "index: substring not found");
+}
+
 static fg_status method_rfind(const fg_call *call, fg_value *out) {
   fg_slice what, s = call->self.string;
   fg_status status = fg_argument_string(call, 0, "sub", NULL, &what);
@@ -214,6 +246,32 @@ static fg_status method_isdigit(const fg_call *call, fg_value *out) {
 }
 static fg_status method_isalpha(const fg_call *call, fg_value *out) {
   return all_chars(call, is_letter, out);
+}
+static bool is_letter_or_number(uint32_t c) {
+  return is_letter(c) || fg_is_number(c);
+}
+static fg_status method_isalnum(const fg_call *call, fg_value *out) {
+  return all_chars(call, is_letter_or_number, out);
+}
+
+// Some letter is of this case, and none of the other one.
+static fg_status all_of_case(const fg_call *call, bool upper, fg_value *out) {
+  fg_slice s = call->self.string;
+  bool some = false, other = false;
+  for (const char *at = s.data; at < s.data + s.length;) {
+    utf8proc_category_t is = utf8proc_category((utf8proc_int32_t)fg_utf8_take(&at));
+    some = some || is == (upper ? UTF8PROC_CATEGORY_LU : UTF8PROC_CATEGORY_LL);
+    other =
+        other || is == (upper ? UTF8PROC_CATEGORY_LL : UTF8PROC_CATEGORY_LU) || is == UTF8PROC_CATEGORY_LT;
+  }
+  *out = fg_bool(some && !other);
+  return FG_OK;
+}
+static fg_status method_isupper(const fg_call *call, fg_value *out) {
+  return all_of_case(call, true, out);
+}
+static fg_status method_islower(const fg_call *call, fg_value *out) {
+  return all_of_case(call, false, out);
 }
 static fg_status method_isspace(const fg_call *call, fg_value *out) {
   return all_chars(call, fg_py_space, out);
@@ -361,6 +419,25 @@ static fg_status method_index(const fg_call *call, fg_value *out) {
   return fg_jinja_fail(call->env, "index: the value is not in the list");
 }
 
+static fg_status method_list_count(const fg_call *call, fg_value *out) {
+  fg_value what = fg_argument(call, 0, "value", fg_none());
+  int64_t count = 0;
+  for (size_t i = 0; i < call->self.list->count; i++) {
+    count += fg_value_equal(call->env, call->self.list->items[i], what);
+  }
+  *out = fg_int(count);
+  return FG_OK;
+}
+
+static fg_status method_copy(const fg_call *call, fg_value *out) {
+  const fg_dict *from = call->self.dict;
+  fg_status status = fg_dict_new(call->env, FG_VALUE_DICT, out);
+  for (size_t i = 0; i < from->keys.count && status == FG_OK; i++) {
+    status = fg_dict_set(call->env, out->dict, from->keys.items[i], from->values.items[i]);
+  }
+  return status;
+}
+
 typedef struct method_row {
   fg_value_kind kind;
   fg_builtin builtin;
@@ -370,16 +447,22 @@ static const method_row methods[] = {
     {FG_VALUE_STRING, {"count", method_count}},
     {FG_VALUE_STRING, {"endswith", method_endswith}},
     {FG_VALUE_STRING, {"find", method_find}},
+    {FG_VALUE_STRING, {"index", method_string_index}},
+    {FG_VALUE_STRING, {"isalnum", method_isalnum}},
     {FG_VALUE_STRING, {"isalpha", method_isalpha}},
     {FG_VALUE_STRING, {"isdigit", method_isdigit}},
+    {FG_VALUE_STRING, {"islower", method_islower}},
     {FG_VALUE_STRING, {"isspace", method_isspace}},
+    {FG_VALUE_STRING, {"isupper", method_isupper}},
     {FG_VALUE_STRING, {"join", method_join}},
     {FG_VALUE_STRING, {"lower", method_lower}},
     {FG_VALUE_STRING, {"lstrip", method_lstrip}},
+    {FG_VALUE_STRING, {"partition", method_partition}},
     {FG_VALUE_STRING, {"removeprefix", method_removeprefix}},
     {FG_VALUE_STRING, {"removesuffix", method_removesuffix}},
     {FG_VALUE_STRING, {"replace", method_replace}},
     {FG_VALUE_STRING, {"rfind", method_rfind}},
+    {FG_VALUE_STRING, {"rpartition", method_rpartition}},
     {FG_VALUE_STRING, {"rsplit", method_rsplit}},
     {FG_VALUE_STRING, {"rstrip", method_rstrip}},
     {FG_VALUE_STRING, {"split", method_split}},
@@ -388,10 +471,12 @@ static const method_row methods[] = {
     {FG_VALUE_STRING, {"strip", method_strip}},
     {FG_VALUE_STRING, {"title", method_title}},
     {FG_VALUE_STRING, {"upper", method_upper}},
+    {FG_VALUE_DICT, {"copy", method_copy}},
     {FG_VALUE_DICT, {"get", method_get}},
     {FG_VALUE_DICT, {"items", method_items}},
     {FG_VALUE_DICT, {"keys", method_keys}},
     {FG_VALUE_DICT, {"values", method_values}},
+    {FG_VALUE_LIST, {"count", method_list_count}},
     {FG_VALUE_LIST, {"index", method_index}},
 };
 

@@ -49,6 +49,22 @@ static fg_status test_callable(const fg_call *call, fg_value *out) {
   return kind_is(out, call->self.kind == FG_VALUE_FUNCTION || call->self.kind == FG_VALUE_MACRO);
 }
 
+// Of what it prints as.
+static fg_status of_case(const fg_call *call, const char *method, fg_value *out) {
+  fg_call inner = *call;
+  fg_slice text;
+  fg_status status = fg_value_to_string(call->env, call->self, &text);
+  if (status) return status;
+  inner.self = fg_string(text);
+  return fg_method_find(FG_VALUE_STRING, fg_slice_of(method))->run(&inner, out);
+}
+static fg_status test_lower(const fg_call *call, fg_value *out) {
+  return of_case(call, "islower", out);
+}
+static fg_status test_upper(const fg_call *call, fg_value *out) {
+  return of_case(call, "isupper", out);
+}
+
 static fg_value other(const fg_call *call) {
   return fg_argument(call, 0, "other", fg_none());
 }
@@ -126,6 +142,7 @@ static const fg_builtin tests[] = {
     {"iterable", test_sequence},
     {"le", test_less_equal},
     {"lessthan", test_less},
+    {"lower", test_lower},
     {"lt", test_less},
     {"mapping", test_mapping},
     {"ne", test_unequal},
@@ -137,6 +154,7 @@ static const fg_builtin tests[] = {
     {"string", test_string},
     {"true", test_true},
     {"undefined", test_undefined},
+    {"upper", test_upper},
 };
 
 const fg_builtin *fg_test_find(fg_slice name) {

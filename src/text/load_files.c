@@ -18,45 +18,19 @@ static const class_row classes[] = {
     {"CodeGenTokenizerFast", "<|endoftext|>"},
 };
 
-typedef struct options {
-  const class_row *class;
-  bool add_prefix_space, add_bos, add_eos;
-} class_options;
-
-enum { CLASS, ADD_PREFIX_SPACE, ADD_BOS, ADD_EOS, KEY_COUNT };
-static const char *const keys[KEY_COUNT] = {
-    [CLASS] = "tokenizer_class",
-    [ADD_PREFIX_SPACE] = "add_prefix_space",
-    [ADD_BOS] = "add_bos_token",
-    [ADD_EOS] = "add_eos_token",
-};
-
-static bool is_true(fg_json_span span) {
-  return span.length == 4 && memcmp(span.text, "true", 4) == 0;
-}
-
-static fg_status read_options(const fg_assets *assets, class_options *out, fg_error *err) {
-  *out = (class_options){.class = &classes[0]};
-  const fg_asset *asset = fg_assets_find(assets, config_name);
-  if (!asset) return FG_OK;
-  fg_json_span spans[KEY_COUNT];
-  fg_json_span file = {asset->data, asset->bytes};
-  fg_status status = fg_json_pick(file, config_name, keys, KEY_COUNT, spans, err);
-  if (status) return status;
-  out->add_prefix_space = is_true(spans[ADD_PREFIX_SPACE]);
-  out->add_bos = is_true(spans[ADD_BOS]);
-  out->add_eos = is_true(spans[ADD_EOS]);
-  fg_json_span name = spans[CLASS];
-  if (!name.text || *name.text != '"') return FG_OK;
+static fg_status read_options(const fg_assets *assets, fg_class_options *out, const class_row **class,
+                              fg_error *err) {
+  *out = (fg_class_options){0};
+  *class = &classes[0];
+  fg_status status = fg_tokenizer_read_class(assets, out, err);
+  if (status || !*out->name) return status;
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-    if (name.length == strlen(classes[i].name) + 2 &&
-        memcmp(name.text + 1, classes[i].name, name.length - 2) == 0) {
-      out->class = &classes[i];
-      return FG_OK;
-    }
+    if (strcmp(classes[i].name, out->name) != 0) continue;
+    *class = &classes[i];
+    return FG_OK;
   }
-  return fg_fail(err, FG_UNSUPPORTED, "%s: tokenizer class %.*s without a tokenizer.json is not supported",
-                 config_name, name.length < 60 ? (int)name.length : 60, name.text);
+  return fg_fail(err, FG_UNSUPPORTED, "%s: tokenizer class \"%s\" without a tokenizer.json is not supported",
+                 config_name, out->name);
 }
 
 static fg_status read_merges(fg_bpe *bpe, const fg_asset *asset, fg_error *err) {
@@ -76,7 +50,7 @@ static fg_status read_merges(fg_bpe *bpe, const fg_asset *asset, fg_error *err) 
 }
 
 // The pipeline of the class, in the words of tokenizer.json.
-static fg_status read_pipeline(fg_tokenizer *t, const class_options *options, fg_error *err) {
+static fg_status read_pipeline(fg_tokenizer *t, const fg_class_options *options, fg_error *err) {
   json_t *pre = json_pack("{s:s, s:b}", "type", "ByteLevel", "add_prefix_space", options->add_prefix_space);
   json_t *decoder = json_pack("{s:s}", "type", "ByteLevel");
   fg_status status = pre && decoder ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer");
@@ -91,8 +65,9 @@ fg_status fg_tokenizer_load_files(fg_tokenizer *t, const fg_assets *assets, fg_e
   const fg_asset *vocab = fg_assets_find(assets, "vocab.json"),
                  *merges = fg_assets_find(assets, "merges.txt");
   if (!vocab || !merges) return fg_fail(err, FG_NOT_FOUND, "no vocab.json with merges.txt");
-  class_options options;
-  fg_status status = read_options(assets, &options, err);
+  fg_class_options options;
+  const class_row *class;
+  fg_status status = read_options(assets, &options, &class, err);
   if (status == FG_OK) status = read_pipeline(t, &options, err);
   if (status == FG_OK) status = fg_tokenizer_choose_form(t, err);
   fg_json_span file = {vocab->data, vocab->bytes};
@@ -100,9 +75,7 @@ fg_status fg_tokenizer_load_files(fg_tokenizer *t, const fg_assets *assets, fg_e
   if (status == FG_OK) status = read_merges(&t->bpe, merges, err);
   if (status) return status;
   fg_bpe_finish(&t->bpe);
-  status = fg_tokenizer_read_specials(t, assets, options.class->special, err);
-  int32_t bos = fg_tokenizer_bos(t), eos = fg_tokenizer_eos(t);
-  if (status == FG_OK && options.add_bos && bos >= 0) status = fg_ids_append(&t->prefix, &bos, 1, err);
-  if (status == FG_OK && options.add_eos && eos >= 0) status = fg_ids_append(&t->suffix, &eos, 1, err);
-  return status;
+  fg_special_texts fallback = {class->special, class->special, class->special};
+  status = fg_tokenizer_read_specials(t, assets, fallback, err);
+  return status ? status : fg_tokenizer_add_around(t, options.add_bos, options.add_eos, err);
 }

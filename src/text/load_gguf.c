@@ -1,58 +1,26 @@
-// The tokenizer in a GGUF header: tokens, types and merges are there, the splitting rule only by name.
+// The tokenizer in a GGUF header: tokens, types and merges or scores are there, the splitting rule only by
+// name.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "format/gguf.h"
-#include "text/tokenizer_internal.h"
-
-#define GPT2                    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
-#define BYTES                   "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
-#define SEQUENCE(first, second) "{\"type\":\"Sequence\",\"pretokenizers\":[" first "," second "]}"
-#define SPLIT(regex)                                                                                         \
-  SEQUENCE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex                                             \
-           "\"},\"behavior\":\"Isolated\",\"invert\":false}",                                                \
-           BYTES)
-#define HEAD   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|"
-#define TAIL   " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
-#define LLAMA3 SPLIT(HEAD "\\\\p{N}{1,3}|" TAIL)
-#define QWEN2  SPLIT(HEAD "\\\\p{N}|" TAIL)
-#define BLOOM  SPLIT(" ?[^(\\\\s|[.,!?…。，、।۔،])]+")
-#define DIGITS SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}", GPT2)
-#define NFC    "{\"type\":\"NFC\"}"
-
-// tokenizer.ggml.pre: the families' own pipelines in the words of tokenizer.json (llama.cpp drops the
-// normalizers). A name that is not here is refused: a guess would give wrong ids without a word.
-typedef struct pre_row {
-  const char *name, *pretokenizer, *normalizer;
-  bool ignore_merges, add_bos;
-} pre_row;
-static const pre_row pres[] = {
-    {"bloom", BLOOM, NULL, false, false},
-    {"command-r", DIGITS, NFC, false, false},
-    {"deepseek-r1-qwen", QWEN2, NULL, false, false},
-    {"falcon3", LLAMA3, NULL, true, true},
-    {"gpt-2", GPT2, NULL, false, false},
-    {"llama-bpe", LLAMA3, NULL, true, true},
-    {"llama-v3", LLAMA3, NULL, true, true},
-    {"llama3", LLAMA3, NULL, true, true},
-    {"mpt", GPT2, NFC, false, false},
-    {"olmo", GPT2, NFC, false, false},
-    {"phi-2", GPT2, NULL, false, false},
-    {"pixtral", LLAMA3, NULL, true, true},
-    {"qwen2", QWEN2, NFC, false, false},
-    {"refact", DIGITS, NULL, false, false},
-    {"smollm", DIGITS, NULL, false, false},
-    {"starcoder", DIGITS, NULL, false, false},
-};
-
-enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
+#include "text/gguf_splits.h"
+#include "text/sentencepiece.h"
 
 typedef struct arrays {
   fg_gguf_string *strings; // tokens, then merges
   int32_t *types;          // NULL = all normal
+  float *scores;
+  uint64_t count; // of tokens
 } arrays;
+
+// Of a kind of model, where the header says nothing. UINT32_MAX: no id.
+typedef struct defaults {
+  const char *const *before; // texts of tokens, NULL at the end
+  bool bos, eos;
+  uint32_t bos_id, eos_id;
+} defaults;
 
 static fg_status no_memory(uint64_t count, fg_error *err) {
   return fg_fail(err, FG_NO_SPACE, "out of memory for %llu tokens", (unsigned long long)count);
@@ -68,34 +36,27 @@ static fg_status read_strings(const fg_gguf *gguf, const char *key, fg_gguf_stri
   return *count ? fg_gguf_array_strings(gguf, key, *out, *count, err) : FG_OK;
 }
 
-static fg_status read_tokens(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, fg_error *err) {
+static fg_status read_tokens(const fg_gguf *gguf, arrays *a, fg_error *err) {
   static const char tokens_key[] = "tokenizer.ggml.tokens", types_key[] = "tokenizer.ggml.token_type";
-  uint64_t count, types;
-  fg_status status = read_strings(gguf, tokens_key, &a->strings, &count, err);
+  uint64_t types;
+  fg_status status = read_strings(gguf, tokens_key, &a->strings, &a->count, err);
   if (status == FG_OK) status = fg_gguf_array_count(gguf, types_key, &types, err);
   if (status) return status;
-  if (count == 0 || count > FG_VOCABULARY_MAX || (types && types != count)) {
+  if (a->count == 0 || a->count > FG_VOCABULARY_MAX || (types && types != a->count)) {
     return fg_fail(err, FG_CORRUPT, "%llu tokens with %llu types (at most %d tokens are supported)",
-                   (unsigned long long)count, (unsigned long long)types, FG_VOCABULARY_MAX);
+                   (unsigned long long)a->count, (unsigned long long)types, FG_VOCABULARY_MAX);
   }
-  if (types) {
-    a->types = calloc(types, sizeof *a->types);
-    if (!a->types) return no_memory(count, err);
-    status = fg_gguf_array_i32(gguf, types_key, a->types, types, err);
-  }
-  for (uint64_t i = 0; i < count && status == FG_OK; i++) {
-    const fg_gguf_string *s = &a->strings[i];
-    status = fg_vocabulary_add(&t->vocabulary, (uint32_t)i, s->data, s->length, FG_TOKEN_MODEL, err);
-  }
-  return status;
+  if (types == 0) return FG_OK;
+  a->types = calloc(types, sizeof *a->types);
+  return a->types ? fg_gguf_array_i32(gguf, types_key, a->types, types, err) : no_memory(types, err);
 }
 
 static fg_status add_typed(fg_tokenizer *t, const arrays *a, fg_error *err) {
   uint32_t count = t->vocabulary.size;
   fg_status status = FG_OK;
   for (uint32_t i = 0; a->types && i < count && status == FG_OK; i++) {
-    bool special = a->types[i] == TYPE_CONTROL || a->types[i] == TYPE_UNKNOWN;
-    if (!special && a->types[i] != TYPE_USER_DEFINED) continue;
+    bool special = a->types[i] == FG_SPM_CONTROL || a->types[i] == FG_SPM_UNKNOWN;
+    if (!special && a->types[i] != FG_SPM_USER_DEFINED) continue;
     char *content = strndup(a->strings[i].data, a->strings[i].length);
     if (!content) return no_memory(count, err);
     fg_added_token token = {.content = content, .special = special};
@@ -115,7 +76,7 @@ static fg_status read_merges(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, fg
   return status;
 }
 
-static fg_status read_roles(fg_tokenizer *t, const fg_gguf *gguf, fg_error *err) {
+static fg_status read_roles(fg_tokenizer *t, const fg_gguf *gguf, const defaults *add, fg_error *err) {
   static const char *const roles[][2] = {
       {"bos", "bos_token"},     {"eos", "eos_token"},       {"unknown", "unk_token"},
       {"padding", "pad_token"}, {"seperator", "sep_token"}, {"mask", "mask_token"}, // (sic)
@@ -125,9 +86,10 @@ static fg_status read_roles(fg_tokenizer *t, const fg_gguf *gguf, fg_error *err)
     uint32_t id;
     fg_text text = {0};
     snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", roles[i][0]);
-    fg_status status = fg_gguf_u32(gguf, key, UINT32_MAX, &id, err);
+    uint32_t fallback = i == 0 ? add->bos_id : i == 1 ? add->eos_id : UINT32_MAX;
+    fg_status status = fg_gguf_u32(gguf, key, fallback, &id, err);
     if (status) return status;
-    if (id == UINT32_MAX) continue;
+    if (id == UINT32_MAX || (id == fallback && id >= t->vocabulary.size)) continue;
     const fg_token *token = id < FG_VOCABULARY_MAX ? fg_vocabulary_token(&t->vocabulary, (int32_t)id) : NULL;
     if (!token) return fg_fail(err, FG_CORRUPT, "%s is %u, there are %u tokens", key, id, t->vocabulary.size);
     fg_vocabulary_text(&t->vocabulary, token, &text);
@@ -141,77 +103,166 @@ static fg_status read_roles(fg_tokenizer *t, const fg_gguf *gguf, fg_error *err)
   return FG_OK;
 }
 
-static fg_status read_around(fg_tokenizer *t, const fg_gguf *gguf, const pre_row *pre, fg_error *err) {
-  bool add_bos, add_eos;
-  int32_t bos = fg_tokenizer_bos(t), eos = fg_tokenizer_eos(t);
-  fg_status status = fg_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", pre->add_bos, &add_bos, err);
-  if (status == FG_OK) status = fg_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", false, &add_eos, err);
-  if (status == FG_OK && add_bos && bos >= 0) status = fg_ids_append(&t->prefix, &bos, 1, err);
-  if (status == FG_OK && add_eos && eos >= 0) status = fg_ids_append(&t->suffix, &eos, 1, err);
+// ---- byte pairs by rank -------------------------------------------------------------------------------
+
+static fg_status read_gpt2(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, defaults *add, fg_error *err) {
+  fg_gguf_string name;
+  fg_status status = fg_gguf_text(gguf, "tokenizer.ggml.pre", &name, err);
+  if (status) return status;
+  if (!name.data) {
+    return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.pre is missing: how to split text is not known");
+  }
+  const fg_gguf_pre *pre = fg_gguf_find_pre(name.data, name.length);
+  if (!pre) {
+    return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
+                   name.length < 60 ? (int)name.length : 60, name.data);
+  }
+  add->bos = pre->add_bos;
+  add->before = pre->before;
+  status = fg_gguf_read_split(t, pre, err);
+  if (status == FG_OK) status = read_tokens(gguf, a, err);
+  for (uint64_t i = 0; i < a->count && status == FG_OK; i++) {
+    const fg_gguf_string *s = &a->strings[i];
+    status = fg_vocabulary_add(&t->vocabulary, (uint32_t)i, s->data, s->length, FG_TOKEN_MODEL, err);
+  }
+  if (status == FG_OK) status = add_typed(t, a, err);
+  return status ? status : read_merges(t, gguf, a, err);
+}
+
+// ---- SentencePiece ------------------------------------------------------------------------------------
+
+static fg_status read_scores(const fg_gguf *gguf, arrays *a, fg_error *err) {
+  static const char key[] = "tokenizer.ggml.scores";
+  uint64_t count;
+  fg_status status = fg_gguf_array_count(gguf, key, &count, err);
+  if (status) return status;
+  if (count != a->count) {
+    return fg_fail(err, FG_CORRUPT, "%llu tokens with %llu scores", (unsigned long long)a->count,
+                   (unsigned long long)count);
+  }
+  a->scores = calloc(count, sizeof *a->scores);
+  return a->scores ? fg_gguf_array_f32(gguf, key, a->scores, count, err) : no_memory(count, err);
+}
+
+// An array of bytes, as integers of any size.
+static fg_status read_charsmap(const fg_gguf *gguf, char **out, fg_slice *charsmap, fg_error *err) {
+  static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+  uint64_t count;
+  fg_status status = fg_gguf_array_count(gguf, key, &count, err);
+  if (status || count == 0) return status;
+  int32_t *bytes = calloc(count, sizeof *bytes);
+  *out = malloc(count);
+  if (!bytes || !*out) {
+    free(bytes);
+    return no_memory(count, err);
+  }
+  status = fg_gguf_array_i32(gguf, key, bytes, count, err);
+  for (uint64_t i = 0; i < count; i++) (*out)[i] = (char)(bytes[i] & 0xff);
+  free(bytes);
+  *charsmap = (fg_slice){*out, count};
   return status;
 }
 
-static fg_status read_pipeline(fg_tokenizer *t, const pre_row *pre, fg_error *err) {
-  static const char decoder_json[] = "{\"type\":\"ByteLevel\"}", where[] = "tokenizer.ggml.pre";
-  json_t *split = fg_json_parse(pre->pretokenizer, strlen(pre->pretokenizer), where, err);
-  json_t *normal =
-      pre->normalizer ? fg_json_parse(pre->normalizer, strlen(pre->normalizer), where, err) : json_null();
-  json_t *decoder = fg_json_parse(decoder_json, sizeof decoder_json - 1, where, err);
-  fg_status status =
-      split && normal && decoder ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer");
-  if (status == FG_OK) status = fg_pretokenizer_read(&t->pretokenizer, split, err);
-  if (status == FG_OK) status = fg_normalizer_read(&t->normalizer, normal, err);
-  if (status == FG_OK) status = fg_decoder_read(&t->decoder, decoder, err);
-  json_decref(split);
-  json_decref(normal);
-  json_decref(decoder);
-  t->bpe.ignore_merges = pre->ignore_merges;
-  return status ? status : fg_tokenizer_choose_form(t, err);
-}
-
-static bool equals(fg_gguf_string s, const char *text) {
-  return s.data && s.length == strlen(text) && memcmp(s.data, text, s.length) == 0;
-}
-
-static fg_status find_pre(const fg_gguf *gguf, const pre_row **out, fg_error *err) {
-  fg_gguf_string model, pre;
-  fg_status status = fg_gguf_text(gguf, "tokenizer.ggml.model", &model, err);
-  if (status == FG_OK) status = fg_gguf_text(gguf, "tokenizer.ggml.pre", &pre, err);
-  if (status) return status;
-  if (!model.data || equals(model, "none"))
-    return fg_fail(err, FG_NOT_FOUND, "the GGUF header holds no tokenizer");
-  if (!equals(model, "gpt2")) {
-    return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",
-                   model.length < 60 ? (int)model.length : 60, model.data);
+static fg_status add_pieces(fg_spm *spm, const arrays *a, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint64_t i = 0; i < a->count && status == FG_OK; i++) {
+    fg_spm_type type = a->types ? (fg_spm_type)a->types[i] : FG_SPM_NORMAL;
+    fg_slice text = {a->strings[i].data, a->strings[i].length};
+    spm->byte_fallback = spm->byte_fallback || type == FG_SPM_BYTE;
+    status = fg_spm_add(spm, (fg_spm_piece){text, a->scores[i], type}, err);
   }
-  for (size_t i = 0; i < sizeof pres / sizeof *pres; i++) {
-    if (!equals(pre, pres[i].name)) continue;
-    *out = &pres[i];
+  return status;
+}
+
+static fg_status read_spm(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, fg_spm *spm, fg_error *err) {
+  char *charsmap = NULL;
+  spm->any_types = true;
+  fg_status status = read_tokens(gguf, a, err);
+  if (status == FG_OK) status = read_scores(gguf, a, err);
+  if (status == FG_OK) {
+    status = fg_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", spm->add_prefix, &spm->add_prefix, err);
+  }
+  if (status == FG_OK) {
+    status = fg_gguf_bool(gguf, "tokenizer.ggml.remove_extra_whitespaces", spm->remove_extra,
+                          &spm->remove_extra, err);
+  }
+  if (status == FG_OK) status = read_charsmap(gguf, &charsmap, &spm->charsmap, err);
+  if (status == FG_OK) status = add_pieces(spm, a, err);
+  if (status == FG_OK) status = fg_tokenizer_of_spm(t, spm, err);
+  if (status == FG_OK) status = add_typed(t, a, err);
+  free(charsmap);
+  fg_spm_free(spm);
+  return status;
+}
+
+// Where a header of this kind leaves out the ids, they are these.
+static fg_status read_llama(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, defaults *add, fg_error *err) {
+  fg_spm spm = fg_spm_defaults();
+  spm.model = FG_SPM_BPE;
+  spm.remove_extra = false;
+  *add = (defaults){.bos = true, .bos_id = 1, .eos_id = 2};
+  return read_spm(t, gguf, a, &spm, err);
+}
+
+static fg_status read_t5(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, defaults *add, fg_error *err) {
+  fg_spm spm = fg_spm_defaults();
+  *add = (defaults){.eos = true, .bos_id = UINT32_MAX, .eos_id = 1};
+  return read_spm(t, gguf, a, &spm, err);
+}
+
+// ---- all of it ----------------------------------------------------------------------------------------
+
+static fg_status read_around(fg_tokenizer *t, const fg_gguf *gguf, const defaults *add, fg_error *err) {
+  bool add_bos, add_eos;
+  fg_status status = fg_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", add->bos, &add_bos, err);
+  if (status == FG_OK) status = fg_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", add->eos, &add_eos, err);
+  if (status == FG_OK) status = fg_tokenizer_add_around(t, add_bos, add_eos, err);
+  for (int i = 0; status == FG_OK && add->before && add->before[i]; i++) {
+    int32_t id = fg_tokenizer_id(t, add->before[i]);
+    if (id >= 0) status = fg_ids_append(&t->prefix, &id, 1, err);
+  }
+  return status;
+}
+
+typedef struct model_row {
+  const char *name;
+  fg_status (*read)(fg_tokenizer *t, const fg_gguf *gguf, arrays *a, defaults *add, fg_error *err);
+} model_row;
+static const model_row models[] = {{"gpt2", read_gpt2}, {"llama", read_llama}, {"t5", read_t5}};
+
+static fg_status find_model(const fg_gguf *gguf, const model_row **out, fg_error *err) {
+  fg_gguf_string name;
+  fg_status status = fg_gguf_text(gguf, "tokenizer.ggml.model", &name, err);
+  if (status) return status;
+  if (!name.data || (name.length == 4 && memcmp(name.data, "none", 4) == 0)) {
+    return fg_fail(err, FG_NOT_FOUND, "the GGUF header holds no tokenizer");
+  }
+  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    if (strlen(models[i].name) != name.length || memcmp(models[i].name, name.data, name.length) != 0)
+      continue;
+    *out = &models[i];
     return FG_OK;
   }
-  if (!pre.data)
-    return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.pre is missing: how to split text is not known");
-  return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
-                 pre.length < 60 ? (int)pre.length : 60, pre.data);
+  return fg_fail(err, FG_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",
+                 name.length < 60 ? (int)name.length : 60, name.data);
 }
 
 fg_status fg_tokenizer_load_gguf(fg_tokenizer *t, const fg_assets *assets, fg_error *err) {
   const fg_asset *asset = fg_assets_find(assets, FG_ASSET_GGUF_HEADER);
   if (!asset) return fg_fail(err, FG_NOT_FOUND, "no GGUF header");
   fg_gguf *gguf;
-  const pre_row *pre = NULL;
+  const model_row *model = NULL;
   arrays a = {0};
+  defaults add = {.bos_id = UINT32_MAX, .eos_id = UINT32_MAX};
   fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
   if (status) return status;
-  status = find_pre(gguf, &pre, err);
-  if (status == FG_OK) status = read_pipeline(t, pre, err);
-  if (status == FG_OK) status = read_tokens(t, gguf, &a, err);
-  if (status == FG_OK) status = add_typed(t, &a, err);
-  if (status == FG_OK) status = read_merges(t, gguf, &a, err);
-  if (status == FG_OK) status = read_roles(t, gguf, err);
-  if (status == FG_OK) status = read_around(t, gguf, pre, err);
+  status = find_model(gguf, &model, err);
+  if (status == FG_OK) status = model->read(t, gguf, &a, &add, err);
+  if (status == FG_OK) status = read_roles(t, gguf, &add, err);
+  if (status == FG_OK) status = read_around(t, gguf, &add, err);
   free(a.strings);
   free(a.types);
+  free(a.scores);
   fg_gguf_destroy(gguf);
   return status;
 }

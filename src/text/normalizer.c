@@ -5,83 +5,8 @@
 #include <utf8proc.h>
 
 #include "base/json.h"
-#include "text/unicode.h"
 
 enum { DEPTH_MAX = 8 };
-
-// ---- rewriting ----------------------------------------------------------------------------------------
-
-// What lies below U+0300 is composed already and has nothing to compose with.
-static bool is_composed(const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++) {
-    if ((unsigned char)text[i] >= 0xcc) return false;
-  }
-  return true;
-}
-
-static fg_status rewrite_form(const fg_normal_step *step, fg_regex_work *work, const char *text,
-                              size_t length, fg_text *out, fg_error *err) {
-  (void)work;
-  int nfc = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
-  if (length == 0 || (step->form == nfc && is_composed(text, length))) {
-    fg_text_append(out, text, length);
-    return FG_OK;
-  }
-  utf8proc_uint8_t *normal = NULL;
-  utf8proc_ssize_t count = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &normal,
-                                        (utf8proc_option_t)step->form);
-  if (count < 0) {
-    return fg_fail(err, FG_NO_SPACE, "normalizing %zu bytes of text: %s", length, utf8proc_errmsg(count));
-  }
-  fg_text_append(out, normal, (size_t)count);
-  free(normal);
-  return FG_OK;
-}
-
-static fg_status rewrite_lowercase(const fg_normal_step *step, fg_regex_work *work, const char *text,
-                                   size_t length, fg_text *out, fg_error *err) {
-  (void)step, (void)work, (void)err;
-  for (const char *at = text; at < text + length;) {
-    uint32_t lower[2];
-    size_t count = fg_lowercase(fg_utf8_take(&at), lower);
-    for (size_t i = 0; i < count; i++) fg_utf8_append(out, lower[i]);
-  }
-  return FG_OK;
-}
-
-static fg_status rewrite_replace(const fg_normal_step *step, fg_regex_work *work, const char *text,
-                                 size_t length, fg_text *out, fg_error *err) {
-  fg_pattern_walk walk = fg_pattern_start(&step->pattern, work, text, length);
-  size_t done = 0;
-  for (bool found = length > 0; found;) {
-    fg_status status = fg_pattern_next(&walk, &found, err);
-    if (status) return status;
-    if (!found) break;
-    fg_text_append(out, text + done, walk.begin - done);
-    fg_text_append_string(out, step->content);
-    done = walk.end;
-  }
-  fg_text_append(out, text + done, length - done);
-  return FG_OK;
-}
-
-static fg_status rewrite_prepend(const fg_normal_step *step, fg_regex_work *work, const char *text,
-                                 size_t length, fg_text *out, fg_error *err) {
-  (void)work, (void)err;
-  if (length > 0) fg_text_append_string(out, step->content);
-  fg_text_append(out, text, length);
-  return FG_OK;
-}
-
-static fg_status rewrite_strip(const fg_normal_step *step, fg_regex_work *work, const char *text,
-                               size_t length, fg_text *out, fg_error *err) {
-  (void)work, (void)err;
-  const char *begin = text, *end = text + length, *next;
-  while (step->left && begin < end && (next = begin, fg_is_space(fg_utf8_take(&next)))) begin = next;
-  while (step->right && begin < end && (next = end, fg_is_space(fg_utf8_take_back(&next)))) end = next;
-  fg_text_append(out, begin, (size_t)(end - begin));
-  return FG_OK;
-}
 
 fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, fg_slice text, fg_slice *out,
                        fg_error *err) {
@@ -90,11 +15,11 @@ fg_status fg_normalize(const fg_normalizer *normalizer, fg_normal_work *work, fg
     const fg_normal_step *step = &normalizer->steps[i];
     fg_text *to = &work->texts[i % 2];
     fg_text_clear(to);
-    fg_status status = step->rewrite(step, work->regex, out->data, out->length, to, err);
+    fg_status status = step->rewrite(step, work, *out, to, err);
     if (status) return status;
     if (fg_text_failed(to))
       return fg_fail(err, FG_NO_SPACE, "out of memory for normalizing %zu bytes", text.length);
-    *out = (fg_slice){to->data, to->length};
+    *out = (fg_slice){to->data ? to->data : "", to->length};
   }
   return FG_OK;
 }
@@ -154,36 +79,65 @@ static fg_status read_sequence(reader *r, const json_t *json, fg_normal_step *st
   return status;
 }
 
+// Whether accents go is the same as whether case goes, unless said.
+static fg_status read_bert(reader *r, const json_t *json, fg_normal_step *step) {
+  fg_status status = fg_json_bool(json, "clean_text", true, &step->clean, r->err);
+  if (status == FG_OK)
+    status = fg_json_bool(json, "handle_chinese_chars", true, &step->space_ideographs, r->err);
+  if (status == FG_OK) status = fg_json_bool(json, "lowercase", true, &step->lowercase, r->err);
+  return status ? status : fg_json_bool(json, "strip_accents", step->lowercase, &step->strip_accents, r->err);
+}
+
+static fg_status read_precompiled(reader *r, const json_t *json, fg_normal_step *step) {
+  const char *text;
+  fg_status status = fg_json_string(json, "precompiled_charsmap", "", &text, r->err);
+  return status ? status : fg_charsmap_read_base64(&step->charsmap, text, r->err);
+}
+
 static const row rows[] = {
-    {"Lowercase", NULL, rewrite_lowercase, 0},
-    {"NFC", NULL, rewrite_form, UTF8PROC_STABLE | UTF8PROC_COMPOSE},
-    {"NFD", NULL, rewrite_form, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE},
-    {"NFKC", NULL, rewrite_form, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
-    {"NFKD", NULL, rewrite_form, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
-    {"Prepend", read_prepend, rewrite_prepend, 0},
-    {"Replace", read_replace, rewrite_replace, 0},
+    {"BertNormalizer", read_bert, fg_rewrite_bert, 0},
+    {"ByteLevel", NULL, fg_rewrite_bytes, 0},
+    {"Lowercase", NULL, fg_rewrite_lowercase, 0},
+    {"NFC", NULL, fg_rewrite_form, UTF8PROC_STABLE | UTF8PROC_COMPOSE},
+    {"NFD", NULL, fg_rewrite_form, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE},
+    {"NFKC", NULL, fg_rewrite_form, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
+    {"NFKD", NULL, fg_rewrite_form, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
+    {"Nmt", NULL, fg_rewrite_nmt, 0},
+    {"Precompiled", read_precompiled, fg_rewrite_precompiled, 0},
+    {"Prepend", read_prepend, fg_rewrite_prepend, 0},
+    {"Replace", read_replace, fg_rewrite_replace, 0},
     {"Sequence", read_sequence, NULL, 0},
-    {"Strip", read_strip, rewrite_strip, 0},
+    {"Strip", read_strip, fg_rewrite_strip, 0},
+    {"StripAccents", NULL, fg_rewrite_strip_accents, 0},
 };
 
 static void free_step(fg_normal_step *step) {
   free(step->content);
   fg_pattern_free(&step->pattern);
+  fg_charsmap_free(&step->charsmap);
+}
+
+static fg_status add_step(fg_normalizer *out, fg_normal_step *step, fg_error *err) {
+  if (out->count == FG_NORMAL_STEPS_MAX) {
+    free_step(step);
+    return fg_fail(err, FG_UNSUPPORTED, "a normalizer of more than %d steps", FG_NORMAL_STEPS_MAX);
+  }
+  out->steps[out->count++] = *step;
+  return FG_OK;
 }
 
 static fg_status read_row(reader *r, const row *type, const json_t *json) {
   fg_normal_step step = {.rewrite = type->rewrite, .form = type->form};
   fg_status status = type->read ? type->read(r, json, &step) : FG_OK;
-  if (status == FG_OK && !step.rewrite) return FG_OK;
-  if (status == FG_OK && r->out->count == FG_NORMAL_STEPS_MAX) {
-    status = fg_fail(r->err, FG_UNSUPPORTED, "a normalizer of more than %d steps", FG_NORMAL_STEPS_MAX);
-  }
-  if (status) {
-    free_step(&step);
-    return status;
-  }
-  r->out->steps[r->out->count++] = step;
-  return FG_OK;
+  if (status) free_step(&step);
+  return status || !step.rewrite ? status : add_step(r->out, &step, r->err);
+}
+
+fg_status fg_normalizer_add_spm(fg_normalizer *normalizer, fg_charsmap *charsmap, fg_spm_spaces spaces,
+                                fg_error *err) {
+  fg_normal_step step = {.rewrite = fg_rewrite_spm, .charsmap = *charsmap, .spaces = spaces};
+  *charsmap = (fg_charsmap){0};
+  return add_step(normalizer, &step, err);
 }
 
 static fg_status read_one(reader *r, const json_t *json) {

@@ -50,6 +50,7 @@ fg_status fg_pattern_next(fg_pattern_walk *walk, bool *found, fg_error *err);
 size_t fg_match_gpt2(const char *text, size_t length, size_t at);
 size_t fg_match_llama3(const char *text, size_t length, size_t at);
 size_t fg_match_qwen2(const char *text, size_t length, size_t at);
-size_t fg_match_words(const char *text, size_t length, size_t at); // \w+|[^\w\s]+
+size_t fg_match_words(const char *text, size_t length, size_t at);       // \w+|[^\w\s]+
+size_t fg_match_marked_word(const char *text, size_t length, size_t at); // ▁*[^▁]*
 
 #endif

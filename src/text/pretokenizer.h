@@ -58,6 +58,9 @@ void fg_pretokenizer_free(fg_pretokenizer *pretokenizer);
 // Brings the byte alphabet back into the text, for a model that cannot take raw bytes.
 fg_status fg_pretokenizer_spell_bytes(fg_pretokenizer *pretokenizer, fg_error *err);
 
+// Cuts in front of every run of ▁ as well.
+fg_status fg_pretokenizer_cut_at_marks(fg_pretokenizer *pretokenizer, fg_error *err);
+
 typedef fg_status fg_pretoken_sink(void *user, const char *text, size_t length, fg_error *err);
 
 typedef struct fg_pretoken_work {

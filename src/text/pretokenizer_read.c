@@ -201,6 +201,11 @@ fg_status fg_pretokenizer_spell_bytes(fg_pretokenizer *pretokenizer, fg_error *e
   return add_step(&r, (fg_pretoken_step){.change = fg_change_spell_bytes});
 }
 
+fg_status fg_pretokenizer_cut_at_marks(fg_pretokenizer *pretokenizer, fg_error *err) {
+  reader r = {.out = pretokenizer, .err = err};
+  return add_split(&r, (fg_pattern){.matcher = fg_match_marked_word}, FG_SPLIT_ISOLATED, false);
+}
+
 void fg_pretokenizer_free(fg_pretokenizer *pretokenizer) {
   for (size_t i = 0; i < pretokenizer->count; i++) fg_pattern_free(&pretokenizer->steps[i].pattern);
   *pretokenizer = (fg_pretokenizer){0};

@@ -1,6 +1,7 @@
 // Which tokens are special and what they are for, from the files beside a vocabulary, in the order in
 // which transformers looks at them: tokenizer_config.json's added_tokens_decoder; without it
 // special_tokens_map.json and added_tokens.json; then the roles; then further special tokens.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,12 +196,15 @@ static fg_status visit_file(specials *s, const fg_assets *assets, const char *na
   return fg_json_each((fg_json_span){asset->data, asset->bytes}, name, visit_member, s, err);
 }
 
-static fg_status add_all(specials *s, const fg_assets *assets, const char *fallback_role, fg_error *err) {
-  static const char *const needed[] = {"bos_token", "eos_token", "unk_token"};
+static fg_status add_all(specials *s, const fg_assets *assets, fg_special_texts fallback, fg_error *err) {
+  const struct {
+    const char *role, *text;
+  } needed[] = {{"bos_token", fallback.bos}, {"eos_token", fallback.eos}, {"unk_token", fallback.unk}};
   fg_status status = FG_OK;
-  for (size_t i = 0; fallback_role && i < sizeof needed / sizeof *needed && status == FG_OK; i++) {
-    json_t *value = json_string(fallback_role);
-    status = value ? keep_role(s, needed[i], value, err)
+  for (size_t i = 0; i < sizeof needed / sizeof *needed && status == FG_OK; i++) {
+    if (!needed[i].text) continue;
+    json_t *value = json_string(needed[i].text);
+    status = value ? keep_role(s, needed[i].role, value, err)
                    : fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer");
   }
   if (status == FG_OK) status = visit_file(s, assets, "tokenizer_config.json", err);
@@ -222,14 +226,49 @@ static fg_status add_all(specials *s, const fg_assets *assets, const char *fallb
   return status;
 }
 
-fg_status fg_tokenizer_read_specials(fg_tokenizer *t, const fg_assets *assets, const char *fallback_role,
+fg_status fg_tokenizer_read_specials(fg_tokenizer *t, const fg_assets *assets, fg_special_texts fallback,
                                      fg_error *err) {
   specials *s = calloc(1, sizeof *s);
   if (!s) return fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer");
   s->tokenizer = t;
-  fg_status status = add_all(s, assets, fallback_role, err);
+  fg_status status = add_all(s, assets, fallback, err);
   for (size_t i = 0; i < s->role_count; i++) json_decref(s->roles[i].value);
   const char *where = s->where;
   free(s);
   return status ? fg_fail_prefix(err, "%s", where) : FG_OK;
+}
+
+// ---- what the tokenizer's class adds ------------------------------------------------------------------
+
+static void read_flag(fg_json_span span, bool *out) {
+  if (span.length == 4 && memcmp(span.text, "true", 4) == 0) *out = true;
+  if (span.length == 5 && memcmp(span.text, "false", 5) == 0) *out = false;
+}
+
+fg_status fg_tokenizer_read_class(const fg_assets *assets, fg_class_options *out, fg_error *err) {
+  static const char name[] = "tokenizer_config.json";
+  static const char *const keys[] = {"tokenizer_class", "add_prefix_space", "add_bos_token", "add_eos_token",
+                                     "legacy"};
+  enum { CLASS, ADD_PREFIX_SPACE, ADD_BOS, ADD_EOS, LEGACY, KEY_COUNT };
+  const fg_asset *asset = fg_assets_find(assets, name);
+  if (!asset) return FG_OK;
+  fg_json_span spans[KEY_COUNT];
+  fg_status status =
+      fg_json_pick((fg_json_span){asset->data, asset->bytes}, name, keys, KEY_COUNT, spans, err);
+  if (status) return status;
+  read_flag(spans[ADD_PREFIX_SPACE], &out->add_prefix_space);
+  read_flag(spans[ADD_BOS], &out->add_bos);
+  read_flag(spans[ADD_EOS], &out->add_eos);
+  read_flag(spans[LEGACY], &out->legacy);
+  fg_json_span class = spans[CLASS];
+  if (!class.text || *class.text != '"') return FG_OK;
+  snprintf(out->name, sizeof out->name, "%.*s", (int)(class.length < 64 ? class.length - 2 : 62),
+           class.text + 1);
+  return FG_OK;
+}
+
+fg_status fg_tokenizer_add_around(fg_tokenizer *t, bool add_bos, bool add_eos, fg_error *err) {
+  int32_t bos = fg_tokenizer_bos(t), eos = fg_tokenizer_eos(t);
+  fg_status status = add_bos && bos >= 0 ? fg_ids_append(&t->prefix, &bos, 1, err) : FG_OK;
+  return status == FG_OK && add_eos && eos >= 0 ? fg_ids_append(&t->suffix, &eos, 1, err) : status;
 }

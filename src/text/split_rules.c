@@ -1,5 +1,7 @@
 // The splitting rules of GPT-2, Llama-3 and Qwen2, character by character: each is one alternative of
 // the family's regular expression after the other, the first that fits wins.
+#include <string.h>
+
 #include "text/pattern.h"
 #include "text/unicode.h"
 
@@ -111,4 +113,12 @@ size_t fg_match_words(const char *text, size_t length, size_t at) {
     s = next;
   }
   return (size_t)(s - text);
+}
+
+size_t fg_match_marked_word(const char *text, size_t length, size_t at) {
+  static const char mark[] = "\xe2\x96\x81";
+  enum { MARK = sizeof mark - 1 };
+  while (length - at >= MARK && memcmp(text + at, mark, MARK) == 0) at += MARK;
+  const char *next = at < length ? memmem(text + at, length - at, mark, MARK) : NULL;
+  return next ? (size_t)(next - text) : length;
 }

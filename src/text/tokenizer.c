@@ -32,7 +32,9 @@ fg_status fg_ids_append(fg_ids *ids, const int32_t *more, size_t count, fg_error
 
 static void encoder_destroy(fg_encoder *e) {
   if (!e) return;
+  fg_piece_cache_destroy(e->cache);
   fg_bpe_work_destroy(e->bpe);
+  fg_unigram_work_free(&e->unigram);
   fg_regex_work_destroy(e->regex);
   for (int i = 0; i < 2; i++) fg_text_free(&e->normal.texts[i]);
   for (int i = 0; i < FG_PRETOKEN_STEPS_MAX; i++) fg_text_free(&e->pretoken.changed[i]);
@@ -51,6 +53,7 @@ static fg_status encoder_acquire(const fg_tokenizer *tokenizer, fg_encoder **out
   e = calloc(1, sizeof *e);
   if (!e) return fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer's work memory");
   fg_status status = fg_bpe_work_create(&e->bpe, err);
+  if (status == FG_OK) status = fg_piece_cache_create(&e->cache, err);
   if (status == FG_OK) status = fg_regex_work_create(&e->regex, err);
   if (status) {
     encoder_destroy(e);
@@ -75,6 +78,21 @@ static void encoder_release(const fg_tokenizer *tokenizer, fg_encoder *e) {
   pthread_mutex_unlock(&t->lock);
 }
 
+// ---- models -------------------------------------------------------------------------------------------
+
+fg_status fg_model_bpe(const fg_tokenizer *t, fg_encoder *e, fg_slice piece, fg_ids *ids, fg_error *err) {
+  return fg_bpe_encode(&t->bpe, e->bpe, piece.data, piece.length, ids, err);
+}
+
+fg_status fg_model_unigram(const fg_tokenizer *t, fg_encoder *e, fg_slice piece, fg_ids *ids, fg_error *err) {
+  return fg_unigram_encode(&t->unigram, &e->unigram, piece.data, piece.length, ids, err);
+}
+
+fg_status fg_model_words(const fg_tokenizer *t, fg_encoder *e, fg_slice piece, fg_ids *ids, fg_error *err) {
+  (void)e;
+  return fg_wordpiece_encode(&t->words, piece.data, piece.length, ids, err);
+}
+
 // ---- encode -------------------------------------------------------------------------------------------
 
 typedef struct encode_call {
@@ -87,7 +105,16 @@ typedef struct encode_call {
 
 static fg_status encode_pretoken(void *user, const char *text, size_t length, fg_error *err) {
   const encode_call *call = user;
-  return fg_bpe_encode(&call->tokenizer->bpe, call->encoder->bpe, text, length, call->ids, err);
+  fg_slice piece = {text, length};
+  fg_cached_piece *slot;
+  bool found;
+  size_t first = call->ids->count;
+  if (length == 0) return FG_OK;
+  fg_status status = fg_piece_cache_find(call->encoder->cache, piece, call->ids, &slot, &found, err);
+  if (status || found) return status;
+  status = call->tokenizer->model(call->tokenizer, call->encoder, piece, call->ids, err);
+  if (status == FG_OK) fg_piece_cache_keep(slot, piece, call->ids, first);
+  return status;
 }
 
 static fg_status encode_normal_part(void *user, const fg_added_token *token, const char *text, size_t length,
@@ -107,6 +134,7 @@ static fg_status encode_raw_part(void *user, const fg_added_token *token, const 
   call.at_start = text == outer->text;
   const fg_tokenizer *t = call.tokenizer;
   fg_slice normal;
+  call.encoder->normal.at_start = call.at_start;
   fg_status status =
       fg_normalize(&t->normalizer, &call.encoder->normal, (fg_slice){text, length}, &normal, err);
   if (status) return status;
@@ -273,6 +301,7 @@ fg_status fg_tokenizer_load(fg_tokenizer **out, const fg_assets *assets, fg_erro
       fg_tokenizer_load_json,
       fg_tokenizer_load_gguf,
       fg_tokenizer_load_files,
+      fg_tokenizer_load_spm,
   };
   *out = NULL;
   for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) {
@@ -283,6 +312,7 @@ fg_status fg_tokenizer_load(fg_tokenizer **out, const fg_assets *assets, fg_erro
       return fg_fail(err, FG_NO_SPACE, "out of memory for a tokenizer");
     }
     t->bpe.vocabulary = &t->vocabulary;
+    t->model = fg_model_bpe;
     t->last_added_id = -1;
     fg_status status = loaders[i](t, assets, err);
     if (status == FG_OK) status = fg_tokenizer_seal(t, err);
@@ -293,12 +323,9 @@ fg_status fg_tokenizer_load(fg_tokenizer **out, const fg_assets *assets, fg_erro
     fg_tokenizer_destroy(t);
     if (status != FG_NOT_FOUND) return status;
   }
-  if (fg_assets_find(assets, "tokenizer.model")) {
-    return fg_fail(err, FG_UNSUPPORTED,
-                   "tokenizer.model: SentencePiece files are not supported; convert it to a tokenizer.json");
-  }
-  return fg_fail(err, FG_NOT_FOUND,
-                 "the model holds no tokenizer (tokenizer.json, or vocab.json and merges.txt)");
+  return fg_fail(
+      err, FG_NOT_FOUND,
+      "the model holds no tokenizer (tokenizer.json, vocab.json and merges.txt, or tokenizer.model)");
 }
 
 void fg_tokenizer_destroy(fg_tokenizer *t) {
@@ -310,6 +337,8 @@ void fg_tokenizer_destroy(fg_tokenizer *t) {
   }
   pthread_mutex_destroy(&t->lock);
   fg_bpe_free(&t->bpe);
+  fg_unigram_free(&t->unigram);
+  fg_wordpiece_free(&t->words);
   fg_vocabulary_free(&t->vocabulary);
   fg_normalizer_free(&t->normalizer);
   fg_pretokenizer_free(&t->pretokenizer);

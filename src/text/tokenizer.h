@@ -1,10 +1,11 @@
 // tokenizer.h: text to token ids and back, exactly as the model's own tokenizer does it.
 //
 // A tokenizer is a pipeline: added tokens are cut out of the text, what is left is normalized, split
-// into pre-tokens, each pre-token is encoded by the model (byte-level BPE here), and a post-processor
-// adds special tokens. It is built from a model's assets: tokenizer.json, or vocab.json + merges.txt
-// with tokenizer_config.json, or a GGUF header. A part that is not known here fails the load by name:
-// wrong ids without a word would be worse. Facts follow Hugging Face's tokenizers library.
+// into pre-tokens, each pre-token is encoded by the model (BPE, Unigram, WordPiece), and a post-processor
+// adds special tokens. It is built from a model's assets: tokenizer.json, or vocab.json + merges.txt or
+// SentencePiece's tokenizer.model with tokenizer_config.json, or a GGUF header. A part that is not known
+// here fails the load by name: wrong ids without a word would be worse. Facts follow Hugging Face's
+// tokenizers library, for tokenizer.model the sentencepiece library.
 //
 // Threads: immutable after load; encode and decode may run in several threads at once.
 #ifndef FG_TEXT_TOKENIZER_H

@@ -184,5 +184,10 @@ static fg_status spell_pieces(fg_tokenizer *t, fg_error *err) {
 fg_status fg_tokenizer_seal(fg_tokenizer *t, fg_error *err) {
   fg_vocabulary_trim(&t->vocabulary);
   fg_status status = index_all_added(t, err);
+  // Where nothing is ever merged across the beginning of a word, words are pre-tokens, and can be looked up.
+  if (status == FG_OK && t->model == fg_model_bpe && fg_bpe_words_begin_at_marks(&t->bpe) &&
+      t->pretokenizer.count < FG_PRETOKEN_STEPS_MAX) {
+    status = fg_pretokenizer_cut_at_marks(&t->pretokenizer, err);
+  }
   return status ? status : spell_pieces(t, err);
 }

@@ -44,8 +44,26 @@ bool fg_is_word(uint32_t c) {
 
 bool fg_is_punctuation(uint32_t c) {
   if (c < 0x80) return c > ' ' && c < 0x7f && fg_classify(c) == FG_CHAR_OTHER;
+  if (c == 0x166d) return true; // a symbol since Unicode 12; tokenizers' table is that of Unicode 8
   utf8proc_category_t is = category(c);
   return is >= UTF8PROC_CATEGORY_PC && is <= UTF8PROC_CATEGORY_PO;
+}
+
+bool fg_is_mark(uint32_t c) {
+  utf8proc_category_t is = category(c);
+  return is >= UTF8PROC_CATEGORY_MN && is <= UTF8PROC_CATEGORY_ME;
+}
+
+bool fg_is_accent(uint32_t c) {
+  // Characters that have changed sides; tokenizers' table is that of Unicode 8.
+  if (c == 0x1734) return true;
+  if (c == 0x1885 || c == 0x1886) return false;
+  return category(c) == UTF8PROC_CATEGORY_MN;
+}
+
+bool fg_is_control(uint32_t c) {
+  utf8proc_category_t is = category(c);
+  return is == UTF8PROC_CATEGORY_CC || is == UTF8PROC_CATEGORY_CF || is == UTF8PROC_CATEGORY_CO;
 }
 
 size_t fg_lowercase(uint32_t c, uint32_t out[static 2]) {

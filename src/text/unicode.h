@@ -32,6 +32,9 @@ bool fg_is_space(uint32_t c);
 bool fg_is_number(uint32_t c);
 bool fg_is_word(uint32_t c);
 bool fg_is_punctuation(uint32_t c); // P* and ASCII's symbols
+bool fg_is_mark(uint32_t c);        // M*
+bool fg_is_accent(uint32_t c);      // Mn
+bool fg_is_control(uint32_t c);     // Cc, Cf, Co
 // The lower-case form of one character without regard to its neighbours: one or two code points.
 size_t fg_lowercase(uint32_t c, uint32_t out[static 2]);
 

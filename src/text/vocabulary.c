@@ -1,5 +1,6 @@
 #include "text/vocabulary.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,19 @@ int32_t fg_vocabulary_find_text(const fg_vocabulary *v, const char *text, size_t
   }
   if (bytes != stack) free(bytes);
   return id;
+}
+
+int32_t fg_vocabulary_find_model(const fg_vocabulary *v, const char *text, size_t length) {
+  int32_t id = fg_vocabulary_find_text(v, text, length);
+  return id >= 0 && v->tokens[id].flags & FG_TOKEN_MODEL ? id : -1;
+}
+
+void fg_vocabulary_find_bytes(const fg_vocabulary *v, int32_t ids[static 256]) {
+  for (unsigned i = 0; i < 256; i++) {
+    char name[8];
+    int length = snprintf(name, sizeof name, "<0x%02X>", i);
+    ids[i] = fg_vocabulary_find_model(v, name, (size_t)length);
+  }
 }
 
 static fg_status grow_tokens(fg_vocabulary *v, uint32_t id, fg_error *err) {

@@ -28,6 +28,8 @@ enum {
   FG_TOKEN_SPECIAL = 8, // left out of decoded text on demand
   FG_TOKEN_ADDED = 16,  // found in the text before the model sees it
   FG_TOKEN_NORMAL = 32, // decoded as an added token's normalized text
+  FG_TOKEN_APART = 64,  // text never becomes this token of the model (SentencePiece's control, byte, unknown)
+  FG_TOKEN_UNUSED = 128, // a piece that is cut up again (SentencePiece)
 };
 
 typedef struct fg_token {
@@ -57,6 +59,10 @@ void fg_vocabulary_trim(fg_vocabulary *vocabulary);
 
 int32_t fg_vocabulary_find_text(const fg_vocabulary *vocabulary, const char *text,
                                 size_t length); // -1 = none
+// The same among the model's own tokens.
+int32_t fg_vocabulary_find_model(const fg_vocabulary *vocabulary, const char *text, size_t length);
+// The ids of <0x00> ... <0xFF> in the model, -1 = none.
+void fg_vocabulary_find_bytes(const fg_vocabulary *vocabulary, int32_t ids[static 256]);
 // By what is kept: `flags` is FG_TOKEN_BYTES or 0.
 int32_t fg_vocabulary_find(const fg_vocabulary *vocabulary, const char *key, size_t length, uint32_t flags);
 

@@ -61,6 +61,16 @@ a {{- ' x ' -}} b
 {{ range(3)|list }} {{ range(1, 4)|list }} {{ range(5, 0, -2)|list }} {{ range(0)|list }}| {{ dict(a=1, b='x') }} {{ dict({'q': 1}, r=2) }}
 {{ -l[0] }} {{ +1 }} {{ -2 ** 2 }} {{ 2 - 1 - 1 }} {{ 2 * 3 % 4 }} {{ 1 ~ 2 ~ 3|string|length }} {{ (1 ~ 2)|int + 1 }} {{ 10 - 2 ~ 3 }}
 {{ messages[-1]['content'].split('</think>')[-1].lstrip('\n') }} {{ messages[0].role == 'user' and messages|length > 1 }} {{ (messages|selectattr('role', 'equalto', 'user')|list)[0].content }}
+{{ 'a-b-c'.partition('-') }} {{ 'a-b-c'.rpartition('-') }} {{ 'abc'.partition('x') }} {{ 'abc'.rpartition('x') }} {{ ('k=v=w'.partition('='))[2] }} {{ 'aaa'.rpartition('aa') }}
+{{ 'ab1'.isalnum() }} {{ 'a b'.isalnum() }} {{ 'AB1'.isupper() }} {{ 'aB'.isupper() }} {{ '1'.islower() }} {{ 'éa'.islower() }} {{ 'abc'.index('c') }} {{ [1, 2, 1].count(1) }} {{ d.copy() == d }} {{ d.copy().a }}
+{{ 'abc'.index('x') }}
+{{ [1, 2, 3.5]|sum }} {{ [{'n': 1}, {'n': 4}]|sum(attribute='n') }} {{ [1]|sum(start=10) }} {{ []|sum }} {{ 2.5|round }} {{ 3.5|round }} {{ 2.675|round(2) }} {{ 42|round }} {{ 1.23|round(1, 'ceil') }} {{ -1.27|round(1, 'floor') }} {{ 1.25|round(1) }}
+{{ 'abc' is lower }} {{ 'ABC' is upper }} {{ 'aB' is lower }} {{ 1 is upper }} {% for x in [1] %}{{ loop.depth }}{{ loop.depth0 }}{% endfor %}
+{{ strftime_now('x%%y') }} {{ strftime_now is defined }} {{ strftime_now('%Y')|length }}
+{{ [1, 'a']|sum }}
+{% macro rec(t) -%}{%- if t is mapping -%}{{ '{' }}{% for k, v in t|items %}{{ k ~ ':' ~ rec(v) }}{{ ',' if not loop.last }}{% endfor %}{{ '}' }}{%- elif t is iterable and t is not string -%}[{% for v in t %}{{ rec(v) }}{{ ';' if not loop.last else '' }}{% endfor %}]{%- else -%}{{ t|string }}{%- endif -%}{%- endmacro %}{{ rec({'a': [1, {'b': none}], 'c': 'x'}) }}
+{% set ns = namespace(t='') %}{% for m in messages[::-1] %}{% set ns.t = ns.t ~ m.role[:1]|upper ~ loop.index0 %}{% endfor %}{{ ns.t }} {{ messages|map(attribute='content')|join('|') }} {{ messages|rejectattr('role', 'in', ['user'])|list|length }}
+{% set x = 'a' if messages else 'b' %}{{ x }}{% set y %}{% for m in messages %}{{ m.role }}{% if not loop.last %}, {% endif %}{% endfor %}{% endset %}{{ y|trim|replace(',', ';') }} {{ messages[1:][0].content[:7] }} {{ (messages|last)['role'] }}
 {{ raise_exception('boom ' ~ 1) }}
 {{ missing.attr }}
 {{ 1 + 'a' }}

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/text/goldens: small tokenizers and what the Hugging Face libraries make of nasty texts with them.
 
-Every vocabulary is trained here on the text below, so nothing is anybody else's. Needs tokenizers,
-transformers, jinja2 and gguf (versions used: 0.23.3, 5.23.0, 3.1.6, 0.19.0). Run: make_goldens.py [SMOLLM2.gguf]
+Every vocabulary is trained here, on the text below or on tests/oracle/text, so nothing is anybody else's.
+Needs tokenizers, sentencepiece, transformers, jinja2 and gguf (versions used: 0.23.3, 0.2.3, 5.23.0, 3.1.6,
+0.19.0). Run: make_goldens.py [SMOLLM2.gguf]. The library's trainers of unigrams, of WordPiece and of pieces with a
+suffix give another vocabulary each time (words, gpt1, bert, cased_bert, t5, xlnet, unigram_bytes).
 """
 
 import json
@@ -14,10 +16,16 @@ import tempfile
 
 import numpy
 from gguf import GGUFReader, GGUFWriter
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import GPT2Tokenizer, PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
+import chat_templates
+import families
+import spm_models
+from compare_with_library import fuzz_lines
+from families import BYTES, GPT2, LLAMA3, QWEN2, special
 from jinja_cases import CASES, CHATS, TEMPLATES, VARIABLES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,37 +56,16 @@ TEXTS = [
 ]
 
 
-def train(pre, vocab_size, initial=(), special=(), normalizer=None, unk=None, **model):
-    """A BPE tokenizer trained on CORPUS; merges stay in the order of training."""
-    tokenizer = Tokenizer(models.BPE(unk_token=unk, **model))
-    tokenizer.pre_tokenizer = pre
-    if normalizer:
-        tokenizer.normalizer = normalizer
-    suffix = {k: v for k, v in model.items() if k == "end_of_word_suffix"}
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=list(initial), special_tokens=list(special),
-                                  show_progress=False, **suffix)
-    tokenizer.train_from_iterator([CORPUS] * 4, trainer)
-    return tokenizer
-
-
-BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
-GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-HEAD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3, QWEN2 = HEAD + r"\p{N}{1,3}|" + TAIL, HEAD + r"\p{N}|" + TAIL
+def train(*args, **kwargs):
+    return families.train([CORPUS] * 4, *args, **kwargs)
 
 
 def split(regex):
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"),
-                                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    return families.splits([regex], families.RAW)
 
 
 def smollm_pre():
-    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), GPT2])
-
-
-def special(text, **flags):
-    return AddedToken(text, special=True, normalized=False, **flags)
+    return families.DIGITS
 
 
 # ---- one function a form ------------------------------------------------------------------------------
@@ -135,7 +122,7 @@ def llama2():
 
 def metaspace():
     pre = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
-    t = train(pre, 300, special=["<unk>", "<s>"], unk="<unk>", fuse_unk=False)
+    t = train(pre, 300, specials=["<unk>", "<s>"], unk="<unk>", fuse_unk=False)
     t.decoder = decoders.Metaspace(prepend_scheme="first")
     return t
 
@@ -176,7 +163,7 @@ def words():
     pre = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(),
                                    pre_tokenizers.Digits(individual_digits=False)])
     norm = normalizers.Sequence([normalizers.NFKD(), normalizers.Strip(), normalizers.Replace(Regex(r"\s+"), " ")])
-    t = train(pre, 350, special=["<unk>", "<s>", "</s>"], normalizer=norm, unk="<unk>", end_of_word_suffix="</w>")
+    t = train(pre, 350, specials=["<unk>", "<s>", "</s>"], normalizer=norm, unk="<unk>", end_of_word_suffix="</w>")
     t.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 1))
     return t
 
@@ -211,6 +198,14 @@ SPLITS = {
 }
 
 
+def alice():
+    with open(os.path.join(HERE, "..", "oracle", "text", "alice.txt"), encoding="utf-8") as f:
+        return [CORPUS] * 4 + f.read()[:20000].split("\n\n")
+
+
+FUZZ, EVERY = fuzz_lines(300, 11), 6  # each form sees every sixth line, from another one on
+
+
 def write(path, value):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as f:
@@ -236,6 +231,53 @@ def golden(encode, decode, size, seed):
 def library(t, seed):
     return golden(lambda text, add: t.encode(text, add_special_tokens=add).ids,
                   lambda ids, skip: t.decode(ids, skip_special_tokens=skip), max(t.get_vocab().values()) + 1, seed)
+
+
+def with_fuzz(result, encode, number):
+    """Adds the lines from `number` on; encode(text) -> ids without special tokens around them."""
+    first = number % EVERY
+    return {**result, "fuzz": {"first": first, "every": EVERY, "ids": [encode(text) for text in FUZZ[first::EVERY]]}}
+
+
+def family_files(corpus):
+    charsmap = sentencepiece_model_pb2.ModelProto.FromString(spm_models.train(corpus, "spm_t5")).normalizer_spec
+    makers = {**families.FAMILIES, **{name: lambda c, make=make: make(c, charsmap.precompiled_charsmap)
+                                      for name, make in families.UNIGRAMS.items()}}
+    for number, (name, make) in enumerate(makers.items()):
+        t = make(corpus)
+        save_compact(t, os.path.join(OUT, name))
+        t = Tokenizer.from_file(os.path.join(OUT, name, "tokenizer.json"))  # numbers as the file has them
+        write(os.path.join(OUT, name + ".json"),
+              with_fuzz(library(t, name), lambda text: t.encode(text, add_special_tokens=False).ids, number))
+
+
+def spm_golden(reader, seed, number):
+    r = random.Random(seed)
+    lists = [reader.random_ids(r) for _ in range(40)]
+    result = {
+        "ids": [reader.encode(text, False) for text in TEXTS],
+        "special": [reader.encode(text) for text in TEXTS[:10]],
+        "decode": [[ids, reader.decode(ids), reader.decode(ids, True)] for ids in lists],
+        "bos": reader.bos, "eos": reader.eos,
+    }
+    return with_fuzz(result, lambda text: reader.encode(text, False), number)
+
+
+def spm_files(corpus):
+    lines = [line for text in corpus for line in text.split("\n")]
+    for number, name in enumerate(spm_models.MODELS):
+        folder = os.path.join(OUT, name)
+        spm_models.write(lines, name, folder)
+        write(folder + ".json", spm_golden(spm_models.Reader(folder), name, number))
+    for number, (kind, name) in enumerate((("llama", "spm_llama"), ("t5", "spm_t5"))):
+        path = os.path.join(OUT, kind + ".gguf")
+        model = spm_models.train(lines, name)
+        reader = spm_models.Reader(model=model)
+        reader.added["<pad>"] = (reader.first.piece_to_id("<pad>"), spm_models.flags("<pad>"))  # a control piece
+        reader.build_pattern()
+        reader.before, reader.behind = ([reader.bos], []) if kind == "llama" else ([], [reader.eos])
+        spm_models.write_gguf(path, model, kind)
+        write(path + ".json", spm_golden(reader, kind, number))
 
 
 def save_compact(t, folder):
@@ -296,8 +338,21 @@ def configured():
     transformers_golden(PreTrainedTokenizerFast.from_pretrained(folder), folder, "configured")
 
 
-GGUF_PRES = {"gpt-2": (GPT2, None, False, False), "smollm": (smollm_pre(), None, False, False),
-             "llama-bpe": (split(LLAMA3), None, True, True), "qwen2": (split(QWEN2), normalizers.NFC(), False, False)}
+SEED_CODER = families.HEAD + r"\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + families.SPACES
+GGUF_PRES = {
+    # name: pre-tokenizer, normalizer, ignore_merges, tokens in front
+    "gpt-2": (GPT2, None, False, ""), "smollm": (smollm_pre(), None, False, ""),
+    "llama-bpe": (split(LLAMA3), None, True, "<s>"), "qwen2": (split(QWEN2), normalizers.NFC(), False, ""),
+    "qwen35": (split(families.QWEN35), normalizers.NFC(), False, ""), "bloom": (split(families.BLOOM), None, False, ""),
+    "viking": (families.splits([families.BLOOM, r"\p{N}"], families.RAW), None, False, ""),
+    "gpt-4o": (split(families.O200K), None, False, ""), "tekken": (split(families.TEKKEN), None, True, "<s>"),
+    "falcon": (families.FALCON, None, False, ""), "seed-coder": (split(SEED_CODER), None, False, ""),
+    "bailingmoe": (split(families.CL100K.replace("{1,3}", "")), None, False, ""),
+    "deepseek-llm": (families.splits(families.DEEPSEEK_LLM + [r"\p{N}"], families.RAW), None, False, ""),
+    "deepseek-coder": (families.splits(families.DEEPSEEK_CODER + [r"\p{N}"], families.RAW), None, False, ""),
+    "deepseek-v3": (families.splits(families.DEEPSEEK_V3, families.RAW), None, False, ""),
+    "glm4": (split(LLAMA3), None, False, "[gMASK] <sop>"),  # the last: it has tokens of its own
+}
 
 
 def gguf_files():
@@ -306,16 +361,19 @@ def gguf_files():
     merges = [tuple(m) for m in json.loads(base.to_str())["model"]["merges"]]
     tokens = sorted(base.get_vocab(), key=base.get_vocab().get) + ["<|end|>", "<plain>", "<s>"]
     types = [1] * (len(tokens) - 3) + [3, 4, 3]
-    for pre, (pre_tokenizer, normalizer, ignore_merges, add_bos) in GGUF_PRES.items():
+    for pre, (pre_tokenizer, normalizer, ignore_merges, before) in GGUF_PRES.items():
+        bos = len(tokens) - 1
+        if pre == "glm4":
+            tokens, types = tokens + before.split(), types + [3, 3]
         t = Tokenizer(models.BPE({k: i for i, k in enumerate(tokens)}, merges, ignore_merges=ignore_merges))
         t.pre_tokenizer, t.decoder = pre_tokenizer, decoders.ByteLevel()
         if normalizer:
             t.normalizer = normalizer
-        bos = len(tokens) - 1
-        t.add_special_tokens([special("<|end|>"), special("<s>")])
+        t.add_special_tokens([special(x) for x in ["<|end|>", "<s>"] + tokens[bos + 1:]])
         t.add_tokens([AddedToken("<plain>", normalized=False)])
-        if add_bos:
-            t.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+        if before:
+            t.post_processor = processors.TemplateProcessing(
+                single=before + " $A", special_tokens=[(x, tokens.index(x)) for x in before.split()])
         path = os.path.join(OUT, f"{pre}.gguf")
         w = GGUFWriter(path, "llama")
         w.add_tokenizer_model("gpt2")
@@ -325,7 +383,8 @@ def gguf_files():
         w.add_token_merges([" ".join(m) for m in merges])
         w.add_bos_token_id(bos)
         w.add_eos_token_id(bos - 2)
-        w.add_chat_template(TEMPLATES["chatml"])
+        several = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "with tools"}]
+        w.add_chat_template(several if pre == "glm4" else TEMPLATES["chatml"])
         w.add_tensor("token_embd.weight", numpy.zeros((1, 32), dtype=numpy.float32))
         w.write_header_to_file()
         w.write_kv_data_to_file()
@@ -365,12 +424,16 @@ def jinja():
         "cases": [[c, attempt(c, **VARIABLES)] for c in CASES],
     })
     special_tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    templates = {**TEMPLATES, **chat_templates.TEMPLATES}
+    chats = CHATS + chat_templates.CHATS
     write(os.path.join(OUT, "chats.json"), {
         "special_tokens": special_tokens,
-        "templates": TEMPLATES,
-        "cases": [[name, chat, attempt(template, chat["messages"], **special_tokens,
-                                       **{"tools": None, **{k: v for k, v in chat.items() if k != "messages"}})]
-                  for name, template in TEMPLATES.items() for chat in CHATS],
+        "templates": templates,
+        "chats": chats,
+        # template, number of the chat, prompt
+        "cases": [[name, number, attempt(template, chat["messages"], **special_tokens,
+                                         **{"tools": None, **{k: v for k, v in chat.items() if k != "messages"}})]
+                  for name, template in templates.items() for number, chat in enumerate(chats)],
     })
 
 
@@ -401,6 +464,10 @@ def main():
     kept = open(keep, "rb").read() if os.path.exists(keep) else None
     shutil.rmtree(OUT, ignore_errors=True)
     write(os.path.join(OUT, "texts.json"), TEXTS)
+    write(os.path.join(OUT, "fuzz.json"), FUZZ)
+    corpus = alice()
+    family_files(corpus)
+    spm_files(corpus)
     for name, make in FORMS.items():
         t = make()
         save_compact(t, os.path.join(OUT, name))

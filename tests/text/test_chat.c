@@ -63,7 +63,7 @@ static void assert_prompt(const fg_chat *chat, const json_t *variables, const js
   fg_error err = {0};
   fg_status status = fg_chat_render(chat, variables, &prompt, &err);
   if (json_is_null(expected)) {
-    assert_int_equal(status, FG_INVALID);
+    if (status != FG_INVALID) fail_msg("%s: status %d, expected an error while rendering", name, status);
   } else {
     if (status) fail_msg("%s: %s", name, err.message);
     assert_text(&prompt, expected, name);
@@ -74,14 +74,17 @@ static void assert_prompt(const fg_chat *chat, const json_t *variables, const js
 static void test_chats_equal_transformers(void **state) {
   (void)state;
   json_t *golden = golden_json("chats.json");
-  const json_t *cases = json_object_get(golden, "cases");
+  const json_t *cases = json_object_get(golden, "cases"), *chats = json_object_get(golden, "chats");
   for (size_t i = 0; i < json_array_size(cases); i++) {
     const json_t *one = json_array_get(cases, i);
-    const char *name = json_string_value(json_array_get(one, 0));
+    size_t number = (size_t)json_integer_value(json_array_get(one, 1));
+    char name[80];
+    snprintf(name, sizeof name, "%s, chat %zu", json_string_value(json_array_get(one, 0)), number);
     fg_tokenizer *tokenizer;
-    const char *template = json_string_value(json_object_get(json_object_get(golden, "templates"), name));
+    const char *template = json_string_value(
+        json_object_get(json_object_get(golden, "templates"), json_string_value(json_array_get(one, 0))));
     fg_chat *chat = chat_of(template, json_object_get(golden, "special_tokens"), &tokenizer);
-    assert_prompt(chat, json_array_get(one, 1), json_array_get(one, 2), name);
+    assert_prompt(chat, json_array_get(chats, number), json_array_get(one, 2), name);
     fg_chat_destroy(chat);
     fg_tokenizer_destroy(tokenizer);
   }
@@ -102,9 +105,9 @@ static void test_smollm2_prompts_equal_transformers(void **state) {
   assert_int_equal(fg_tokenizer_load(&tokenizer, &assets, NULL), FG_OK);
   assert_int_equal(fg_chat_load(&chat, &assets, tokenizer, NULL), FG_OK);
   json_t *golden = golden_json("smollm2.json"), *chats = golden_json("chats.json");
-  const json_t *prompts = json_object_get(golden, "prompts"), *cases = json_object_get(chats, "cases");
+  const json_t *prompts = json_object_get(golden, "prompts"), *list = json_object_get(chats, "chats");
   for (size_t i = 0; i < json_array_size(prompts); i++) {
-    assert_prompt(chat, json_array_get(json_array_get(cases, i), 1), json_array_get(prompts, i), "SmolLM2");
+    assert_prompt(chat, json_array_get(list, i), json_array_get(prompts, i), "SmolLM2");
   }
   json_decref(golden);
   json_decref(chats);
@@ -154,6 +157,24 @@ static void test_tool_template_is_used_with_tools_only(void **state) {
   fg_chat_destroy(chat);
   fg_tokenizer_destroy(tokenizer);
   json_decref(config);
+  json_decref(variables);
+}
+
+static void test_gguf_has_a_template_for_tools_too(void **state) {
+  (void)state;
+  fg_assets assets = {0};
+  fg_tokenizer *tokenizer = NULL;
+  fg_chat *chat = NULL;
+  json_t *variables = one_message();
+  assert_int_equal(fg_assets_load(&assets, FG_TEST_DIR "/text/goldens/glm4.gguf", NULL), FG_OK);
+  assert_int_equal(fg_tokenizer_load(&tokenizer, &assets, NULL), FG_OK);
+  assert_int_equal(fg_chat_load(&chat, &assets, tokenizer, NULL), FG_OK);
+  assert_renders(chat, variables, "plain");
+  json_object_set_new(variables, "tools", json_array());
+  assert_renders(chat, variables, "with tools");
+  fg_chat_destroy(chat);
+  fg_tokenizer_destroy(tokenizer);
+  fg_assets_free(&assets);
   json_decref(variables);
 }
 
@@ -258,6 +279,7 @@ int main(void) {
       cmocka_unit_test(test_smollm2_prompts_equal_transformers),
       cmocka_unit_test(test_file_wins_over_config),
       cmocka_unit_test(test_tool_template_is_used_with_tools_only),
+      cmocka_unit_test(test_gguf_has_a_template_for_tools_too),
       cmocka_unit_test(test_model_without_template_is_not_found),
       cmocka_unit_test(test_exception_of_a_template_is_its_message),
       cmocka_unit_test(test_unknown_constructs_are_refused_with_their_line),

@@ -192,8 +192,9 @@ static void test_damaged_templates_are_survived(void **state) {
 }
 
 int main(void) {
-  static char *forms[] = {"llama2",  "llama3",     "words", "flags",
-                          "roberta", "configured", "opt",   "smollm.gguf"};
+  static char *forms[] = {"llama2",        "llama3",      "words",  "flags",      "roberta",    "configured",
+                          "opt",           "smollm.gguf", "t5",     "bert",       "ctc",        "gpt1",
+                          "unigram_bytes", "spm_llama",   "spm_t5", "spm_unused", "llama.gguf", "t5.gguf"};
   enum { COUNT = sizeof forms / sizeof *forms };
   struct CMUnitTest tests[COUNT + 1];
   const char *seed = getenv("FG_SEED");

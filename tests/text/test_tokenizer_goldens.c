@@ -1,5 +1,5 @@
-// Ids and texts equal those of the Hugging Face libraries (make_goldens.py), for every form a tokenizer
-// comes in.
+// Ids and texts equal those of the Hugging Face libraries and of sentencepiece (make_goldens.py), for every
+// form a tokenizer comes in.
 #include "golden.h"
 
 #include <stdlib.h>
@@ -16,6 +16,24 @@ static void check_encode(const fg_tokenizer *tokenizer, const json_t *lists, boo
                             &err)) {
       fail_msg("%s: %s", name, err.message);
     }
+    assert_ids(&ids, json_array_get(lists, i), name, text);
+    fg_ids_free(&ids);
+  }
+  json_decref(texts);
+}
+
+// Lines of random Unicode; a form's golden holds some of them.
+static void check_fuzz(const fg_tokenizer *tokenizer, const json_t *fuzz, const char *name) {
+  json_t *texts = golden_json("fuzz.json");
+  const json_t *lists = json_object_get(fuzz, "ids");
+  size_t first = (size_t)json_integer_value(json_object_get(fuzz, "first"));
+  size_t every = (size_t)json_integer_value(json_object_get(fuzz, "every"));
+  for (size_t i = 0; i < json_array_size(lists); i++) {
+    const json_t *text = json_array_get(texts, first + i * every);
+    fg_ids ids = {0};
+    fg_error err = {0};
+    if (fg_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), false, &ids, &err))
+      fail_msg("%s: %s", name, err.message);
     assert_ids(&ids, json_array_get(lists, i), name, text);
     fg_ids_free(&ids);
   }
@@ -64,6 +82,7 @@ static void check_all(const char *path, const char *golden_name) {
   fg_tokenizer *tokenizer = golden_tokenizer(path);
   check_encode(tokenizer, json_object_get(golden, "ids"), false, golden_name);
   check_encode(tokenizer, json_object_get(golden, "special"), true, golden_name);
+  check_fuzz(tokenizer, json_object_get(golden, "fuzz"), golden_name);
   check_decode(tokenizer, json_object_get(golden, "decode"), golden_name);
   if (json_object_get(golden, "bos")) {
     assert_int_equal(fg_tokenizer_bos(tokenizer), json_integer_value(json_object_get(golden, "bos")));
@@ -118,10 +137,71 @@ static void test_splits_equal_the_library(void **state) {
   json_decref(golden);
 }
 
+// Ways a tokenizer comes in, then the families' own settings, then SentencePiece's files.
+static char *forms[] = {"smollm",
+                        "llama3",
+                        "qwen2",
+                        "llama2",
+                        "metaspace",
+                        "gemma",
+                        "roberta",
+                        "flags",
+                        "words",
+                        "gpt2",
+                        "opt",
+                        "configured",
+                        "gpt-2.gguf",
+                        "smollm.gguf",
+                        "llama-bpe.gguf",
+                        "qwen2.gguf",
+                        "qwen35.gguf",
+                        "bloom.gguf",
+                        "viking.gguf",
+                        "gpt-4o.gguf",
+                        "tekken.gguf",
+                        "falcon.gguf",
+                        "seed-coder.gguf",
+                        "bailingmoe.gguf",
+                        "deepseek-llm.gguf",
+                        "deepseek-coder.gguf",
+                        "deepseek-v3.gguf",
+                        "glm4.gguf",
+                        "llama.gguf",
+                        "t5.gguf",
+
+                        "qwen35",
+                        "bloom",
+                        "deepseek_llm",
+                        "deepseek_coder",
+                        "deepseek_v3",
+                        "falcon",
+                        "starcoder",
+                        "neox",
+                        "glm4",
+                        "phi4",
+                        "cohere",
+                        "gpt_oss",
+                        "tekken",
+                        "mistral",
+                        "bert",
+                        "cased_bert",
+                        "word_level",
+                        "ctc",
+                        "gpt1",
+                        "normal_bytes",
+                        "t5",
+                        "xlnet",
+                        "unigram_bytes",
+
+                        "spm_llama",
+                        "spm_t5",
+                        "spm_user",
+                        "spm_unigram_user",
+                        "spm_across",
+                        "spm_unused",
+                        "spm_unigram_bytes"};
+
 int main(void) {
-  static char *forms[] = {
-      "smollm", "llama3", "qwen2", "llama2",     "metaspace",  "gemma",       "roberta",        "flags",
-      "words",  "gpt2",   "opt",   "configured", "gpt-2.gguf", "smollm.gguf", "llama-bpe.gguf", "qwen2.gguf"};
   enum { COUNT = sizeof forms / sizeof *forms };
   struct CMUnitTest tests[COUNT + 2];
   for (size_t i = 0; i < COUNT; i++) {
