@@ -196,8 +196,13 @@ static void choose_panels(planner *p, fg_pack_item *item) {
   item->bytes = fg_pack_weight_bytes(w, item->layout, item->panel_rows);
 }
 
-static bool is_by_heads(const fg_slot *slot) {
-  return slot->kind == FG_WEIGHT_VECTOR && slot->source_count == 1 && strstr(slot->sources[0].tensor, "%h");
+// A made-up checkpoint has one tensor, by the name of the pattern.
+static bool is_by_heads(const planner *p, const fg_slot *slot, uint32_t layer) {
+  char name[128];
+  const char *pattern = slot->sources[0].tensor;
+  return slot->kind == FG_WEIGHT_VECTOR && slot->source_count == 1 && strstr(pattern, "%h") &&
+         !fg_tensor_name(name, sizeof name, pattern, layer, NULL) &&
+         !fg_tensor_find(p->source->checkpoint, p->source->names, name);
 }
 
 static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer) {
@@ -207,8 +212,8 @@ static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer) {
   fg_graph_weight_name(p->source->graph, layer, slot, item->weight.name);
   for (uint32_t i = 0; p->source->checkpoint && i < slot->source_count; i++) {
     const uint32_t number = layer < 0 ? 0 : (uint32_t)layer;
-    fg_status status =
-        is_by_heads(slot) ? find_heads(p, item, number) : find_tensor(p, slot, i, number, &item->tensors[i]);
+    fg_status status = is_by_heads(p, slot, number) ? find_heads(p, item, number)
+                                                    : find_tensor(p, slot, i, number, &item->tensors[i]);
     if (status) return status;
   }
   fg_status status = FG_OK;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,8 +221,8 @@ static fg_status plan_two_heads(const fg_checkpoint_tensor *tensors, size_t coun
   const fg_model_options options = {.family = fg_layout_family_plain()};
   fg_status status = fg_pack_plan_create(plan, &source, &options, err);
   if (!status) {
-    assert_int_equal(plan->items[0].head_count, 2);
-    assert_ptr_equal(plan->items[0].heads[1], &tensors[1]);
+    assert_int_equal(plan->items[0].head_count, count == 2 ? 2 : 0);
+    if (count == 2) assert_ptr_equal(plan->items[0].heads[1], &tensors[1]);
     fg_pack_plan_free(plan);
   }
   free(graph);
@@ -254,6 +255,19 @@ static void test_head_that_is_missing_or_unlike_the_first_is_named(void **state)
   t[1].dtype = FG_F32;
   assert_int_equal(plan_two_heads(t, 2, &plan, &err), FG_UNSUPPORTED);
   assert_non_null(strstr(err.message, "layers.0.norms.1.weight"));
+}
+
+static void test_made_up_checkpoint_has_all_heads_in_one_tensor(void **state) {
+  (void)state;
+  const fg_checkpoint_tensor one = {.name = "layers.0.norms.%h.weight",
+                                    .dtype = FG_BF16,
+                                    .dims = 1,
+                                    .shape = {32},
+                                    .rows = 1,
+                                    .columns = 32};
+  fg_pack_plan plan;
+  fg_error err = {FG_OK, ""};
+  assert_int_equal(plan_two_heads(&one, 1, &plan, &err), FG_OK);
 }
 
 static void test_stored_tensors_decide_about_biases_and_norms_of_opt(void **state) {
@@ -295,6 +309,140 @@ static void test_slopes_are_those_of_the_paper(void **state) {
     assert_true(fabs(slopes[cases[i].head] / cases[i].slope - 1) < 5e-6);
   }
 }
+
+// ---- GGUF ----------------------------------------------------------------------------------------------
+
+typedef struct header {
+  char data[4096];
+  size_t bytes;
+} header;
+
+static void put(header *h, const void *data, size_t bytes) {
+  assert_true(h->bytes + bytes <= sizeof h->data);
+  memcpy(h->data + h->bytes, data, bytes);
+  h->bytes += bytes;
+}
+
+static void put_text(header *h, const char *text) {
+  const uint64_t length = strlen(text);
+  put(h, &length, 8);
+  put(h, text, length);
+}
+
+// `value`: 4 bytes, or 1 of a bool.
+static void put_key(header *h, const char *arch, const char *key, uint32_t type, const void *value) {
+  char name[96];
+  snprintf(name, sizeof name, "%s.%s", arch, key);
+  put_text(h, name);
+  put(h, &type, 4);
+  put(h, value, type == 7 ? 1 : 4);
+  uint64_t count;
+  memcpy(&count, h->data + 16, 8);
+  count++;
+  memcpy(h->data + 16, &count, 8);
+}
+
+enum { GGUF_U32 = 4, GGUF_F32 = 6, GGUF_BOOL = 7 };
+
+// What all have: 48 wide, two layers of 6 heads.
+static header begin_gguf(const char *arch) {
+  header h = {.bytes = 0};
+  const uint32_t version = 3, hidden = 48, layers = 2, heads = 6, ffn = 96, vocab = 100, text = 8;
+  const uint64_t none = 0, one = 1;
+  const float epsilon = 1e-5f;
+  put(&h, "GGUF", 4);
+  put(&h, &version, 4);
+  put(&h, &none, 8); // tensors
+  put(&h, &one, 8);  // keys
+  put_text(&h, "general.architecture");
+  put(&h, &text, 4);
+  put_text(&h, arch);
+  put_key(&h, arch, "embedding_length", GGUF_U32, &hidden);
+  put_key(&h, arch, "block_count", GGUF_U32, &layers);
+  put_key(&h, arch, "attention.head_count", GGUF_U32, &heads);
+  put_key(&h, arch, "feed_forward_length", GGUF_U32, &ffn);
+  put_key(&h, arch, "vocab_size", GGUF_U32, &vocab);
+  put_key(&h, arch, "attention.layer_norm_epsilon", GGUF_F32, &epsilon);
+  return h;
+}
+
+// Behind all keys.
+static void put_tensor(header *h, const char *name) {
+  const uint32_t dims = 1, type = 0;
+  const uint64_t columns = 48, offset = 0;
+  put_text(h, name);
+  put(h, &dims, 4);
+  put(h, &columns, 8);
+  put(h, &type, 4);
+  put(h, &offset, 8);
+  h->data[8]++;
+}
+
+static fg_status load_gguf(header *h, fg_config *config, fg_error *err) {
+  fg_assets assets = {0};
+  put(h, (char[32]){0}, 32); // up to the alignment, at least
+  assert_int_equal(fg_assets_add(&assets, FG_ASSET_GGUF_HEADER, h->data, h->bytes, err), FG_OK);
+  fg_status status = fg_config_load(config, &assets, err);
+  fg_assets_free(&assets);
+  return status;
+}
+
+static fg_config load_gguf_of(const char *arch, const char *tensor) {
+  header h = begin_gguf(arch);
+  if (tensor) put_tensor(&h, tensor);
+  fg_config config;
+  fg_error err = {FG_OK, ""};
+  if (load_gguf(&h, &config, &err)) fail_msg("%s: %s", arch, err.message);
+  return config;
+}
+
+static void test_gguf_holds_q_k_and_v_one_after_the_other(void **state) {
+  (void)state;
+  static const char *const archs[] = {"gpt2", "starcoder", "gptneox", "bloom", "falcon", "mpt"};
+  for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+    fg_config c = load_gguf_of(archs[i], NULL);
+    assert_int_equal(c.qkv_groups, 1);
+    fg_graph_destroy(build(&c));
+  }
+}
+
+static void test_gguf_tensors_and_flags_choose_a_form(void **state) {
+  (void)state;
+  assert_int_equal(load_gguf_of("falcon", NULL).residual, FG_RESIDUAL_SHARED);
+  fg_config c = load_gguf_of("falcon", "blk.0.attn_norm_2.weight");
+  assert_int_equal(c.residual, FG_RESIDUAL_PARALLEL);
+  assert_string_equal(fg_config_names(&c)->attn_norm, "blk.%u.attn_norm_2");
+  assert_int_equal(load_gguf_of("stablelm", NULL).residual, FG_RESIDUAL_SHARED);
+  assert_int_equal(load_gguf_of("stablelm", "blk.0.ffn_norm.weight").residual, FG_RESIDUAL_SEQUENTIAL);
+  assert_int_equal(load_gguf_of("stablelm", "blk.0.attn_q_norm.weight").qk_norm, FG_QK_NORM_APART);
+  assert_int_equal(load_gguf_of("gptneox", NULL).residual, FG_RESIDUAL_PARALLEL);
+  header h = begin_gguf("gptneox");
+  put_key(&h, "gptneox", "use_parallel_residual", GGUF_BOOL, "");
+  fg_error err = {FG_OK, ""};
+  assert_int_equal(load_gguf(&h, &c, &err), FG_OK);
+  assert_int_equal(c.residual, FG_RESIDUAL_SEQUENTIAL);
+}
+
+static void test_gguf_mpt_with_other_slopes_or_positions_is_refused(void **state) {
+  (void)state;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  const float most[] = {8, 0, 4}, clip = 6;
+  for (int i = 0; i < 3; i++) {
+    header h = begin_gguf("mpt");
+    put_key(&h, "mpt", "attention.max_alibi_bias", GGUF_F32, &most[i]);
+    put_key(&h, "mpt", "attention.clamp_kqv", GGUF_F32, &clip);
+    assert_int_equal(load_gguf(&h, &c, &err), i ? FG_UNSUPPORTED : FG_OK);
+    assert_true(c.clip_qkv == 6);
+  }
+  assert_non_null(strstr(err.message, "max_alibi_bias"));
+  header h = begin_gguf("mpt");
+  put_tensor(&h, "position_embd.weight");
+  assert_int_equal(load_gguf(&h, &c, &err), FG_UNSUPPORTED);
+  assert_non_null(strstr(err.message, "position_embd"));
+}
+
+// ---- refusals ------------------------------------------------------------------------------------------
 
 static const struct {
   const char *json;
@@ -350,8 +498,12 @@ int main(void) {
       cmocka_unit_test(test_falcon_flags_choose_a_form),
       cmocka_unit_test(test_stablelm_heads_have_a_tensor_each),
       cmocka_unit_test(test_head_that_is_missing_or_unlike_the_first_is_named),
+      cmocka_unit_test(test_made_up_checkpoint_has_all_heads_in_one_tensor),
       cmocka_unit_test(test_stored_tensors_decide_about_biases_and_norms_of_opt),
       cmocka_unit_test(test_slopes_are_those_of_the_paper),
+      cmocka_unit_test(test_gguf_holds_q_k_and_v_one_after_the_other),
+      cmocka_unit_test(test_gguf_tensors_and_flags_choose_a_form),
+      cmocka_unit_test(test_gguf_mpt_with_other_slopes_or_positions_is_refused),
       cmocka_unit_test(test_what_is_not_built_is_refused_by_name),
   };
   return cmocka_run_group_tests_name("config_gpt", tests, NULL, NULL);
