@@ -1,6 +1,7 @@
 // cohere.c: Command-R: both branches from one norm without bias, pairs turned side by side, scaled logits.
 // Cohere 2: local layers, which alone are turned.
 #include "base/json.h"
+#include "format/gguf.h"
 #include "model/decoder.h"
 #include "model/llama_like.h"
 
@@ -18,7 +19,7 @@ static const fg_config_key keys[] = {COMMON_KEYS};
 static const fg_config_key keys2[] = {
     COMMON_KEYS,
     {FG_MEMBER(window), FG_KEY_U32, NULL, "attention.sliding_window", 4096},
-    {FG_MEMBER(window_pattern), FG_KEY_U32, "sliding_window_pattern", NULL, 4},
+    {FG_MEMBER(window_pattern), FG_KEY_U32, "sliding_window_pattern", "attention.sliding_window_pattern", 4},
 };
 static const char *const reads2[] = {"sliding_window", "layer_types", NULL};
 
@@ -27,6 +28,12 @@ static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
   fg_status status = fg_json_bool(root, "use_qk_norm", false, &norms, err);
   config->qk_norm = norms ? FG_QK_NORM_APART : FG_QK_NORM_NONE;
   return status;
+}
+
+static fg_status refine_gguf(fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  (void)err;
+  if (fg_config_gguf_holds(gguf, "blk.0.attn_q_norm.weight")) config->qk_norm = FG_QK_NORM_APART;
+  return FG_OK;
 }
 
 static bool is_local(const fg_config *config, uint32_t layer) {
@@ -64,6 +71,7 @@ const fg_arch fg_arch_cohere = {
     .key_count = sizeof keys / sizeof *keys,
     .theta = 5e5,
     .refine = refine,
+    .refine_gguf = refine_gguf,
 };
 
 const fg_arch fg_arch_cohere2 = {

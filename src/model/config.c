@@ -49,6 +49,7 @@ static const neutral_key neutral_json[] = {
     {"num_local_experts", 0},
     {"num_experts", 0},
     {"clip_qkv", NAN},
+    {"use_bidirectional_attention", NAN},
     {NULL, 0},
 };
 static const neutral_key neutral_gguf[] = {

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "format/gguf.h"
 #include "model/decoder.h"
 #include "model/llama_like.h"
 
@@ -29,16 +30,28 @@ static const fg_config_key keys2[] = {
     FG_ACT_KEY("hidden_activation", FG_ACT_GELU_TANH),
     FG_ATTENTION_BIAS_KEYS,
     {FG_MEMBER(window), FG_KEY_U32, NULL, "attention.sliding_window", 4096},
-    {FG_MEMBER(window_pattern), FG_KEY_U32, NULL, NULL, 2},
+    {FG_MEMBER(window_pattern), FG_KEY_U32, NULL, "attention.sliding_window_pattern", 2},
     {FG_MEMBER(score_softcap), FG_KEY_F64, NULL, "attn_logit_softcapping", 50},
     {FG_MEMBER(logit_softcap), FG_KEY_F64, NULL, "final_logit_softcapping", 30},
 };
+// What models of text and images leave out of their text part is as here.
 static const fg_config_key keys3[] = {
-    COMMON_KEYS(131072),
+    {FG_MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", 2304},
+    {FG_MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", 26},
+    {FG_MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", 8},
+    {FG_MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 4},
+    {FG_MEMBER(head_dim), FG_KEY_U32, "head_dim", "attention.key_length", 256},
+    {FG_MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
+    {FG_MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", 9216},
+    {FG_MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 262208},
+    FG_CONTEXT_KEY(131072),
+    FG_RMS_KEY(1e-6),
+    FG_TIED_KEY(true),
     FG_ACT_KEY("hidden_activation", FG_ACT_GELU_TANH),
     FG_ATTENTION_BIAS_KEYS,
-    {FG_MEMBER(window), FG_KEY_U32, NULL, "attention.sliding_window", 4096},
-    {FG_MEMBER(window_pattern), FG_KEY_U32, "sliding_window_pattern", NULL, 6},
+    {FG_MEMBER(window), FG_KEY_U32, NULL, "attention.sliding_window", 0},
+    {FG_MEMBER(window_pattern), FG_KEY_U32, "sliding_window_pattern", "attention.sliding_window_pattern", 6},
+    {FG_MEMBER(logit_softcap), FG_KEY_F64, NULL, "final_logit_softcapping", 0},
 };
 static const char *const reads[] = {"sliding_window", "layer_types", "attn_logit_softcapping",
                                     "final_logit_softcapping", NULL};
@@ -51,14 +64,14 @@ static bool is_local(const fg_config *config, uint32_t layer) {
 static fg_status soft_cap(const json_t *root, const char *key, double fallback, double *out, fg_error *err) {
   const json_t *value = json_object_get(root, key);
   *out = 0;
-  if (value && json_is_null(value)) return FG_OK;
+  if (json_is_null(value)) return FG_OK;
   return fg_json_f64(root, key, fallback, out, err);
 }
 
 // Before they said gelu_pytorch_tanh, configurations of Gemma 1 said gelu and meant it.
 static fg_status refine1(fg_config *config, const json_t *root, fg_error *err) {
   (void)root, (void)err;
-  config->activation = FG_ACT_GELU_TANH;
+  if (config->activation == FG_ACT_GELU_ERF) config->activation = FG_ACT_GELU_TANH;
   config->embed_scale = sqrt((double)config->hidden);
   return FG_OK;
 }
@@ -98,11 +111,12 @@ static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
   double theta;
   fg_status status = fg_json_f64(root, "rope_local_base_freq", 10000, &theta, err);
   *local = (fg_rope){.theta = theta, .partial = 1, .factor = 1, .magnitude = 1};
-  if (!status && json_object_get(nested, "sliding_attention"))
+  if (!status)
     status = fg_rope_from_object(local, config->arch, json_object_get(nested, "sliding_attention"),
                                  config->max_positions, err);
   if (!status) status = refine2(config, root, err);
   if (!status) use_local_rope(config);
+  config->score_softcap = 0; // the reference has the key and does not use it
   return status;
 }
 
@@ -114,10 +128,14 @@ static fg_status refine_gguf2(fg_config *config, const fg_gguf *gguf, fg_error *
 }
 
 static fg_status refine_gguf3(fg_config *config, const fg_gguf *gguf, fg_error *err) {
-  (void)gguf;
-  config->rope[1] = (fg_rope){.theta = 10000, .partial = 1, .factor = 1, .magnitude = 1};
+  float theta;
+  fg_status status = fg_gguf_f32(gguf, "gemma3.rope.freq_base_swa", 10000, &theta, err);
+  if (status) return status;
+  if (!(theta > 0)) return fg_fail(err, FG_INVALID, "gemma3.rope.freq_base_swa is %g", (double)theta);
+  config->rope[1] = (fg_rope){.theta = theta, .partial = 1, .factor = 1, .magnitude = 1};
   if (config->layers == 62) config->score_scale = 1 / sqrt((double)config->hidden / config->heads);
-  fg_status status = local_layers(config, NULL, err);
+  if (!config->window) config->window_pattern = 1;
+  status = local_layers(config, NULL, err);
   if (!status) use_local_rope(config);
   return status;
 }

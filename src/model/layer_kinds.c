@@ -65,7 +65,7 @@ void fg_alibi_slopes(uint32_t heads, float *out) {
 fg_status fg_config_window(const json_t *root, uint32_t fallback, uint32_t *window, fg_error *err) {
   const json_t *value = json_object_get(root, "sliding_window");
   *window = 0;
-  if (value && json_is_null(value)) return FG_OK;
+  if (json_is_null(value)) return FG_OK;
   return fg_json_u32(root, "sliding_window", fallback, window, err);
 }
 

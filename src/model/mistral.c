@@ -1,4 +1,4 @@
-// mistral.c: Mistral: Llama under a window.
+// mistral.c: Mistral: Llama under a window. Ministral: Llama some of whose layers are.
 #include "model/decoder.h"
 #include "model/llama_like.h"
 
@@ -9,6 +9,7 @@ static const fg_config_key keys[] = {
     FG_TIED_KEY(false),
 };
 static const char *const reads[] = {"sliding_window", NULL};
+static const char *const mixed_reads[] = {"sliding_window", "layer_types", NULL};
 
 static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
   uint32_t window;
@@ -17,17 +18,21 @@ static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
   return status;
 }
 
-const fg_arch fg_arch_mistral = {
-    .name = "mistral",
-    .names = &names,
-    .keys = keys,
-    .key_count = sizeof keys / sizeof *keys,
-    .reads = reads,
-    .norm = FG_NORM_RMS,
-    .position = FG_POSITION_ROPE,
-    .mlp = FG_MLP_GATED,
-    .bos = 1,
-    .eos = 2,
-    .refine = refine,
-    .build = fg_decoder_build,
-};
+static bool is_local(const fg_config *config, uint32_t layer) {
+  (void)config, (void)layer;
+  return true;
+}
+
+static fg_status refine_mixed(fg_config *config, const json_t *root, fg_error *err) {
+  uint32_t window;
+  fg_status status = fg_config_window(root, 4096, &window, err);
+  return status ? status : fg_config_some_local(config, root, window, is_local, err);
+}
+
+#define MISTRAL_ROW                                                                                          \
+  .names = &names, .keys = keys, .key_count = sizeof keys / sizeof *keys, .norm = FG_NORM_RMS,               \
+  .position = FG_POSITION_ROPE, .mlp = FG_MLP_GATED, .bos = 1, .eos = 2, .build = fg_decoder_build
+
+const fg_arch fg_arch_mistral = {MISTRAL_ROW, .name = "mistral", .reads = reads, .refine = refine};
+const fg_arch fg_arch_ministral = {MISTRAL_ROW, .name = "ministral", .reads = mixed_reads,
+                                   .refine = refine_mixed};

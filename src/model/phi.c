@@ -20,6 +20,9 @@ static const fg_names names = {
     .down = "layers.%u.mlp.fc2",
 };
 
+static const fg_names gguf_names = {FG_GGUF_ENDS, FG_GGUF_ATTENTION, .attn_norm = "blk.%u.attn_norm",
+                                    .up = "blk.%u.ffn_up", .down = "blk.%u.ffn_down"};
+
 static const fg_config_key keys[] = {
     FG_SIZE_KEYS(0),
     FG_CONTEXT_KEY(2048),
@@ -42,7 +45,9 @@ static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
 
 const fg_arch fg_arch_phi = {
     .name = "phi",
+    .gguf = "phi2",
     .names = &names,
+    .gguf_names = &gguf_names,
     .keys = keys,
     .key_count = sizeof keys / sizeof *keys,
     .norm = FG_NORM_LAYER,
@@ -63,9 +68,17 @@ const fg_arch fg_arch_phi = {
   .gate_up = "layers.%u.mlp.gate_up_proj", .down = "layers.%u.mlp.down_proj"
 static const fg_names names3 = {FG_HF_ENDS, FG_HF_NORMS, FUSED_NAMES};
 
+static const fg_names gguf_names3 = {FG_GGUF_ENDS,
+                                     FG_GGUF_NORMS,
+                                     .qkv = "blk.%u.attn_qkv",
+                                     .attn_out = "blk.%u.attn_output",
+                                     .gate_up = "blk.%u.ffn_up",
+                                     .down = "blk.%u.ffn_down"};
+
 static const fg_config_key keys3[] = {
-    FG_SIZE_KEYS(0),    FG_CONTEXT_KEY(4096), FG_RMS_KEY(1e-5), FG_ACT_KEY("hidden_act", FG_ACT_SILU),
-    FG_TIED_KEY(false),
+    FG_SIZE_KEYS(0),    FG_CONTEXT_KEY(4096),
+    FG_RMS_KEY(1e-5),   FG_ACT_KEY("hidden_act", FG_ACT_SILU),
+    FG_TIED_KEY(false), {FG_MEMBER(window), FG_KEY_U32, NULL, "attention.sliding_window", 0},
 };
 static const char *const reads3[] = {"sliding_window", NULL};
 
@@ -76,9 +89,18 @@ static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
   return status;
 }
 
+static fg_status refine_gguf3(fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  if (fg_config_gguf_holds(gguf, "rope_factors_long.weight"))
+    return fg_fail(err, FG_UNSUPPORTED, "rope_factors_long.weight: longrope is not supported in GGUF files");
+  fg_config_all_local(config, config->window);
+  return FG_OK;
+}
+
 const fg_arch fg_arch_phi3 = {
     .name = "phi3",
+    .gguf = "phi3",
     .names = &names3,
+    .gguf_names = &gguf_names3,
     .keys = keys3,
     .key_count = sizeof keys3 / sizeof *keys3,
     .reads = reads3,
@@ -90,5 +112,6 @@ const fg_arch fg_arch_phi3 = {
     .bos = 1,
     .eos = 32000,
     .refine = refine3,
+    .refine_gguf = refine_gguf3,
     .build = fg_decoder_build,
 };

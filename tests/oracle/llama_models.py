@@ -41,6 +41,18 @@ def to_internlm2(config, tensors):
                 rope_scaling=None), out
 
 
+def to_multimodal(config, tensors):
+    """The text part of a Gemma 3 that sees: an object of its own, of the old form, without what is usual."""
+    text = {k: v for k, v in config.items() if k not in ("rope_parameters", "layer_types", "num_attention_heads",
+                                                         "num_key_value_heads", "_sliding_window_pattern")}
+    full, local = (config["rope_parameters"][f"{kind}_attention"] for kind in ("full", "sliding"))
+    text.update(rope_theta=full["rope_theta"], rope_local_base_freq=local["rope_theta"], sliding_window_pattern=2,
+                rope_scaling={"rope_type": full["rope_type"], "factor": full["factor"]})
+    return {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text,
+            "eos_token_id": [1, 106], "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 1152}
+            }, {f"language_model.{name}": tensor for name, tensor in tensors.items()}
+
+
 MODELS = [
     row("Llama", "internlm2", "the names of InternLM2's own code, q, k and v fused in groups, bfloat16",
         tie_word_embeddings=False, rms_norm_eps=1e-2, tiny=dict(BF16, remote=to_internlm2),
@@ -100,4 +112,16 @@ MODELS = [
         layer_types=["sliding_attention", "full_attention", "sliding_attention"], tiny=BF16),
     row("SmolLM3", "smollm3", "a layer that is not turned and sees a window, tied, float16",
         no_rope_layers=[1, 0, 1], use_sliding_window=True, sliding_window=24, rms_norm_eps=1e-3, tiny=F16),
+    row("Ministral", "ministral", "layers with and without a window, head size of its own, tied, float16",
+        sliding_window=24, head_dim=10, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        tie_word_embeddings=True, rms_norm_eps=1e-3, tiny=F16),
+    row("Olmo", "olmo", "norms without weights, q, k and v clamped, old configuration, .bin", clip_qkv=1.5,
+        tie_word_embeddings=False, tiny=dict(BF16, form="bin", old_config=True)),
+    row("Gemma3", "gemma3-multimodal", "the text part of a model that sees, configuration and names of its own",
+        config="TextConfig", sizes=dict(SIZES, hidden_size=40, num_attention_heads=8, num_key_value_heads=4),
+        head_dim=6, sliding_window=24, query_pre_attn_scalar=9, rms_norm_eps=1e-3,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=700.0),
+                             full_attention=dict(rope_type="linear", rope_theta=50000.0, factor=4.0)),
+        tiny=dict(GEMMA, remote=to_multimodal)),
 ]

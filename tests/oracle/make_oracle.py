@@ -16,6 +16,7 @@ import gguf_models
 import glm_models
 import gpt_gguf
 import gpt_models
+import llama_gguf
 import llama_models
 import quantised_models
 import reference
@@ -26,7 +27,7 @@ import tiny_models
 HERE = os.path.dirname(os.path.abspath(__file__))
 # First seed, rows.
 FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS), (301, gpt_models.MODELS)]
-GGUFS = [(101, gguf_models), (351, gpt_gguf)]  # first seed, module
+GGUFS = [(101, gguf_models), (351, gpt_gguf), (401, llama_gguf)]  # first seed, module
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
