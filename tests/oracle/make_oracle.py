@@ -12,6 +12,7 @@ import sys
 import torch
 import transformers
 
+import expert_models
 import gguf_models
 import glm_models
 import llama_models
@@ -22,7 +23,8 @@ import storage
 import tiny_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS)]  # first seed, rows
+FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS),
+            (501, expert_models.MODELS)]  # first seed, rows
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
@@ -38,7 +40,7 @@ def write_golden(name, path, why, prompts, tolerance=reference.TOLERANCE, option
 def read_back(tiny, folder, model):
     """What transformers reads from the files, in float32: this is the oracle, not what was written."""
     loaded, report = tiny.model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True,
-                                                attn_implementation="eager")
+                                                attn_implementation="eager", experts_implementation="eager")
     missing = [name for name in report["missing_keys"] if name not in tiny.drop and name != "lm_head.weight"]
     if missing or report["unexpected_keys"]:
         raise SystemExit(f"{tiny.name}: {report}")
@@ -55,7 +57,8 @@ def read_back(tiny, folder, model):
 def make(tiny, seed):
     folder = os.path.join(HERE, "models", tiny.name)
     shutil.rmtree(folder, ignore_errors=True)
-    model = tiny.model._from_config(tiny.config, dtype=torch.float32, attn_implementation="eager").eval()
+    model = tiny.model._from_config(tiny.config, dtype=torch.float32, attn_implementation="eager",
+                                    experts_implementation="eager").eval()
     tiny_models.initialise(model, tiny, seed)
     storage.round_weights(model, tiny)
     storage.store(model, tiny, folder)
@@ -77,13 +80,13 @@ def other_attention(model, prompts):
     return largest
 
 
-def finish(name, path, why, model, seed, notes):
+def finish(name, path, why, model, seed, notes, tolerance=reference.TOLERANCE):
     prompts = reference.draw_prompts(model, seed)
     noise = reference.rounding(model, prompts)
     other = other_attention(model, prompts)
     if other > reference.TOLERANCE / 4:
         raise SystemExit(f"{name}: transformers' attention implementations differ by {other}")
-    write_golden(name, path, why, prompts)
+    write_golden(name, path, why, prompts, tolerance)
     lines, unexplained = sensitivity.table(model, [p["ids"] for p in prompts])
     print(f"{name}: float64 differs by {noise:.1e}, other attention by {other:.1e}; without effect: {unexplained}",
           flush=True)
@@ -102,7 +105,7 @@ def main():
     for seed, tiny in ((seed, tiny) for first, rows in FAMILIES for seed, tiny in enumerate(rows, first)):
         if not wanted or tiny.name in wanted:
             _, model = make(tiny, seed)
-            unexplained += finish(tiny.name, f"models/{tiny.name}", tiny.why, model, seed, notes)
+            unexplained += finish(tiny.name, f"models/{tiny.name}", tiny.why, model, seed, notes, tiny.tolerance)
     for seed, row in enumerate(gguf_models.MODELS, 101):
         if not wanted or row.name in wanted:
             path = os.path.join(HERE, "models", row.name + ".gguf")

@@ -16,7 +16,7 @@ NOT_THE_FUNCTION = {
     "transformers_version", "architectures", "output_hidden_states", "return_dict", "dtype", "id2label", "label2id",
     "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "_name_or_path", "model_type",
     "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
-    "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
+    "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "layerdrop", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise", "bos_token_id", "eos_token_id", "pad_token_id",
 }
 DECIDED_BY_LAYER_TYPES = {"max_window_layers", "sliding_window_pattern", "_sliding_window_pattern",
                           "use_sliding_window"}
@@ -34,6 +34,8 @@ def changed(value):
     if isinstance(value, float):
         return [value * 1.25]
     if isinstance(value, list):  # the first entry
+        if not value:
+            return [[0]]
         return [[OTHER[value[0]] if value[0] in OTHER else value[0] * 1.25] + value[1:]]
     return [OTHER[value]]
 
@@ -154,6 +156,8 @@ def explain(name, model):
         return "no prompt has a length between the two values"
     if name == "no_rope_layer_interval":
         return "the list of layers, which stands beside it, decides"
+    if name == "hidden_act" and model.config.model_type == "gpt_oss":
+        return "unused: its experts have a function of their own"
     return "NOT EXPLAINED"
 
 

@@ -36,7 +36,7 @@ def tensors_to_store(model, tiny):
         if key not in converted:
             converted[key] = tensor.detach().to(stored_dtype(tiny, tensor)).clone()
         out[name.removeprefix(tiny.strip_prefix)] = converted[key]
-    return out
+    return tiny.published(out) if tiny.published else out
 
 
 def split_shards(tensors):

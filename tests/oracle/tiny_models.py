@@ -24,6 +24,8 @@ class Tiny:
     embed_std: float = 0.5
     norm_center: float = 1.0  # of norms' weights; 0 where they are stored less one
     remote: object = None  # (configuration, tensors) to those of a checkpoint with code of its own
+    published: object = None  # of the stored tensors by name: what transformers renames or joins when it reads
+    tolerance: float = 2e-4
     generation: dict = dataclasses.field(default_factory=dict)  # extra keys of generation_config.json
 
 
