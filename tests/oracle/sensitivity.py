@@ -156,6 +156,10 @@ def explain(name, model):
         return "no prompt has a length between the two values"
     if name == "no_rope_layer_interval":
         return "the list of layers, which stands beside it, decides"
+    if name == "use_sliding_window" and hasattr(model.config, "sliding_window"):
+        return "sliding_window, which stands beside it, decides"
+    if name in ("mlp_only_layers", "decoder_sparse_step"):
+        return "with either value the same layers are dense"
     if name == "hidden_act" and model.config.model_type == "gpt_oss":
         return "unused: its experts have a function of their own"
     return "NOT EXPLAINED"
