@@ -73,6 +73,8 @@ static fg_execute_fn *const ops[FG_OP_COUNT] = {
     [FG_OP_ADD] = fg_execute_add,
     [FG_OP_MAP] = fg_execute_map,
     [FG_OP_SELECT] = fg_execute_select,
+    [FG_OP_ROUTE] = fg_execute_route,
+    [FG_OP_SCATTER] = fg_execute_scatter,
 };
 
 fg_status fg_cpu_executor_run(fg_cpu_executor *e, const fg_call *call, fg_error *err) {

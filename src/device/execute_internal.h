@@ -32,7 +32,7 @@ fg_status fg_view_resolve(const fg_view *view, const char *name, uint64_t rows, 
 void fg_execute_items(fg_cpu_executor *e, uint32_t items, uint64_t elements, fg_thread_fn *fn, void *arg);
 
 fg_execute_fn fg_execute_norm, fg_execute_rope, fg_execute_act, fg_execute_glu, fg_execute_add,
-    fg_execute_map, fg_execute_select;
+    fg_execute_map, fg_execute_select, fg_execute_route, fg_execute_scatter;
 fg_execute_fn fg_execute_kv_store, fg_execute_attention;
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "device/execute_internal.h"
+#include "kernels/clamped_glu.h"
 
 enum { ITEM_ROWS = 8 };
 
@@ -85,6 +86,11 @@ fg_status fg_execute_act(fg_cpu_executor *e, const fg_call *call, fg_error *err)
 
 static void glu_row(const row_job *j, uint32_t row, uint32_t thread) {
   (void)thread;
+  if (j->call->params.act.limit > 0) {
+    fg_clamped_glu(row_a(j, row), row_out(j, row), j->call->params.act.width, j->call->params.act.limit,
+                   j->call->params.act.alpha);
+    return;
+  }
   j->e->kernels.glu(j->call->params.act.kind, row_a(j, row), row_out(j, row), j->call->params.act.width);
 }
 
@@ -146,6 +152,59 @@ fg_status fg_execute_select(fg_cpu_executor *e, const fg_call *call, fg_error *e
   if (!status) status = output(&j, width, err);
   if (!status) run_rows(&j, width);
   return status;
+}
+
+static void route_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  const fg_route_form *form = &j->call->params.route;
+  float *out = row_out(j, row);
+  fg_route(form, row_a(j, row), j->c, (int32_t *)(void *)out, out + form->used);
+}
+
+fg_status fg_execute_route(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = route_row};
+  const fg_route_form *form = &call->params.route;
+  if (!fg_route_form_ok(form))
+    return fg_fail(err, FG_INTERNAL, "%u of %u experts in %u groups", form->used, form->experts,
+                   form->groups);
+  fg_status status = floats(&call->a, "a", call->rows, form->experts, &j.a, err);
+  if (!status && call->c.memory) status = floats(&call->c, "c", 1, form->experts, &j.c, err);
+  if (!status) status = output(&j, 2 * (uint64_t)form->used, err);
+  // An exponential and a few comparisons with each of the chosen.
+  if (!status) run_rows(&j, (uint64_t)form->experts * (8 + form->used));
+  return status;
+}
+
+static void scatter_row(const row_job *j, uint32_t row, uint32_t thread) {
+  (void)thread;
+  j->e->kernels.add(row_a(j, row), j->c[(uint64_t)row * j->call->c.stride],
+                    row_out(j, j->numbers ? (uint32_t)j->numbers[row] : row), j->call->params.copy.width);
+}
+
+fg_status fg_execute_scatter(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  row_job j = {.e = e, .call = call, .row = scatter_row};
+  uint32_t width = call->params.copy.width;
+  uint64_t rows = call->rows;
+  fg_status status = FG_OK;
+  if (call->b.memory) {
+    void *p;
+    status = fg_view_resolve(&call->b, "b", 1, call->rows, sizeof(int32_t), &p, err);
+    if (status) return status;
+    j.numbers = p;
+    rows = 0;
+    for (uint32_t i = 0; i < call->rows; i++) {
+      if (j.numbers[i] < 0) return fg_fail(err, FG_INTERNAL, "row %d is added to", (int)j.numbers[i]);
+      if ((uint64_t)j.numbers[i] >= rows) rows = (uint64_t)j.numbers[i] + 1;
+    }
+  }
+  void *out;
+  status = floats(&call->a, "a", call->rows, width, &j.a, err);
+  if (!status) status = floats(&call->c, "c", call->rows, 1, &j.c, err);
+  if (!status) status = fg_view_resolve(&call->out, "out", rows, width, sizeof(float), &out, err);
+  if (status) return status;
+  j.out = out;
+  run_rows(&j, width);
+  return FG_OK;
 }
 
 // Those of the row's text. // scratch: [rotary / 2]

@@ -11,6 +11,8 @@ static const char *const names[FG_OP_COUNT] = {
     [FG_OP_ADD] = "add",
     [FG_OP_MAP] = "map",
     [FG_OP_SELECT] = "select",
+    [FG_OP_ROUTE] = "route",
+    [FG_OP_SCATTER] = "scatter",
 };
 
 const char *fg_op_name(fg_op op) {

@@ -17,6 +17,9 @@
 // | ADD       | x [r, w]     |            |            | [r, w] += scale * x                        |
 // | MAP       |              |            |            | [r, w] in place                            |
 // | SELECT    | x [*, w]     | rows [r] i32 |          | [r, w] = x[rows]; out is not a             |
+// | ROUTE     | logits [r, E]|            | bias [E]   | [r, 2k]: k experts as i32, their k weights; c may be
+// absent | | SCATTER   | x [r, w]     | rows [r] i32 | weights [r] | [*, w][rows] += weights * x; rows
+// differ, absent: 0, 1, ... |
 #ifndef FG_DEVICE_OP_H
 #define FG_DEVICE_OP_H
 
@@ -25,6 +28,7 @@
 
 #include "kernels/kinds.h"
 #include "kernels/layout.h"
+#include "kernels/route.h"
 #include "tensor/dtype.h"
 
 typedef struct fg_memory fg_memory; // a block of one device's memory
@@ -47,6 +51,8 @@ typedef enum fg_op {
   FG_OP_ADD,
   FG_OP_MAP,
   FG_OP_SELECT,
+  FG_OP_ROUTE,
+  FG_OP_SCATTER,
   FG_OP_COUNT
 } fg_op;
 
@@ -100,6 +106,7 @@ typedef union fg_op_params {
   struct {
     uint32_t width; // GLU: of the output
     fg_activation kind;
+    float limit, alpha; // GLU, limit > 0: fg_clamped_glu, whatever the kind
   } act;
   struct {
     uint32_t width;
@@ -109,7 +116,8 @@ typedef union fg_op_params {
   struct {
     uint32_t width;
     float scale; // ADD
-  } copy;        // ADD, SELECT
+  } copy;        // ADD, SELECT, SCATTER
+  fg_route_form route;
 } fg_op_params;
 
 typedef struct fg_call {

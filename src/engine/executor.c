@@ -6,6 +6,8 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "engine/expert_rows.h"
+#include "engine/experts.h"
 #include "engine/tables.h"
 
 enum {
@@ -28,6 +30,9 @@ struct fg_executor {
   uint64_t *vector_offset; // [weights]
   uint64_t constant_offset[FG_MAX_CONSTANTS];
   uint32_t (*weight_of)[FG_MAX_SLOTS]; // [layers + 2]: prologue, layers, epilogue
+  fg_experts_map experts;
+  fg_expert_rows *expert_rows;   // NULL: no layer has experts
+  fg_expert_cache *expert_cache; // NULL: all of them are resident
   arrays at;
   char *host_arrays;   // image of array_memory
   int32_t *ids, *rows; // [max_tokens]
@@ -73,6 +78,21 @@ static uint64_t logits_bytes(const fg_graph *g, const fg_store *store) {
   return (columns > HEAD_FLOATS ? columns : HEAD_FLOATS) * sizeof(float);
 }
 
+// Experts of which no memory can be found are said to be missing when the executor is created.
+static void expert_costs(const fg_graph *g, const fg_store *store, fg_plan_input *plan) {
+  fg_experts_map map;
+  if (fg_experts_map_create(&map, g, store, NULL) != FG_OK) return;
+  uint64_t largest = 0;
+  for (uint32_t i = 0; i < map.unit_count; i++) {
+    uint64_t bytes = fg_expert_unit_bytes(store, &map.units[i]);
+    if (bytes > largest) largest = bytes;
+  }
+  plan->expert_least = FG_EXPERT_SLOTS * largest;
+  plan->device_per_token += fg_expert_rows_device_bytes(map.most_used);
+  plan->host_per_token += fg_expert_rows_host_bytes(map.most_used);
+  fg_experts_map_free(&map);
+}
+
 void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory, fg_plan_input *plan) {
   for (uint32_t i = 0; i < store->weight_count; i++) {
     const fg_weight *w = &store->weights[i];
@@ -88,6 +108,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   }
   for (uint32_t c = 0; c < g->constant_count; c++)
     plan->vector_bytes += fg_align_up(g->constant_count_of[c] * sizeof(float), 64);
+  expert_costs(g, store, plan);
   plan->page_bytes = fg_kv_page_bytes(&g->kv) * g->layers;
   plan->page_tokens = g->kv.page_tokens;
   uint64_t array_token = 4 * sizeof(int32_t),
@@ -109,6 +130,7 @@ static fg_status find_weights(fg_executor *x, fg_error *err) {
   const fg_graph *g = x->options.graph;
   x->weight_of = calloc((size_t)g->layers + 2, sizeof *x->weight_of);
   if (!x->weight_of) return fg_fail(err, FG_NO_SPACE, "out of memory for a table of weights");
+  uint32_t near = 0;
   for (int32_t layer = -1; layer <= (int32_t)g->layers; layer++) {
     const fg_program *p = layer < 0                     ? &g->prologue
                           : layer == (int32_t)g->layers ? &g->epilogue
@@ -116,7 +138,8 @@ static fg_status find_weights(fg_executor *x, fg_error *err) {
     for (uint32_t s = 0; s < p->slot_count; s++) {
       char name[64];
       fg_graph_weight_name(g, layer, &p->slots[s], name);
-      uint32_t w = fg_store_find(x->options.store, name);
+      uint32_t w = fg_store_find_near(x->options.store, name, near);
+      near = w + 1;
       if (w == UINT32_MAX)
         return fg_fail(err, FG_CORRUPT, "%s: weight %s is not in the store",
                        fg_file_path(x->options.store->file), name);
@@ -129,7 +152,7 @@ static fg_status find_weights(fg_executor *x, fg_error *err) {
       x->weight_of[layer + 1][s] = w;
     }
   }
-  return FG_OK;
+  return fg_experts_map_create(&x->experts, g, x->options.store, err);
 }
 
 static fg_status upload_now(fg_executor *x, fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,
@@ -251,22 +274,56 @@ static uint32_t tail_weight(const fg_executor *x) {
   return first;
 }
 
+static uint64_t matrix_bytes(const fg_store *store) {
+  uint64_t bytes = 0;
+  for (uint32_t w = 0; w < store->weight_count; w++)
+    for (uint32_t i = 0; i < store->weights[w].panels && store->weights[w].kind == FG_WEIGHT_MATRIX; i++)
+      bytes += fg_align_up(store->panels[store->weights[w].panel + i].bytes, FG_IO_ALIGN);
+  return bytes;
+}
+
+// Where not all weights fit, experts are the expert cache's business. Matrices that every step uses are kept
+// first; experts, of which a step uses some, have what remains of the memory for weights, the ring's too if
+// nothing is left for it.
+static fg_status create_expert_cache(fg_executor *x, uint64_t dense, fg_error *err) {
+  const fg_policy *p = x->options.policy;
+  fg_expert_cache_options options = {.store = x->options.store,
+                                     .device = x->options.device,
+                                     .io = x->options.io,
+                                     .host = x->options.host,
+                                     .trace = x->options.trace,
+                                     .units = x->experts.units,
+                                     .unit_count = x->experts.unit_count,
+                                     .bytes = p->expert_bytes};
+  if (p->device_weight_bytes >= dense) options.bytes += p->device_weight_bytes - dense + p->ring_bytes;
+  fg_status status = fg_expert_cache_create(&x->expert_cache, &options, err);
+  if (status == FG_OK) x->resident += fg_expert_cache_bytes(x->expert_cache);
+  return status;
+}
+
 static fg_status create_stream(fg_executor *x, fg_error *err) {
   const fg_store *store = x->options.store;
   const fg_policy *p = x->options.policy;
   uint64_t *bytes = malloc(((size_t)store->panel_count + 1) * sizeof *bytes);
   uint32_t *index = malloc(((size_t)store->panel_count + 1) * sizeof *index);
-  uint8_t *tier = calloc((size_t)store->panel_count + 1, 2),
-          *placed = tier ? tier + store->panel_count : NULL;
+  uint8_t *tier = calloc((size_t)store->panel_count + 1, 3),
+          *placed = tier ? tier + store->panel_count : NULL,
+          *apart = tier ? placed + store->panel_count : NULL;
+  const bool cached = x->experts.unit_count && p->device_weight_bytes < matrix_bytes(store);
   fg_status status = FG_OK;
   if (!bytes || !index || !tier)
     status = fg_fail(err, FG_NO_SPACE, "out of memory for placing %" PRIu32 " panels", store->panel_count);
   uint32_t count = 0;
+  uint64_t dense = 0;
+  for (uint32_t i = 0; status == FG_OK && cached && i < x->experts.unit_count; i++)
+    memset(apart + x->experts.units[i].panel, 1, x->experts.units[i].panels);
   for (uint32_t w = 0; status == FG_OK && w < store->weight_count; w++) {
     if (store->weights[w].kind != FG_WEIGHT_MATRIX) continue;
     for (uint32_t i = store->weights[w].panel; i < store->weights[w].panel + store->weights[w].panels; i++) {
+      if (apart[i]) continue;
       index[count] = i;
-      bytes[count++] = fg_align_up(store->panels[i].bytes, FG_IO_ALIGN);
+      bytes[count] = fg_align_up(store->panels[i].bytes, FG_IO_ALIGN);
+      dense += bytes[count++];
     }
   }
   if (status == FG_OK) {
@@ -281,9 +338,11 @@ static fg_status create_stream(fg_executor *x, fg_error *err) {
                                         .host = x->options.host,
                                         .trace = x->options.trace,
                                         .tier = tier,
+                                        .apart = apart,
                                         .ring_bytes = p->ring_bytes,
                                         .tail_weight = tail_weight(x)};
     status = fg_weight_stream_create(&x->stream, &options, err);
+    if (status == FG_OK && cached) status = create_expert_cache(x, dense, err);
   }
   free(bytes);
   free(index);
@@ -302,6 +361,9 @@ fg_status fg_executor_create(fg_executor **out, const fg_executor_options *optio
   if (status == FG_OK) status = create_tables(x, err);
   if (status == FG_OK) status = create_arrays(x, err);
   if (status == FG_OK) status = create_activations(x, err);
+  if (status == FG_OK && x->experts.unit_count)
+    status = fg_expert_rows_create(&x->expert_rows, x->options.device, x->options.host,
+                                   x->options.policy->max_tokens, x->experts.most_used, err);
   if (status == FG_OK) status = create_stream(x, err);
   if (status != FG_OK) {
     fg_executor_destroy(x);
@@ -316,6 +378,9 @@ void fg_executor_destroy(fg_executor *x) {
   fg_device *d = x->options.device;
   for (int q = 0; q < FG_QUEUE_COUNT; q++) (void)d->ops->host_wait(d, d->ops->record(d, (fg_queue)q), NULL);
   fg_weight_stream_destroy(x->stream);
+  fg_expert_cache_destroy(x->expert_cache);
+  fg_expert_rows_destroy(x->expert_rows);
+  fg_experts_map_free(&x->experts);
   for (uint32_t i = 0; i < 4; i++) fg_table_destroy(x->tables[i]);
   fg_memory *memories[] = {x->registers, x->vectors, x->kv, x->array_memory, x->logits};
   for (uint32_t i = 0; i < sizeof memories / sizeof *memories; i++)
@@ -438,19 +503,30 @@ static fg_status gather_input(fg_executor *x, uint32_t i, fg_error *err) {
   return status;
 }
 
-static fg_view operand_view(const fg_executor *x, int32_t layer, fg_operand operand) {
+// weights: of the program's slots
+static fg_view operand_view(const fg_executor *x, const uint32_t *weights, fg_operand operand) {
   switch (operand.kind) {
   case FG_OPERAND_REGISTER: return register_view(x, operand.index, operand.column);
-  case FG_OPERAND_SLOT:
-    return (fg_view){x->vectors, x->vector_offset[x->weight_of[layer + 1][operand.index]], 0};
+  case FG_OPERAND_SLOT: return (fg_view){x->vectors, x->vector_offset[weights[operand.index]], 0};
   case FG_OPERAND_CONSTANT: return (fg_view){x->vectors, x->constant_offset[operand.index], 0};
   case FG_OPERAND_NONE: break;
   }
   return (fg_view){0};
 }
 
+// A program in a layer, or one expert's: what it runs with.
+typedef struct frame {
+  const fg_program *program;
+  const uint32_t *weights; // of its slots
+  int32_t layer;
+  uint32_t rows;
+  const fg_batch_view *batch;
+  bool cached; // its matrices are those of the unit that the expert cache has acquired
+} frame;
+
 // One matrix: out[:, panel's rows] for each of its panels, as they come.
-static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_weight *weight, fg_error *err) {
+static fg_status run_matmul(fg_executor *x, fg_call *call, const frame *f, const fg_weight *weight,
+                            fg_error *err) {
   fg_device *d = x->options.device;
   fg_view out = call->out, bias = call->c;
   call->params.matmul.k = weight->k;
@@ -458,14 +534,18 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_weight *weig
   call->params.matmul.layout = fg_layout_find(weight->layout);
   for (uint32_t p = weight->panel; p < weight->panel + weight->panels; p++) {
     const fg_panel *panel = &x->options.store->panels[p];
-    fg_status status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
+    fg_status status = FG_OK;
+    if (f->cached)
+      call->b = fg_expert_cache_panel(x->expert_cache, p);
+    else
+      status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
     if (status != FG_OK) return status;
     call->params.matmul.n = panel->rows;
     call->params.matmul.same_a = p > weight->panel;
     call->out.offset = out.offset + panel->row * sizeof(float);
     call->c.offset = bias.offset + panel->row * sizeof(float);
     status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);
-    if (status == FG_OK) status = fg_weight_stream_release(x->stream, p, err);
+    if (status == FG_OK && !f->cached) status = fg_weight_stream_release(x->stream, p, err);
     if (status != FG_OK) return status;
   }
   return FG_OK;
@@ -476,15 +556,16 @@ static fg_view cache_view(const fg_executor *x, int32_t layer) {
   return (fg_view){x->kv, (uint64_t)layer * x->options.policy->pages * page_bytes, 0};
 }
 
-static fg_status run_node(fg_executor *x, const fg_node *node, int32_t layer, uint32_t rows,
-                          const fg_batch_view *batch, fg_error *err) {
-  fg_call call = {.op = node->op, .rows = rows, .params = node->params, .batch = *batch, .layer = layer};
-  call.a = operand_view(x, layer, node->a);
-  call.c = operand_view(x, layer, node->c);
-  call.out = operand_view(x, layer, node->out);
+static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, fg_error *err) {
+  const int32_t layer = f->layer;
+  fg_call call = {
+      .op = node->op, .rows = f->rows, .params = node->params, .batch = *f->batch, .layer = layer};
+  call.a = operand_view(x, f->weights, node->a);
+  call.c = operand_view(x, f->weights, node->c);
+  call.out = operand_view(x, f->weights, node->out);
   if (node->op == FG_OP_MATMUL)
-    return run_matmul(x, &call, &x->options.store->weights[x->weight_of[layer + 1][node->b.index]], err);
-  call.b = operand_view(x, layer, node->b);
+    return run_matmul(x, &call, f, &x->options.store->weights[f->weights[node->b.index]], err);
+  call.b = operand_view(x, f->weights, node->b);
   if (node->op == FG_OP_KV_STORE) {
     call.params.kv_store.kv = x->options.graph->kv;
     call.out = cache_view(x, layer);
@@ -495,10 +576,57 @@ static fg_status run_node(fg_executor *x, const fg_node *node, int32_t layer, ui
   return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);
 }
 
+// An expert on the rows that chose it: gathered, computed, and added to where they came from.
+static fg_status run_expert(fg_executor *x, const frame *layer, const fg_expert_run *run, fg_error *err) {
+  fg_device *d = x->options.device;
+  const fg_experts *e = &layer->program->experts;
+  const uint32_t unit = x->experts.first_unit[layer->layer] + run->expert;
+  fg_status status = x->expert_cache ? fg_expert_cache_acquire(x->expert_cache, unit, err) : FG_OK;
+  if (status != FG_OK) return status;
+  fg_call move = {.op = FG_OP_SELECT, .rows = run->rows, .layer = layer->layer};
+  move.a = register_view(x, e->in, 0);
+  move.b = run->list;
+  move.out = register_view(x, e->work, 0);
+  move.params.copy.width = x->options.graph->hidden;
+  status = d->ops->run(d, FG_QUEUE_COMPUTE, &move, err);
+  const frame f = {.program = fg_graph_expert_program(x->options.graph, layer->layer),
+                   .weights = x->experts.weights[unit],
+                   .layer = layer->layer,
+                   .rows = run->rows,
+                   .batch = layer->batch,
+                   .cached = x->expert_cache != NULL};
+  for (uint32_t i = 0; status == FG_OK && i < f.program->node_count; i++)
+    status = run_node(x, &f.program->nodes[i], &f, err);
+  move.op = FG_OP_SCATTER;
+  move.a = move.out;
+  move.c = run->weights;
+  move.out = register_view(x, e->sum, 0);
+  if (status == FG_OK) status = d->ops->run(d, FG_QUEUE_COMPUTE, &move, err);
+  if (status == FG_OK && x->expert_cache) status = fg_expert_cache_release(x->expert_cache, err);
+  return status;
+}
+
+static fg_status run_experts(fg_executor *x, const frame *layer, fg_error *err) {
+  const fg_node *route = &layer->program->nodes[layer->program->experts.after];
+  uint32_t count, units[FG_MAX_EXPERTS];
+  fg_status status = fg_expert_rows_sort(x->expert_rows, register_view(x, route->out.index, 0), layer->rows,
+                                         &route->params.route, err);
+  if (status != FG_OK) return status;
+  const fg_expert_run *runs = fg_expert_rows_runs(x->expert_rows, &count);
+  for (uint32_t i = 0; i < count; i++) units[i] = x->experts.first_unit[layer->layer] + runs[i].expert;
+  if (x->expert_cache) status = fg_expert_cache_want(x->expert_cache, units, count, err);
+  for (uint32_t i = 0; status == FG_OK && i < count; i++) status = run_expert(x, layer, &runs[i], err);
+  return status;
+}
+
 static fg_status run_program(fg_executor *x, const fg_program *program, int32_t layer, uint32_t rows,
                              const fg_batch_view *batch, fg_error *err) {
+  const frame f = {
+      .program = program, .weights = x->weight_of[layer + 1], .layer = layer, .rows = rows, .batch = batch};
   for (uint32_t i = 0; i < program->node_count; i++) {
-    fg_status status = run_node(x, &program->nodes[i], layer, rows, batch, err);
+    fg_status status = run_node(x, &program->nodes[i], &f, err);
+    if (status == FG_OK && program->experts.count && i == program->experts.after)
+      status = run_experts(x, &f, err);
     if (status != FG_OK) return status;
   }
   return FG_OK;
@@ -558,7 +686,7 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
     call.params.matmul.same_a = p > head->panel && x->selected <= x->head_rows;
     if (g->head_bias_slot >= 0) {
       fg_operand bias = {.kind = FG_OPERAND_SLOT, .index = (uint32_t)g->head_bias_slot};
-      call.c = operand_view(x, (int32_t)g->layers, bias);
+      call.c = operand_view(x, x->weight_of[g->layers + 1], bias);
       call.c.offset += panel->row * sizeof(float);
     }
     fg_status status = fg_weight_stream_acquire(x->stream, p, &call.b, err);
@@ -575,6 +703,7 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
 fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_error *err) {
   const fg_graph *g = x->options.graph;
   fg_status status = fg_weight_stream_begin(x->stream, x->selected > 0, err);
+  if (x->expert_cache) fg_expert_cache_begin(x->expert_cache);
   if (status == FG_OK) status = upload_arrays(x, err);
   for (uint32_t i = 0; status == FG_OK && i < g->input_count; i++) status = gather_input(x, i, err);
   fg_batch_view batch = batch_view(x);
@@ -592,7 +721,8 @@ fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_e
 }
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *x) {
-  return fg_weight_stream_bytes_read(x->stream);
+  return fg_weight_stream_bytes_read(x->stream) +
+         (x->expert_cache ? fg_expert_cache_bytes_read(x->expert_cache) : 0);
 }
 uint64_t fg_executor_resident_bytes(const fg_executor *x) {
   return x->resident;

@@ -353,7 +353,7 @@ static void list_order(fg_weight_stream *s) {
     if (w == s->options.tail_weight) s->tail_first = s->order_count;
     for (uint32_t p = weight->panel; p < weight->panel + weight->panels; p++) {
       s->weight_of[p] = w;
-      if (weight->kind != FG_WEIGHT_MATRIX)
+      if (weight->kind != FG_WEIGHT_MATRIX || (s->options.apart && s->options.apart[p]))
         s->tier[p] = FG_TIER_DISK; // not this stream's business
       else if (s->tier[p] != FG_TIER_DEVICE)
         s->order[s->order_count++] = p;

@@ -29,6 +29,7 @@ typedef struct fg_weight_stream_options {
   fg_budget *host;
   fg_trace *trace;
   const uint8_t *tier;  // [store->panel_count] fg_tier of each panel of a matrix
+  const uint8_t *apart; // [store->panel_count] of those that somebody else brings; NULL = none
   uint64_t ring_bytes;  // on the device; the same again in host memory if the host cannot reach it
   uint32_t tail_weight; // first matrix of the epilogue: a step that wants no logits uses none from here on
 } fg_weight_stream_options;

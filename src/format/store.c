@@ -187,11 +187,17 @@ bool fg_store_is(const char *path) {
   return is;
 }
 
-uint32_t fg_store_find(const fg_store *store, const char *name) {
+uint32_t fg_store_find_near(const fg_store *store, const char *name, uint32_t near) {
+  if (near >= store->weight_count) near = 0;
   for (uint32_t i = 0; i < store->weight_count; i++) {
-    if (strcmp(store->weights[i].name, name) == 0) return i;
+    uint32_t at = i < store->weight_count - near ? near + i : near + i - store->weight_count;
+    if (strcmp(store->weights[at].name, name) == 0) return at;
   }
   return UINT32_MAX;
+}
+
+uint32_t fg_store_find(const fg_store *store, const char *name) {
+  return fg_store_find_near(store, name, 0);
 }
 
 uint64_t fg_store_largest_panel(const fg_store *store) {

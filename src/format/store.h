@@ -66,6 +66,8 @@ void fg_store_close(fg_store *store);
 bool fg_store_is(const char *path);
 // Index of the weight with this name, or UINT32_MAX.
 uint32_t fg_store_find(const fg_store *store, const char *name);
+// The same; looked for from number `near` on, for who asks in about the store's order.
+uint32_t fg_store_find_near(const fg_store *store, const char *name, uint32_t near);
 // Reads panel by panel and compares hashes; FG_CORRUPT names the weight and the panel. `buffer` holds
 // at least fg_store_largest_panel bytes, aligned; tables are read through it in pieces.
 fg_status fg_store_verify(fg_store *store, fg_io *io, void *buffer, size_t bytes, fg_error *err);

@@ -10,6 +10,16 @@
 #include "model/config.h"
 #include "model/graph.h"
 
+// Tensors of experts; "%e" stands for the expert. Gate and up are two tensors or one.
+typedef struct fg_expert_names {
+  const char *router, *correction; // without ".weight" and ".bias"; the correction whole
+  const char *gate, *up, *gate_up, *down;
+  bool together;    // all experts in one tensor, one after the other
+  bool bare;        // names are whole; those of biases end with "_bias"
+  bool transposed;  // matrices are stored [k, n]
+  bool interleaved; // rows of gate and up alternate
+} fg_expert_names;
+
 // Tensor names without ".weight" and ".bias"; "%u" stands for the layer. NULL = the family has none.
 struct fg_names {
   const char *prefixes[4]; // a tensor is looked for by its name, then behind each of these
@@ -19,6 +29,9 @@ struct fg_names {
   const char *attn_after; // the norm behind attention
   const char *mlp_norm, *gate, *up, *gate_up, *down;
   const char *mlp_after;
+  const char *sinks; // whole
+  const char *shared_gate, *shared_up, *shared_down, *shared_switch;
+  const fg_expert_names *experts, *experts_fused; // the second where the checkpoint has all in one tensor
 };
 
 typedef enum fg_mlp_kind { FG_MLP_PLAIN, FG_MLP_GATED } fg_mlp_kind;
@@ -64,6 +77,7 @@ extern const fg_arch fg_arch_llama, fg_arch_opt, fg_arch_mistral, fg_arch_qwen2,
     fg_arch_ministral, fg_arch_olmo;
 extern const fg_arch fg_arch_bloom, fg_arch_codegen, fg_arch_falcon, fg_arch_gpt2, fg_arch_gpt_bigcode,
     fg_arch_gpt_neo, fg_arch_gpt_neox, fg_arch_gptj, fg_arch_mpt, fg_arch_stablelm, fg_arch_starcoder2;
+extern const fg_arch fg_arch_mixtral, fg_arch_qwen2_moe, fg_arch_qwen3_moe, fg_arch_olmoe, fg_arch_gpt_oss;
 
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);

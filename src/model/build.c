@@ -13,6 +13,10 @@ static fg_operand in_slot(uint32_t index) {
   return (fg_operand){.kind = FG_OPERAND_SLOT, .index = index};
 }
 
+fg_operand fg_build_operand(uint32_t reg, uint32_t column) {
+  return in_register(reg, column);
+}
+
 uint32_t fg_build_register(fg_build *b, uint32_t width) {
   fg_graph *g = b->graph;
   if (g->register_count == FG_MAX_REGISTERS) {
@@ -70,6 +74,7 @@ static void add_source(fg_build *b, uint32_t slot, const fg_part *part, const ch
   *source = (fg_source){.rows = part->rows,
                         .slice = part->slice,
                         .transform = part->transform,
+                        .experts = part->experts,
                         .head_dim = b->config->head_dim};
   int length =
       snprintf(source->tensor, sizeof source->tensor, "%s%s", part->tensor ? part->tensor : "?", suffix);
@@ -94,6 +99,14 @@ static fg_operand add_vector(fg_build *b, const char *slot, const char *slot_suf
   uint32_t index = add_slot(b, slot, slot_suffix, FG_WEIGHT_VECTOR, part->rows, 1);
   add_source(b, index, part, suffix);
   return in_slot(index);
+}
+
+fg_operand fg_build_vector(fg_build *b, const char *slot, const char *tensor, uint32_t count) {
+  return add_vector(b, slot, "", &(fg_part){.tensor = tensor, .rows = count}, "");
+}
+
+fg_node *fg_build_node(fg_build *b, fg_op op) {
+  return add_node(b, op);
 }
 
 void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec) {
@@ -131,8 +144,8 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
   uint32_t bias = linear->bias ? add_slot(b, linear->slot, "_bias", FG_WEIGHT_VECTOR, n, 1) : 0;
   for (int i = 0; i < FG_MAX_SOURCES; i++) {
     if (!linear->parts[i].rows) continue;
-    add_source(b, matrix, &linear->parts[i], ".weight");
-    if (linear->bias) add_source(b, bias, &linear->parts[i], ".bias");
+    add_source(b, matrix, &linear->parts[i], linear->parts[i].bare ? "" : ".weight");
+    if (linear->bias) add_source(b, bias, &linear->parts[i], linear->parts[i].bare ? "_bias" : ".bias");
   }
   fg_node *node = add_node(b, FG_OP_MATMUL);
   node->a = in_register(linear->in, 0);
@@ -203,6 +216,7 @@ static void add_head_numbers(fg_build *b, fg_node *attention) {
   attention->params.attention.head_kind = c->head_kind;
   if (c->head_kind == FG_HEAD_ALIBI || c->head_kind == FG_HEAD_ALIBI_BF16)
     attention->c = (fg_operand){.kind = FG_OPERAND_CONSTANT, .index = b->slope_constant};
+  if (c->head_kind == FG_HEAD_SINK) attention->c = fg_build_vector(b, "sinks", b->names->sinks, c->heads);
 }
 
 void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {

@@ -16,8 +16,9 @@ typedef struct fg_build {
   const fg_layer_kind *kind;            // of the layers whose program it is
   uint32_t rope_constant[FG_ROPE_SETS]; // frequencies
   uint32_t slope_constant;
-  const char *full; // which table of the graph is
-  fg_node spill;    // written, and thrown away, when the program is full
+  uint32_t work, routes; // registers of experts
+  const char *full;      // which table of the graph is
+  fg_node spill;         // written, and thrown away, when the program is full
 } fg_build;
 
 // A matrix product with what belongs to it: out[t, n] = x[t, k] w[n, k] + bias, w stacked from parts.
@@ -26,6 +27,8 @@ typedef struct fg_part {
   uint32_t rows;
   fg_transform transform;
   fg_row_slice slice;
+  uint32_t experts; // fg_source
+  bool bare;        // the name is whole, that of the bias ends with "_bias"
 } fg_part;
 
 typedef struct fg_linear {
@@ -62,6 +65,19 @@ void fg_build_map(fg_build *b, fg_map_kind kind, double number, uint32_t reg, ui
 void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out);
 void fg_build_act(fg_build *b, uint32_t reg);
 void fg_build_glu(fg_build *b, uint32_t in, uint32_t out);
+// Of this width, clamped where the configuration says so.
+void fg_build_expert_glu(fg_build *b, uint32_t in, uint32_t out, uint32_t width);
+
+// A branch of experts, and the one that all tokens share: x += what they make of `in`.
+typedef struct fg_expert_registers {
+  uint32_t in, wide, gated, work, routes, sum; // routes: [2 * used]
+} fg_expert_registers;
+void fg_build_experts(fg_build *b, const fg_expert_registers *registers);
+
+// A node with an operation, to be filled in; operands.
+fg_node *fg_build_node(fg_build *b, fg_op op);
+fg_operand fg_build_operand(uint32_t reg, uint32_t column);
+fg_operand fg_build_vector(fg_build *b, const char *slot, const char *tensor, uint32_t count);
 // The head's matrix, which the engine runs itself.
 void fg_build_head(fg_build *b, const char *tensor, uint32_t in, uint32_t k);
 

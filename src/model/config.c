@@ -283,6 +283,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "out_bias", config->out_bias, &config->out_bias, err);
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
   if (!status) status = fg_json_bool(root, "norm_affine", config->norm_affine, &config->norm_affine, err);
+  if (!status) status = fg_json_bool(root, "experts_fused", false, &config->experts_fused, err);
   const json_t *divisor = json_object_get(root, "rope_divisor");
   fg_rope *rope = &config->rope[0];
   if (json_array_size(divisor) > FG_MAX_HEAD_DIM / 2) {
@@ -304,6 +305,19 @@ static bool has_tensor(const fg_checkpoint *checkpoint, const fg_names *names, c
   if (!base || fg_tensor_name(name, sizeof name - 8, base, 0, NULL)) return false;
   strcat(name, suffix);
   return fg_tensor_find(checkpoint, names, name) != NULL;
+}
+
+// Whether experts stand in one tensor a layer; not all layers need have any.
+static bool has_fused_experts(const fg_checkpoint *checkpoint, const fg_config *config) {
+  const fg_names *names = fg_config_names(config);
+  const fg_expert_names *fused = names->experts_fused;
+  for (uint32_t layer = 0; fused && layer < config->layers; layer++) {
+    char name[192];
+    if (fg_tensor_name(name, sizeof name - 8, fused->down, layer, NULL)) return false;
+    if (!fused->bare) strcat(name, ".weight");
+    if (fg_tensor_find(checkpoint, names, name)) return true;
+  }
+  return false;
 }
 
 // Llama 3's scaling stands in a GGUF as a vector of divisors.
@@ -355,6 +369,7 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
   json_t *facts = json_object();
   json_object_set_new(facts, "embed", json_boolean(embed));
   json_object_set_new(facts, "head", json_boolean(head));
+  if (has_fused_experts(checkpoint, &config)) json_object_set_new(facts, "experts_fused", json_true());
   if (!head && !config.tied && !config.gguf) {
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
@@ -397,6 +412,8 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
     return fg_fail(err, FG_INVALID, "%u heads and %u key-value heads in %u groups", c->heads, c->kv_heads,
                    c->qkv_groups);
   }
+  fg_status experts = fg_config_check_experts(c, err);
+  if (experts) return experts;
   const uint32_t factors =
       c->rope[0].divisor_count > c->rope[0].long_count ? c->rope[0].divisor_count : c->rope[0].long_count;
   bool rope = c->position == FG_POSITION_ROPE;
@@ -444,6 +461,7 @@ fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err)
                      .embed_stored = true,
                      .embed_scale = 1,
                      .residual_scale = 1,
+                     .route_scale = 1,
                      .logit_scale = 1};
   const fg_asset *gguf = fg_assets_find(assets, FG_ASSET_GGUF_HEADER),
                  *json = fg_assets_find(assets, "config.json");

@@ -78,6 +78,7 @@ typedef struct fg_layer_kind {
   uint32_t window; // 0 = all keys
   fg_layer_rope rope;
   double score_scale; // 0 = the configuration's
+  bool experts;       // the feed-forward branch is made of them
 } fg_layer_kind;
 
 typedef struct fg_config {
@@ -115,6 +116,15 @@ typedef struct fg_config {
   uint32_t kind_count;                // of layers; a kind is a program of the graph
   fg_layer_kind kinds[FG_MAX_LAYER_KINDS];
   uint8_t kind_of_layer[FG_MAX_LAYERS];
+  fg_route_form route;         // experts; 0 of them = none anywhere. Its scale is route_scale
+  double route_scale;          // on what experts give
+  uint32_t expert_ffn;         // width of each; 0 = ffn
+  uint32_t shared_ffn;         // of the one that all tokens share; 0 = none
+  bool shared_switch;          // which counts by a sigmoid
+  bool route_bias;             // the router has biases
+  bool route_correction;       // and others that count for the choice alone
+  bool experts_fused;          // a fact: the checkpoint has all experts of a layer in one tensor
+  double glu_limit, glu_alpha; // of experts: fg_clamped_glu; 0 = not
 } fg_config;
 
 typedef enum fg_key_kind { FG_KEY_U32, FG_KEY_F64, FG_KEY_BOOL, FG_KEY_ACTIVATION } fg_key_kind;
@@ -151,6 +161,12 @@ fg_status fg_config_two_kinds(fg_config *config, const bool *local, const fg_lay
 typedef struct json_t json_t;
 fg_status fg_config_layer_types(const fg_config *config, const json_t *root, bool *local, bool *present,
                                 fg_error *err);
+
+// Gives the layers with `sparse` set experts, NULL: all of them. // sparse: [layers]
+fg_status fg_config_sparse(fg_config *config, const bool *sparse, fg_error *err);
+uint32_t fg_config_expert_ffn(const fg_config *config);
+// Whether the numbers of experts make sense.
+fg_status fg_config_check_experts(const fg_config *config, fg_error *err);
 
 // ALiBi's slopes (Press et al. 2022), as BLOOM has them. // out: [heads]
 void fg_alibi_slopes(uint32_t heads, float *out);

@@ -22,6 +22,18 @@ static bool is_gated(const fg_build *b) {
   return b->config->arch->mlp == FG_MLP_GATED;
 }
 
+static bool has_kind(const fg_config *c, bool experts) {
+  for (uint32_t i = 0; i < c->kind_count; i++)
+    if (c->kinds[i].experts == experts) return true;
+  return false;
+}
+
+// Width of the widest feed-forward branch.
+static uint32_t widest_mlp(const fg_config *c) {
+  const uint32_t dense = has_kind(c, false) ? c->ffn : 0;
+  return has_kind(c, true) ? larger(dense, larger(fg_config_expert_ffn(c), c->shared_ffn)) : dense;
+}
+
 static fg_norm_place norm_place(const fg_build *b) {
   return b->config->norms_before ? b->config->arch->norm_place : FG_NORM_SUM;
 }
@@ -34,12 +46,15 @@ static void declare_registers(fg_build *b) {
   const fg_config *c = b->config;
   const uint32_t attention = c->heads * c->head_dim;
   const uint32_t qkv = attention + 2 * c->kv_heads * c->head_dim;
-  const uint32_t mlp = is_gated(b) ? 2 * c->ffn : c->ffn;
+  const uint32_t ffn = widest_mlp(c), mlp = larger(is_gated(b) ? 2 * ffn : ffn, c->route.experts);
   fg_build_register(b, c->hidden);
   fg_build_register(b, larger(c->hidden, attention));
   fg_build_register(b, larger(larger(qkv, mlp), larger(c->embed, c->hidden)));
-  fg_build_register(b, is_gated(b) ? c->ffn : 1);
+  fg_build_register(b, is_gated(b) ? ffn : 1);
   if (c->residual != FG_RESIDUAL_SEQUENTIAL) fg_build_register(b, larger(c->hidden, attention));
+  if (!has_kind(c, true)) return;
+  b->work = fg_build_register(b, c->hidden);
+  b->routes = fg_build_register(b, 2 * c->route.used);
 }
 
 static void declare_constants(fg_build *b) {
@@ -182,7 +197,14 @@ static void build_layer(fg_build *b, uint32_t kind) {
   build_attention(b, in, residual == FG_RESIDUAL_SHARED ? APART : T);
   if (sum) fg_build_norm(b, "attn_norm", n->attn_norm, X, X);
   if (before && residual == FG_RESIDUAL_SEQUENTIAL) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, in);
-  build_mlp(b, residual == FG_RESIDUAL_PARALLEL ? APART : in);
+  const uint32_t mlp_in = residual == FG_RESIDUAL_PARALLEL ? APART : in;
+  if (b->kind->experts) {
+    fg_build_experts(
+        b, &(fg_expert_registers){
+               .in = mlp_in, .wide = WIDE, .gated = GATED, .work = b->work, .routes = b->routes, .sum = X});
+  } else {
+    build_mlp(b, mlp_in);
+  }
   if (sum) fg_build_norm(b, "mlp_norm", n->mlp_norm, X, X);
 }
 
@@ -216,6 +238,10 @@ fg_status fg_decoder_build(fg_graph *graph, const fg_config *config, fg_error *e
   graph->programs = calloc(config->kind_count, sizeof *graph->programs);
   graph->program_of_layer = calloc(config->layers, 1);
   if (!graph->programs || !graph->program_of_layer) return fg_fail(err, FG_NO_SPACE, "no memory for a graph");
+  if (config->route.experts) {
+    graph->expert_programs = calloc(config->kind_count, sizeof *graph->expert_programs);
+    if (!graph->expert_programs) return fg_fail(err, FG_NO_SPACE, "no memory for a graph");
+  }
   graph->program_count = config->kind_count;
   for (uint32_t i = 0; i < config->layers; i++) graph->program_of_layer[i] = config->kind_of_layer[i];
   declare_registers(&b);

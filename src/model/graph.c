@@ -8,6 +8,7 @@ void fg_graph_destroy(fg_graph *graph) {
   if (!graph) return;
   for (uint32_t i = 0; i < graph->constant_count; i++) free(graph->constants[i]);
   free(graph->programs);
+  free(graph->expert_programs);
   free(graph->program_of_layer);
   free(graph);
 }
@@ -26,6 +27,38 @@ void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *s
   } else {
     snprintf(out, 64, "layers.%d.%s", layer, slot->name);
   }
+}
+
+const fg_program *fg_graph_expert_program(const fg_graph *graph, int32_t layer) {
+  const fg_program *program = fg_graph_program(graph, layer);
+  if (!program->experts.count || layer < 0 || (uint32_t)layer >= graph->layers) return NULL;
+  return &graph->expert_programs[graph->program_of_layer[layer]];
+}
+
+void fg_graph_expert_weight_name(uint32_t layer, uint32_t expert, const fg_slot *slot, char out[static 64]) {
+  snprintf(out, 64, "layers.%u.e%u.%s", layer, expert, slot->name);
+}
+
+static uint64_t expert_base(const fg_slot *slot, const fg_source *source, uint32_t expert) {
+  if (!source->experts) return 0;
+  if (slot->kind == FG_WEIGHT_VECTOR) return expert;
+  if (source->transform == FG_TRANSFORM_TRANSPOSE) return (uint64_t)expert * slot->k;
+  return (uint64_t)expert * fg_source_tensor_rows(source);
+}
+
+fg_status fg_graph_expert_slot(const fg_slot *slot, uint32_t expert, fg_slot *out, fg_error *err) {
+  *out = *slot;
+  for (uint32_t i = 0; i < slot->source_count; i++) {
+    const char *pattern = slot->sources[i].tensor, *place = strstr(pattern, "%e");
+    fg_source *source = &out->sources[i];
+    source->base = expert_base(slot, source, expert);
+    if (!place) continue;
+    int n = snprintf(source->tensor, sizeof source->tensor, "%.*s%u%s", (int)(place - pattern), pattern,
+                     expert, place + 2);
+    if (n < 0 || (size_t)n >= sizeof source->tensor)
+      return fg_fail(err, FG_INTERNAL, "the tensor name %s is too long", pattern);
+  }
+  return FG_OK;
 }
 
 // Row r of a head in our order is this row in a GGUF: halves (i, i + d/2) were interleaved to (2i, 2i + 1).
@@ -133,6 +166,19 @@ static bool check_map(checker *c, const fg_node *n) {
   return reg(c, &n->out, n->params.map.width);
 }
 
+static bool check_route(checker *c, const fg_node *n) {
+  const fg_route_form *form = &n->params.route;
+  return fg_route_form_ok(form) && reg(c, &n->a, form->experts) &&
+         vector_or_absent(c, &n->c, form->experts) && reg(c, &n->out, 2 * (uint64_t)form->used) &&
+         n->out.column == 0 && apart(&n->a, &n->out);
+}
+
+// Of a graph's own: every row to itself, weighted by a column of a register.
+static bool check_scatter(checker *c, const fg_node *n) {
+  return reg(c, &n->a, n->params.copy.width) && absent(&n->b) && reg(c, &n->c, 1) &&
+         reg(c, &n->out, n->params.copy.width) && apart(&n->a, &n->out) && apart(&n->c, &n->out);
+}
+
 static bool check_copy(checker *c, const fg_node *n) {
   return reg(c, &n->a, n->params.copy.width) && reg(c, &n->out, n->params.copy.width) &&
          apart(&n->a, &n->out);
@@ -149,6 +195,8 @@ static bool (*const checks[FG_OP_COUNT])(checker *c, const fg_node *n) = {
     [FG_OP_ADD] = check_copy,
     [FG_OP_MAP] = check_map,
     [FG_OP_SELECT] = NULL, // the engine's own
+    [FG_OP_ROUTE] = check_route,
+    [FG_OP_SCATTER] = check_scatter,
 };
 
 static fg_status check_slots(const checker *c, const char *name, fg_error *err) {
@@ -179,6 +227,43 @@ static fg_status check_program(checker *c, const char *name, fg_error *err) {
     }
   }
   return check_slots(c, name, err);
+}
+
+// Operations that know nothing of where rows stand in the step.
+static bool is_free_of_place(fg_op op) {
+  return op == FG_OP_NORM || op == FG_OP_MATMUL || op == FG_OP_ACT || op == FG_OP_GLU || op == FG_OP_MAP;
+}
+
+static bool check_expert_registers(const fg_graph *g, const fg_program *p) {
+  const fg_experts *e = &p->experts;
+  const fg_node *route = &p->nodes[e->after < p->node_count ? e->after : 0];
+  if (e->after >= p->node_count || route->op != FG_OP_ROUTE || route->params.route.experts != e->count ||
+      route->params.route.used != e->used)
+    return false;
+  const uint32_t routes = route->out.index, count = g->register_count;
+  if (e->in >= count || e->work >= count || e->sum >= count || e->work == e->in || e->work == e->sum ||
+      e->in == e->sum || g->register_width[routes] != 2 * e->used)
+    return false;
+  return g->register_width[e->in] >= g->hidden && g->register_width[e->work] >= g->hidden &&
+         g->register_width[e->sum] >= g->hidden;
+}
+
+static fg_status check_experts(const fg_graph *g, uint32_t index, fg_error *err) {
+  const fg_program *layer = &g->programs[index];
+  if (!layer->experts.count) return FG_OK;
+  char name[40];
+  snprintf(name, sizeof name, "experts of layer program %u", index);
+  if (!g->expert_programs || !check_expert_registers(g, layer))
+    return fg_fail(err, FG_INTERNAL, "graph: %s do not fit their registers or their route", name);
+  checker c = {.graph = g, .program = &g->expert_programs[index]};
+  const uint32_t routes = layer->nodes[layer->experts.after].out.index;
+  for (uint32_t i = 0; i < c.program->node_count && i < FG_MAX_NODES; i++) {
+    const fg_node *n = &c.program->nodes[i];
+    if (!is_free_of_place(n->op) || n->out.index == layer->experts.in || n->out.index == layer->experts.sum ||
+        n->out.index == routes)
+      return fg_fail(err, FG_INTERNAL, "graph: %s: node %u cannot run on some of the rows", name, i);
+  }
+  return check_program(&c, name, err);
 }
 
 static fg_status check_prologue(const fg_graph *g, fg_error *err) {
@@ -232,6 +317,7 @@ fg_status fg_graph_check(const fg_graph *g, fg_error *err) {
     char name[32];
     snprintf(name, sizeof name, "layer program %u", i);
     status = check_program(&c, name, err);
+    if (!status) status = check_experts(g, i, err);
   }
   return status ? status : check_epilogue(g, err);
 }

@@ -7,6 +7,10 @@
 // Programs name weights by slot ("qkv"); in layer 3 that is the weight "layers.3.qkv", before the
 // layers "prologue.qkv", after them "epilogue.qkv". The engine runs any graph; it does not know
 // architectures.
+//
+// A layer with *experts* has a second program, which is there once for each of them: expert 17's weights are
+// "layers.3.e17.gate_up". It runs behind a ROUTE of the layer's program, for each expert on the rows that
+// chose it, gathered; what it leaves is added, weighted, to the rows it came from.
 #ifndef FG_MODEL_GRAPH_H
 #define FG_MODEL_GRAPH_H
 
@@ -63,6 +67,8 @@ typedef struct fg_source {
   fg_row_slice slice; // of the tensor; without one it must have just those rows
   fg_transform transform;
   uint32_t head_dim; // for the transform
+  uint32_t experts;  // whose matrices stand in the tensor one after the other; 0: this one alone
+  uint64_t base;     // the tensor's row at which those of the expert begin
   float missing;     // value when an optional tensor is absent
   bool optional;
 } fg_source;
@@ -71,17 +77,27 @@ typedef struct fg_slot {
   char name[24];
   fg_weight_kind kind;
   uint32_t n, k;
-  // "%u" in a tensor's name stands for the layer. A vector's "%h" stands for 0, 1, ...: one tensor for each
-  // head.
+  // "%u" in a tensor's name stands for the layer, "%e" for the expert. A vector's "%h" stands for 0, 1, ...:
+  // one tensor for each head.
   fg_source sources[FG_MAX_SOURCES];
   uint32_t source_count;
 } fg_slot;
+
+typedef struct fg_experts {
+  uint32_t count; // 0 = the layer has none
+  uint32_t used;  // by each row
+  uint32_t after; // node of the layer's program, a ROUTE, behind which they run
+  uint32_t in;    // register whose rows they take, [hidden]
+  uint32_t work,
+      sum; // registers: the rows that chose an expert, and what it makes of them; what that is added to
+} fg_experts;
 
 typedef struct fg_program {
   fg_slot slots[FG_MAX_SLOTS];
   uint32_t slot_count;
   fg_node nodes[FG_MAX_NODES];
   uint32_t node_count;
+  fg_experts experts;
 } fg_program;
 
 // Rows of a table that the engine gathers on the host and puts into a register before the prologue.
@@ -103,15 +119,16 @@ typedef struct fg_graph {
   fg_program prologue, epilogue; // the epilogue reads register epilogue_in [selected rows]
   fg_program *programs;          // variants of a layer
   uint32_t program_count;
-  uint8_t *program_of_layer; // [layers]
-  uint32_t rope_original;    // length up to which the usual rotary frequencies hold; 0 = always
-  bool rope_restarts;        // a text that grows beyond it takes the others from its first token on
-  fg_kv_geometry kv;         // dtype and page_tokens are set by the engine
-  uint32_t selected_reg;     // the engine SELECTs rows of register 0 into this one before the epilogue
-  uint32_t head_reg;         // what the head multiplies, after the epilogue
-  uint32_t head_slot;        // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
-  int32_t head_bias_slot;    // of the epilogue: VECTOR [vocab]; -1 = none
-  float logit_softcap;       // FG_MAP_SOFTCAP on the head's results; 0 = none
+  fg_program *expert_programs; // [program_count] of one expert, where a program has them; NULL = none has
+  uint8_t *program_of_layer;   // [layers]
+  uint32_t rope_original;      // length up to which the usual rotary frequencies hold; 0 = always
+  bool rope_restarts;          // a text that grows beyond it takes the others from its first token on
+  fg_kv_geometry kv;           // dtype and page_tokens are set by the engine
+  uint32_t selected_reg;       // the engine SELECTs rows of register 0 into this one before the epilogue
+  uint32_t head_reg;           // what the head multiplies, after the epilogue
+  uint32_t head_slot;          // of the epilogue: MATRIX [vocab, k]; the engine runs it itself
+  int32_t head_bias_slot;      // of the epilogue: VECTOR [vocab]; -1 = none
+  float logit_softcap;         // FG_MAP_SOFTCAP on the head's results; 0 = none
   float *constants[FG_MAX_CONSTANTS]; // float32 vectors: rotary frequencies
   uint32_t constant_count_of[FG_MAX_CONSTANTS];
   uint32_t constant_count;
@@ -122,12 +139,21 @@ void fg_graph_destroy(fg_graph *graph);
 // layer < 0 the prologue, layer >= graph->layers the epilogue.
 const fg_program *fg_graph_program(const fg_graph *graph, int32_t layer);
 
+// What each expert of the layer runs; NULL if it has none.
+const fg_program *fg_graph_expert_program(const fg_graph *graph, int32_t layer);
+
 // The weight that a slot names: layer < 0 prologue, layer >= graph->layers epilogue.
 void fg_graph_weight_name(const fg_graph *graph, int32_t layer, const fg_slot *slot, char out[static 64]);
 
-// The row of the tensor that the source's row comes from; with FG_TRANSFORM_TRANSPOSE the column.
+// The same of an expert.
+void fg_graph_expert_weight_name(uint32_t layer, uint32_t expert, const fg_slot *slot, char out[static 64]);
+// An expert's own slot: its tensors' names, and where in them it begins.
+fg_status fg_graph_expert_slot(const fg_slot *slot, uint32_t expert, fg_slot *out, fg_error *err);
+
+// The row of the tensor that the source's row comes from, of the expert's part if there are several; with
+// FG_TRANSFORM_TRANSPOSE the column.
 uint64_t fg_source_row(const fg_source *source, uint64_t row);
-// Rows that the tensor must have.
+// Rows that the tensor must have, for each expert.
 uint32_t fg_source_tensor_rows(const fg_source *source);
 
 // Structural checks: operands exist, widths fit, each slot is used. FG_INTERNAL names the node.

@@ -9,7 +9,8 @@ fg_status fg_config_kind(fg_config *config, const fg_layer_kind *kind, uint8_t *
   for (uint32_t i = 0; i < config->kind_count; i++) {
     const fg_layer_kind *k = &config->kinds[i];
     *number = (uint8_t)i;
-    if (k->window == kind->window && k->rope == kind->rope && k->score_scale == kind->score_scale)
+    if (k->window == kind->window && k->rope == kind->rope && k->score_scale == kind->score_scale &&
+        k->experts == kind->experts)
       return FG_OK;
   }
   if (config->kind_count == FG_MAX_LAYER_KINDS) {

@@ -25,6 +25,17 @@
 #define FG_GGUF_NORMS        .attn_norm = "blk.%u.attn_norm", .mlp_norm = "blk.%u.ffn_norm"
 #define FG_GGUF_NORMS_BEHIND .attn_after = "blk.%u.post_attention_norm", .mlp_after = "blk.%u.post_ffw_norm"
 
+// Names of experts: of a tensor for each, of transformers' one for all, of GGUF files' one for all.
+#define FG_HF_EXPERTS                                                                                        \
+  .router = "layers.%u.mlp.gate", .gate = "layers.%u.mlp.experts.%e.gate_proj",                              \
+  .up = "layers.%u.mlp.experts.%e.up_proj", .down = "layers.%u.mlp.experts.%e.down_proj"
+#define FG_HF_EXPERTS_FUSED                                                                                  \
+  .router = "layers.%u.mlp.gate", .gate_up = "layers.%u.mlp.experts.gate_up_proj",                           \
+  .down = "layers.%u.mlp.experts.down_proj", .together = true, .bare = true
+#define FG_GGUF_EXPERTS                                                                                      \
+  .router = "blk.%u.ffn_gate_inp", .gate = "blk.%u.ffn_gate_exps", .up = "blk.%u.ffn_up_exps",               \
+  .down = "blk.%u.ffn_down_exps", .together = true
+
 #define FG_MEMBER(m) offsetof(fg_config, m)
 
 // Keys of sizes, by the names that nearly all of them use.

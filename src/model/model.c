@@ -32,6 +32,9 @@ static uint64_t count_parameters(const fg_graph *g, bool tied) {
   for (int64_t layer = -1; layer <= (int64_t)g->layers; layer++) {
     const fg_program *p = fg_graph_program(g, (int32_t)layer);
     for (uint32_t i = 0; i < p->slot_count; i++) sum += (uint64_t)p->slots[i].n * p->slots[i].k;
+    const fg_program *e = fg_graph_expert_program(g, (int32_t)layer);
+    for (uint32_t i = 0; e && i < e->slot_count; i++)
+      sum += (uint64_t)p->experts.count * e->slots[i].n * e->slots[i].k;
   }
   const fg_slot *head = &g->epilogue.slots[g->head_slot];
   return tied ? sum - (uint64_t)head->n * head->k : sum;

@@ -27,6 +27,8 @@ typedef struct fg_pack_item {
 typedef struct fg_pack_plan {
   fg_pack_item *items;
   uint32_t count;
+  fg_slot *slots; // of the experts
+  uint32_t slot_count;
   uint64_t bytes;
 } fg_pack_plan;
 

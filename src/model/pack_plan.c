@@ -27,6 +27,13 @@ uint64_t fg_pack_panel_bytes(const fg_graph *graph, uint64_t wish) {
       if (program->slots[i].kind == FG_WEIGHT_MATRIX)
         bytes += 2ull * program->slots[i].n * program->slots[i].k;
   }
+  for (uint32_t layer = 0; layer < graph->layers; layer++) {
+    const fg_program *program = fg_graph_expert_program(graph, (int32_t)layer);
+    for (uint32_t i = 0; program && i < program->slot_count; i++)
+      if (program->slots[i].kind == FG_WEIGHT_MATRIX)
+        bytes += 2ull * fg_graph_program(graph, (int32_t)layer)->experts.count * program->slots[i].n *
+                 program->slots[i].k;
+  }
   while (panel < LARGEST_PANEL && panel < bytes / PANELS_OF_A_MODEL) panel *= 2;
   return panel;
 }
@@ -69,8 +76,8 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
   if (status) return status;
   const bool vector = slot->kind == FG_WEIGHT_VECTOR;
   const bool turned = s->transform == FG_TRANSFORM_TRANSPOSE && !vector;
-  const uint32_t all = fg_source_tensor_rows(s);
-  uint64_t rows = turned ? slot->k : all, columns = vector ? 0 : turned ? all : slot->k;
+  const uint32_t all = fg_source_tensor_rows(s), times = s->experts ? s->experts : 1;
+  uint64_t rows = (uint64_t)times * (turned ? slot->k : all), columns = vector ? 0 : turned ? all : slot->k;
   const fg_checkpoint_tensor *t = fg_tensor_find(p->source->checkpoint, p->source->names, name);
   *out = t;
   if (!t && s->optional && vector) return FG_OK;
@@ -81,7 +88,8 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
                    name, rows, columns);
   }
   uint64_t elements;
-  bool fits = vector ? fg_mul_u64(t->rows, t->columns, &elements) && elements == rows
+  bool fits = vector ? fg_mul_u64(t->rows, t->columns, &elements) && elements == rows &&
+                           (!s->experts || t->rows == s->experts)
                      : t->rows == rows && t->columns == columns;
   if (!fits) return wrong_shape(p, t, rows, columns);
   const fg_dtype_info *type = fg_dtype_get(t->dtype);
@@ -205,11 +213,11 @@ static bool is_by_heads(const planner *p, const fg_slot *slot, uint32_t layer) {
          !fg_tensor_find(p->source->checkpoint, p->source->names, name);
 }
 
-static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer) {
+static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer, const char *name) {
   fg_pack_item *item = &p->plan->items[p->plan->count++];
   *item = (fg_pack_item){.slot = slot,
                          .weight = {.kind = slot->kind, .n = slot->n, .k = slot->k, .layer = layer}};
-  fg_graph_weight_name(p->source->graph, layer, slot, item->weight.name);
+  snprintf(item->weight.name, sizeof item->weight.name, "%s", name);
   for (uint32_t i = 0; p->source->checkpoint && i < slot->source_count; i++) {
     const uint32_t number = layer < 0 ? 0 : (uint32_t)layer;
     fg_status status = is_by_heads(p, slot, number) ? find_heads(p, item, number)
@@ -250,8 +258,29 @@ static fg_status plan_program(planner *p, const fg_program *program, int32_t lay
   uint32_t order[FG_MAX_SLOTS];
   uint32_t count = order_of_use(program, order);
   for (uint32_t i = 0; i < count; i++) {
-    fg_status status = plan_weight(p, &program->slots[order[i]], layer);
+    char name[64];
+    fg_graph_weight_name(p->source->graph, layer, &program->slots[order[i]], name);
+    fg_status status = plan_weight(p, &program->slots[order[i]], layer, name);
     if (status) return status;
+  }
+  return FG_OK;
+}
+
+// The experts of a layer, one after the other; an expert's matrices are one run of panels.
+static fg_status plan_experts(planner *p, uint32_t layer) {
+  const fg_program *program = fg_graph_expert_program(p->source->graph, (int32_t)layer);
+  const uint32_t experts = fg_graph_program(p->source->graph, (int32_t)layer)->experts.count;
+  for (uint32_t e = 0; program && e < experts; e++) {
+    for (uint32_t i = 0; i < 2 * program->slot_count; i++) {
+      const fg_slot *slot = &program->slots[i % program->slot_count];
+      if ((slot->kind == FG_WEIGHT_MATRIX) != (i < program->slot_count)) continue;
+      char name[64];
+      fg_slot *own = &p->plan->slots[p->plan->slot_count++];
+      fg_graph_expert_weight_name(layer, e, slot, name);
+      fg_status status = fg_graph_expert_slot(slot, e, own, p->err);
+      if (!status) status = plan_weight(p, own, (int32_t)layer, name);
+      if (status) return status;
+    }
   }
   return FG_OK;
 }
@@ -260,15 +289,23 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
                               const fg_model_options *options, fg_error *err) {
   const fg_graph *g = source->graph;
   *out = (fg_pack_plan){0};
-  size_t room = 0;
-  for (int64_t i = -1; i <= (int64_t)g->layers; i++) room += fg_graph_program(g, (int32_t)i)->slot_count;
+  size_t room = 0, experts = 0;
+  for (int64_t i = -1; i <= (int64_t)g->layers; i++) {
+    const fg_program *expert = fg_graph_expert_program(g, (int32_t)i);
+    room += fg_graph_program(g, (int32_t)i)->slot_count;
+    if (expert) experts += (size_t)fg_graph_program(g, (int32_t)i)->experts.count * expert->slot_count;
+  }
+  room += experts;
   out->items = calloc(room, sizeof *out->items);
+  out->slots = calloc(experts + 1, sizeof *out->slots);
+  if (!out->items || !out->slots) fg_pack_plan_free(out);
   if (!out->items) return fg_fail(err, FG_NO_SPACE, "no memory for a plan of %zu weights", room);
   planner p = {.plan = out, .source = source, .options = options, .err = err};
   p.panel_bytes = fg_pack_panel_bytes(g, options->panel_bytes);
   fg_status status = FG_OK;
   for (int64_t i = -1; !status && i <= (int64_t)g->layers; i++) {
     status = plan_program(&p, fg_graph_program(g, (int32_t)i), (int32_t)i);
+    if (!status && i >= 0) status = plan_experts(&p, (uint32_t)i);
   }
   if (!status && p.kept) {
     fg_log_line(options->log, FG_LOG_INFO,
@@ -282,5 +319,6 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
 void fg_pack_plan_free(fg_pack_plan *plan) {
   for (uint32_t i = 0; i < plan->count; i++) free((void *)plan->items[i].heads);
   free(plan->items);
+  free(plan->slots);
   *plan = (fg_pack_plan){0};
 }

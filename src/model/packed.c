@@ -17,9 +17,11 @@
 
 // ---- a store that is there -----------------------------------------------------------------------------
 
-static fg_status check_weight(const fg_store *store, const char *name, const fg_slot *slot,
+// *next: where it likely stands, behind the one before; and then the one behind it.
+static fg_status check_weight(const fg_store *store, const char *name, const fg_slot *slot, uint32_t *next,
                               const fg_layout_family *family, fg_error *err) {
-  uint32_t index = fg_store_find(store, name);
+  uint32_t index = fg_store_find_near(store, name, *next);
+  *next = index + 1;
   const fg_weight *w = index == UINT32_MAX ? NULL : &store->weights[index];
   if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k) {
     return fg_fail(err, FG_CORRUPT, "%s: damaged store: weight %s is missing or has another shape",
@@ -32,16 +34,35 @@ static fg_status check_weight(const fg_store *store, const char *name, const fg_
                  name, w->layout);
 }
 
+static fg_status check_experts(const fg_store *store, const fg_graph *g, uint32_t layer, uint32_t *next,
+                               const fg_layout_family *family, fg_error *err) {
+  const fg_program *p = fg_graph_expert_program(g, (int32_t)layer);
+  const uint32_t experts = fg_graph_program(g, (int32_t)layer)->experts.count;
+  for (uint32_t e = 0; p && e < experts; e++) {
+    for (uint32_t i = 0; i < p->slot_count; i++) {
+      char name[64];
+      fg_graph_expert_weight_name(layer, e, &p->slots[i], name);
+      fg_status status = check_weight(store, name, &p->slots[i], next, family, err);
+      if (status) return status;
+    }
+  }
+  return FG_OK;
+}
+
 fg_status fg_packed_check(const fg_store *store, const fg_graph *g, const fg_layout_family *family,
                           fg_error *err) {
+  uint32_t next = 0;
   for (int64_t layer = -1; layer <= (int64_t)g->layers; layer++) {
     const fg_program *p = fg_graph_program(g, (int32_t)layer);
     for (uint32_t i = 0; i < p->slot_count; i++) {
       char name[64];
       fg_graph_weight_name(g, (int32_t)layer, &p->slots[i], name);
-      fg_status status = check_weight(store, name, &p->slots[i], family, err);
+      fg_status status = check_weight(store, name, &p->slots[i], &next, family, err);
       if (status) return status;
     }
+    if (layer < 0 || layer >= (int64_t)g->layers) continue;
+    fg_status status = check_experts(store, g, (uint32_t)layer, &next, family, err);
+    if (status) return status;
   }
   if (fg_assets_find(&store->assets, FG_ASSET_CONTENT)) return FG_OK;
   return fg_fail(err, FG_CORRUPT, "%s: damaged store: its %s is missing", fg_file_path(store->file),

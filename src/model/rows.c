@@ -21,6 +21,11 @@ static bool is_turned(const fg_pack_item *item, const fg_source *source) {
   return item->slot->kind != FG_WEIGHT_VECTOR && source->transform == FG_TRANSFORM_TRANSPOSE;
 }
 
+// In the tensor, whichever expert's part of it.
+static uint64_t tensor_row(const fg_source *source, uint64_t row) {
+  return source->base + fg_source_row(source, row);
+}
+
 // ---- what is fetched -----------------------------------------------------------------------------------
 
 // The tensor's rows that rows [row, row + count) of the weight come from, as a part.
@@ -31,7 +36,8 @@ static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t b
   fg_rows_part p = {.tensor = t, .source = source, .row = (uint32_t)row, .count = (uint32_t)count};
   if (!t) return p;
   if (item->slot->kind == FG_WEIGHT_VECTOR) {
-    p.lines = item->head_count ? item->head_count * t->rows : t->rows;
+    p.first = source->base;
+    p.lines = source->experts ? 1 : item->head_count ? item->head_count * t->rows : t->rows;
     return p;
   }
   uint64_t first = row - begin, last = first + count;
@@ -42,8 +48,8 @@ static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t b
   }
   // Rows between slices are read too, and left alone.
   p.begin = (uint32_t)(row - begin);
-  p.first = fg_source_row(source, first);
-  p.lines = fg_source_row(source, last - 1) + 1 - p.first;
+  p.first = tensor_row(source, first);
+  p.lines = tensor_row(source, last - 1) + 1 - p.first;
   return p;
 }
 
@@ -97,20 +103,21 @@ uint64_t fg_rows_wide_values(const fg_pack_item *item) {
 
 enum { STRIP_BYTES = 1 << 20 }; // of a matrix that is turned
 
-// The tensor is [k, n]: our rows are its columns. // out: [count, k]
-static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, char *out, fg_error *err) {
+// The tensor, or the expert's part of it, is [k, n]: our rows are its columns. // out: [count, k]
+static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, uint64_t height, char *out,
+                             fg_error *err) {
   const fg_checkpoint_tensor *t = p->tensor;
   const uint64_t bytes = fg_dtype_get(t->dtype)->bytes, line = row_bytes(t->dtype, t->columns);
   const uint64_t step = line < STRIP_BYTES ? STRIP_BYTES / line : 1;
   char *strip = malloc(step * line);
   if (!strip) return fg_fail(err, FG_NO_SPACE, "tensor %s: no memory to turn it", t->name);
   fg_status status = FG_OK;
-  for (uint64_t k = 0; k < t->rows && !status; k += step) {
-    uint64_t lines = t->rows - k < step ? t->rows - k : step;
-    status = fg_checkpoint_read_rows(rows->checkpoint, t, k, lines, strip, err);
+  for (uint64_t k = 0; k < height && !status; k += step) {
+    uint64_t lines = height - k < step ? height - k : step;
+    status = fg_checkpoint_read_rows(rows->checkpoint, t, p->source->base + k, lines, strip, err);
     for (uint64_t r = 0; r < p->count && !status; r++) {
       const char *from = strip + fg_source_row(p->source, p->begin + r) * bytes;
-      char *to = out + (r * t->rows + k) * bytes;
+      char *to = out + (r * height + k) * bytes;
       for (uint64_t i = 0; i < lines; i++) memcpy(to + i * bytes, from + i * line, bytes);
     }
   }
@@ -163,7 +170,7 @@ static fg_status begin_part(const fg_rows *rows, const fg_rows_fetch *fetch, fg_
   fg_checkpoint_place place;
   p->data = to;
   if (!p->tensor) return FG_OK;
-  if (is_turned(fetch->item, p->source)) return read_turned(rows, p, to, err);
+  if (is_turned(fetch->item, p->source)) return read_turned(rows, p, fetch->item->weight.k, to, err);
   if (fetch->item->head_count) return read_heads(rows, fetch->item, to, err);
   if (!rows->io || !c->ops->place || !c->ops->place(c, p->tensor, p->first, p->lines, &place)) {
     if (c->ops->concurrent && rows->threads) return make_part(rows, p, err);
@@ -222,7 +229,7 @@ static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
 static const char *raw_row(const fg_rows_fetch *fetch, const fg_rows_part *p, uint32_t row) {
   const uint64_t bytes = row_bytes(p->tensor->dtype, fetch->item->weight.k);
   uint64_t line = row - p->row;
-  if (!is_turned(fetch->item, p->source)) line = fg_source_row(p->source, p->begin + line) - p->first;
+  if (!is_turned(fetch->item, p->source)) line = tensor_row(p->source, p->begin + line) - p->first;
   return p->data + line * bytes;
 }
 

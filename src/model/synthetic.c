@@ -80,10 +80,12 @@ static fg_status add_tensor(fg_checkpoint *c, const fg_slot *slot, const fg_sour
   *t = (fg_checkpoint_tensor){
       .name = kept, .dtype = FG_BF16, .dims = vector ? 1 : 2, .file = kind_of(slot, name)};
   const uint32_t rows = fg_source_tensor_rows(source);
-  t->rows = vector ? 1 : turned ? slot->k : rows;
+  const uint64_t times = source->experts ? source->experts : 1;
+  t->rows = vector ? times : turned ? times * slot->k : times * rows;
   t->columns = vector || turned ? rows : slot->k;
-  t->shape[0] = vector ? t->columns : t->rows;
-  t->shape[1] = vector ? 0 : t->columns;
+  if (vector && source->experts) t->dims = 2;
+  t->shape[0] = t->dims == 1 ? t->columns : t->rows;
+  t->shape[1] = t->dims == 1 ? 0 : t->columns;
   t->offset = fg_hash_more(fg_hash(shape, strlen(shape)), name, strlen(name));
   return FG_OK;
 }
@@ -98,6 +100,24 @@ static fg_status add_program(fg_checkpoint *c, const fg_program *program, uint32
     }
   }
   return FG_OK;
+}
+
+static fg_status add_experts(fg_checkpoint *c, const fg_graph *graph, uint32_t layer, const char *shape,
+                             fg_error *err) {
+  const fg_program *program = fg_graph_expert_program(graph, (int32_t)layer);
+  const uint32_t experts = fg_graph_program(graph, (int32_t)layer)->experts.count;
+  fg_status status = FG_OK;
+  for (uint32_t e = 0; program && e < experts; e++) {
+    for (uint32_t i = 0; i < program->slot_count; i++) {
+      fg_slot slot;
+      status = fg_graph_expert_slot(&program->slots[i], e, &slot, err);
+      for (uint32_t j = 0; !status && j < slot.source_count; j++)
+        if (e == 0 || !slot.sources[j].experts)
+          status = add_tensor(c, &slot, &slot.sources[j], layer, shape, err);
+      if (status) return status;
+    }
+  }
+  return status;
 }
 
 static int compare_tensors(const void *a, const void *b) {
@@ -121,7 +141,12 @@ static void sort_unique(fg_checkpoint *c) {
 fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const char *shape, fg_error *err) {
   *out = NULL;
   fg_checkpoint *c = calloc(1, sizeof *c);
-  size_t room = ((size_t)graph->layers + 2) * FG_MAX_SLOTS * FG_MAX_SOURCES;
+  size_t slots = ((size_t)graph->layers + 2) * FG_MAX_SLOTS;
+  for (uint32_t i = 0; i < graph->layers; i++) {
+    const fg_program *expert = fg_graph_expert_program(graph, (int32_t)i);
+    if (expert) slots += (size_t)fg_graph_program(graph, (int32_t)i)->experts.count * expert->slot_count;
+  }
+  const size_t room = slots * FG_MAX_SOURCES;
   if (c) c->tensors = calloc(room, sizeof *c->tensors);
   if (!c || !c->tensors) {
     free(c);
@@ -132,6 +157,7 @@ fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const 
   for (int64_t layer = -1; !status && layer <= (int64_t)graph->layers; layer++) {
     const fg_program *program = fg_graph_program(graph, (int32_t)layer);
     status = add_program(c, program, layer < 0 ? 0 : (uint32_t)layer, shape, err);
+    if (!status && layer >= 0) status = add_experts(c, graph, (uint32_t)layer, shape, err);
   }
   if (status) {
     destroy(c);

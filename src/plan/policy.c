@@ -25,8 +25,8 @@ static uint64_t pages_of(const fg_plan_input *in, uint64_t tokens) {
 
 // Memory of a policy without weights, tables and KV.
 static void workspace(const fg_plan_input *in, const fg_policy *p, uint64_t *host, uint64_t *device) {
-  uint64_t ring_host = in->one_memory ? 0 : p->ring_bytes;
-  *device = in->device_fixed + in->vector_bytes + p->ring_bytes + in->device_per_token * p->max_tokens +
+  uint64_t streaming = p->ring_bytes + p->expert_bytes, ring_host = in->one_memory ? 0 : streaming;
+  *device = in->device_fixed + in->vector_bytes + streaming + in->device_per_token * p->max_tokens +
             in->device_per_seq * p->max_seqs;
   *host = in->host_fixed + in->small_table_bytes + ring_host + in->host_per_token * p->max_tokens +
           in->host_per_seq * p->max_seqs + in->scratch(in->user, p->max_tokens);
@@ -185,7 +185,8 @@ fg_status fg_policy_make(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   fg_status status = check_wishes(in, err);
   // First as if everything were resident, which needs no ring; then with one.
   for (int streaming = 0; status == FG_OK && streaming <= 1; streaming++) {
-    *p = (fg_policy){.ring_bytes = streaming ? choose_ring(in) : 0};
+    *p = (fg_policy){.ring_bytes = streaming ? choose_ring(in) : 0,
+                     .expert_bytes = streaming ? in->expert_least : 0};
     status = choose_step(in, p, err);
     if (status == FG_OK) {
       choose_pages(in, p);

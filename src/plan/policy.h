@@ -22,7 +22,8 @@ typedef struct fg_plan_input {
   // the model
   uint64_t panel_bytes; // all matrices, padded
   uint64_t largest_panel;
-  uint64_t head_bytes; // of panel_bytes
+  uint64_t head_bytes;   // of panel_bytes
+  uint64_t expert_least; // experts that are in memory at once at least; 0 = the model has none
   uint64_t vector_bytes;
   uint64_t table_bytes, small_table_bytes; // gathered tables; those small enough to keep always
   uint64_t page_bytes;                     // KV of one page, all layers
@@ -46,6 +47,7 @@ typedef struct fg_policy {
   uint32_t max_len;
   uint32_t pages;
   uint64_t ring_bytes;
+  uint64_t expert_bytes; // for experts, where not all stay; what is left of resident weights comes to it
   uint64_t device_weight_bytes; // resident panels where the device computes
   uint64_t host_weight_bytes;   // resident panels in host memory (devices of their own memory)
   bool tables_resident;

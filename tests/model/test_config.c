@@ -388,7 +388,6 @@ static void test_gguf_that_is_more_than_llama_is_refused_by_key(void **state) {
     float real;
     const char *text;
   } cases[] = {
-      {"llama.expert_count", 8, 0, NULL},
       {"llama.attention.sliding_window", 4096, 0, NULL},
       {"llama.attention.value_length", 16, 0, NULL},
       {"llama.logit_scale", 0, 0.5f, NULL},

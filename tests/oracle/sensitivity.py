@@ -16,7 +16,8 @@ NOT_THE_FUNCTION = {
     "transformers_version", "architectures", "output_hidden_states", "return_dict", "dtype", "id2label", "label2id",
     "chunk_size_feed_forward", "is_encoder_decoder", "problem_type", "_name_or_path", "model_type",
     "output_attentions", "initializer_range", "init_std", "use_cache", "pretraining_tp", "dropout",
-    "attention_dropout", "layerdrop", "bos_token_id", "eos_token_id", "pad_token_id",
+    "attention_dropout", "layerdrop", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise",
+    "bos_token_id", "eos_token_id", "pad_token_id",
 }
 DECIDED_BY_LAYER_TYPES = {"max_window_layers", "sliding_window_pattern", "_sliding_window_pattern",
                           "use_sliding_window"}
@@ -47,6 +48,8 @@ def changed(value):
         return [value + 1, value - 1, value * 2, value // 2]
     if isinstance(value, float):
         return [value * 1.25]
+    if value == []:
+        return [[0]]
     if isinstance(value, list) and all(isinstance(item, (int, float, str)) for item in value):  # the first entry
         return [[OTHER[value[0]] if value[0] in OTHER else value[0] * 1.25] + value[1:]]
     if isinstance(value, list):
@@ -182,6 +185,12 @@ def explain(name, model):
         return "unused: ALiBi takes its place"
     if name in UNUSED.get(model.config.model_type, ()) or name.startswith("summary_"):
         return "unused: the reference does not read it, or not in this form"
+    if name == "use_sliding_window" and hasattr(model.config, "sliding_window"):
+        return "sliding_window, which stands beside it, decides"
+    if name in ("mlp_only_layers", "decoder_sparse_step"):
+        return "with either value the same layers are dense"
+    if name == "hidden_act" and model.config.model_type == "gpt_oss":
+        return "unused: its experts have a function of their own"
     return "NOT EXPLAINED"
 
 

@@ -39,7 +39,8 @@ def tensors_to_store(model, tiny):
         for begin, instead in tiny.rename:
             name = instead + name.removeprefix(begin) if name.startswith(begin) else name
         out[name] = converted[key]
-    return {**out, **tiny.extra}
+    out = {**out, **tiny.extra}
+    return tiny.published(out) if tiny.published else out
 
 
 def split_shards(tensors):

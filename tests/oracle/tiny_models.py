@@ -28,6 +28,8 @@ class Tiny:
     extra: dict = dataclasses.field(default_factory=dict)  # tensors of the file that no model has
     rename: tuple = ()  # (beginning, what the file has instead) of tensor names
     rewrite: object = None  # of config.json: a function of what transformers writes
+    published: object = None  # of the stored tensors by name: what transformers renames or joins when it reads
+    tolerance: float = 2e-4
     generation: dict = dataclasses.field(default_factory=dict)  # extra keys of generation_config.json
 
 

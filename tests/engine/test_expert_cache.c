@@ -1,0 +1,222 @@
+// The expert cache over a small store, on devices that the host can and cannot reach into: a unit's panels
+// are its own, only what is wanted is read, and what is wanted most stays.
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/expert_cache.h"
+
+enum { LAYERS = 3, EXPERTS = 5, UNITS = LAYERS * EXPERTS, PANELS = 3, K = 64, ROWS = 32 };
+enum { PANEL_BYTES = ROWS * K * 4, UNIT_BYTES = PANELS * PANEL_BYTES }; // multiples of 4096
+
+typedef struct bench {
+  char path[64];
+  fg_budget *host, *memory;
+  fg_threads *threads;
+  fg_io *io;
+  fg_store *store;
+  fg_device *device;
+  fg_expert_cache *cache;
+  fg_expert_unit units[UNITS];
+  fg_error err;
+} bench;
+
+#define must(call)                                                                                           \
+  do {                                                                                                       \
+    if ((call) != FG_OK) fail_msg("%s", b->err.message);                                                     \
+  } while (0)
+
+// Each unit is a matrix of two panels and one of one; every panel is filled with its own number.
+static void write_store(bench *b) {
+  fg_store_writer *writer;
+  void *data;
+  must(fg_store_writer_create(&writer, b->path, "key", "plain-1", "test", 0, b->io, &b->err));
+  must(fg_budget_alloc(b->host, PANEL_BYTES, "test data", &data, &b->err));
+  for (uint32_t u = 0, panel = 0; u < UNITS; u++) {
+    b->units[u] = (fg_expert_unit){.panel = panel, .panels = PANELS, .layer = (int32_t)(u / EXPERTS)};
+    for (uint32_t m = 0; m < 2; m++) {
+      fg_weight w = {.kind = FG_WEIGHT_MATRIX, .dtype = FG_F32, .k = K, .layer = (int32_t)(u / EXPERTS)};
+      snprintf(w.name, sizeof w.name, "layers.%u.e%u.%s", u / EXPERTS, u % EXPERTS, m ? "down" : "gate_up");
+      snprintf(w.layout, sizeof w.layout, "plain");
+      w.n = m ? ROWS : 2 * ROWS;
+      must(fg_store_writer_weight(writer, &w, &b->err));
+      for (uint32_t row = 0; row < w.n; row += ROWS, panel++) {
+        float *values = data;
+        for (uint32_t i = 0; i < ROWS * K; i++) values[i] = (float)panel + (float)i / 65536;
+        must(fg_store_writer_panel(writer, row, ROWS, data, PANEL_BYTES, &b->err));
+      }
+    }
+  }
+  fg_budget_free(b->host, data);
+  must(fg_store_writer_finish(writer, &(fg_assets){0}, &b->err));
+}
+
+static void open_bench(bench *b, const char *device) {
+  snprintf(b->path, sizeof b->path, "/tmp/fg-experts-%d.fgstore", (int)getpid());
+  must(fg_budget_create(&b->host, "host memory", "--host-memory", 0, &b->err));
+  must(fg_budget_create(&b->memory, "device memory", "--device-memory", 0, &b->err));
+  must(fg_threads_create(&b->threads, 2, &b->err));
+  must(fg_io_create(&b->io, &(fg_io_options){.budget = b->host}, &b->err));
+  write_store(b);
+  must(fg_store_open(&b->store, b->path, &b->err));
+  fg_device_options options = {
+      .max_rows = 16, .max_width = K, .host = b->host, .memory = b->memory, .threads = b->threads};
+  must(fg_device_create(&b->device, device, &options, &b->err));
+}
+
+static fg_status create_cache(bench *b, uint32_t slots) {
+  fg_expert_cache_options options = {.store = b->store,
+                                     .device = b->device,
+                                     .io = b->io,
+                                     .host = b->host,
+                                     .units = b->units,
+                                     .unit_count = UNITS,
+                                     .bytes = (uint64_t)slots * UNIT_BYTES};
+  return fg_expert_cache_create(&b->cache, &options, &b->err);
+}
+
+static void close_bench(bench *b) {
+  fg_expert_cache_destroy(b->cache);
+  fg_device_destroy(b->device);
+  fg_store_close(b->store);
+  fg_io_destroy(b->io);
+  fg_threads_destroy(b->threads);
+  assert_int_equal(fg_budget_used(b->host), 0);
+  assert_int_equal(fg_budget_used(b->memory), 0);
+  fg_budget_destroy(b->host);
+  fg_budget_destroy(b->memory);
+  unlink(b->path);
+}
+
+// Brings all panels of the unit out in the compute queue's order, as a kernel would read them.
+static fg_status use_unit(bench *b, uint32_t unit, float *out) {
+  fg_status status = fg_expert_cache_acquire(b->cache, unit, &b->err);
+  for (uint32_t p = 0; status == FG_OK && p < PANELS; p++) {
+    fg_view view = fg_expert_cache_panel(b->cache, b->units[unit].panel + p);
+    status = b->device->ops->download(b->device, FG_QUEUE_COMPUTE, view.memory, view.offset,
+                                      out + p * ROWS * K, PANEL_BYTES, &b->err);
+  }
+  return status == FG_OK ? fg_expert_cache_release(b->cache, &b->err) : status;
+}
+
+// A layer of a step; what was brought out is looked at when the step has passed.
+static fg_status run_layer(bench *b, const uint32_t *units, uint32_t count) {
+  float *out = calloc(count + 1, UNIT_BYTES);
+  fg_status status = fg_expert_cache_want(b->cache, units, count, &b->err);
+  for (uint32_t i = 0; status == FG_OK && i < count; i++)
+    status = use_unit(b, units[i], out + (size_t)i * PANELS * ROWS * K);
+  fg_status waited =
+      b->device->ops->host_wait(b->device, b->device->ops->record(b->device, FG_QUEUE_COMPUTE), &b->err);
+  if (status == FG_OK) status = waited;
+  for (uint32_t i = 0; status == FG_OK && i < count * PANELS * ROWS * K; i++) {
+    uint32_t panel = units[i / (PANELS * ROWS * K)] * PANELS + i / (ROWS * K) % PANELS;
+    if (out[i] != (float)panel + (float)(i % (ROWS * K)) / 65536) fail_msg("panel %u is not its own", panel);
+  }
+  free(out);
+  return status;
+}
+
+static void use_at_random(const char *device, uint32_t slots, unsigned seed) {
+  bench on = {0}, *b = &on;
+  open_bench(b, device);
+  must(create_cache(b, slots));
+  srand(seed);
+  for (int step = 0; step < 150; step++) {
+    fg_expert_cache_begin(b->cache);
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+      uint32_t units[EXPERTS], count = 0;
+      for (uint32_t e = 0; e < EXPERTS; e++)
+        if (rand() % 3 == 0) units[count++] = layer * EXPERTS + e;
+      must(run_layer(b, units, count));
+    }
+  }
+  close_bench(b);
+}
+
+static void test_units_are_their_own_whatever_the_slots(void **state) {
+  (void)state;
+  for (uint32_t slots = FG_EXPERT_SLOTS; slots <= UNITS + 2; slots += slots < 5 ? 1 : 4) {
+    use_at_random("cpu", slots, slots);
+    use_at_random("fake", slots, slots);
+  }
+}
+
+static void test_only_what_is_wanted_is_read(void **state) {
+  (void)state;
+  static const char *const devices[] = {"cpu", "fake"};
+  for (int d = 0; d < 2; d++) {
+    bench on = {0}, *b = &on;
+    const uint32_t units[] = {1, 4};
+    open_bench(b, devices[d]);
+    must(create_cache(b, 3));
+    must(run_layer(b, units, 2));
+    assert_int_equal(fg_expert_cache_bytes_read(b->cache), 2 * UNIT_BYTES);
+    must(run_layer(b, units, 2)); // they are there
+    must(run_layer(b, (uint32_t[]){4}, 1));
+    assert_int_equal(fg_expert_cache_bytes_read(b->cache), 2 * UNIT_BYTES);
+    close_bench(b);
+  }
+}
+
+// One unit a layer is wanted by every step, the others in turn: the former must not be read again.
+static void test_units_with_hits_stay(void **state) {
+  (void)state;
+  enum { STEPS = 40, WARM = 10 };
+  bench on = {0}, *b = &on;
+  open_bench(b, "cpu");
+  must(create_cache(b, LAYERS + 1));
+  uint64_t before = 0;
+  for (uint32_t step = 0; step < STEPS; step++) {
+    if (step == WARM) before = fg_expert_cache_bytes_read(b->cache);
+    fg_expert_cache_begin(b->cache);
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+      const uint32_t units[] = {layer * EXPERTS, layer * EXPERTS + 1 + step % (EXPERTS - 1)};
+      must(run_layer(b, units, 2));
+    }
+  }
+  assert_int_equal(fg_expert_cache_bytes_read(b->cache) - before, (STEPS - WARM) * LAYERS * UNIT_BYTES);
+  close_bench(b);
+}
+
+static void test_damaged_panel_is_named_before_it_is_used(void **state) {
+  (void)state;
+  bench on = {0}, *b = &on;
+  open_bench(b, "cpu");
+  int fd = open(b->path, O_RDWR);
+  assert_int_equal(pwrite(fd, "x", 1, (off_t)b->store->panels[7 * PANELS + 2].offset + 100), 1);
+  assert_int_equal(fsync(fd), 0);
+  close(fd);
+  must(create_cache(b, 3));
+  must(run_layer(b, (uint32_t[]){6}, 1));
+  assert_int_equal(run_layer(b, (uint32_t[]){7}, 1), FG_CORRUPT);
+  assert_non_null(strstr(b->err.message, "layers.1.e2.down"));
+  close_bench(b);
+}
+
+static void test_room_for_one_unit_is_refused(void **state) {
+  (void)state;
+  bench on = {0}, *b = &on;
+  open_bench(b, "cpu");
+  assert_int_equal(create_cache(b, FG_EXPERT_SLOTS - 1), FG_INTERNAL);
+  assert_null(b->cache);
+  close_bench(b);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_units_are_their_own_whatever_the_slots),
+      cmocka_unit_test(test_only_what_is_wanted_is_read),
+      cmocka_unit_test(test_units_with_hits_stay),
+      cmocka_unit_test(test_damaged_panel_is_named_before_it_is_used),
+      cmocka_unit_test(test_room_for_one_unit_is_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
