@@ -274,6 +274,35 @@ static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *e
 
 // ---- facts ---------------------------------------------------------------------------------------------
 
+// A list of rotary factors; without it nothing changes.
+static fg_status read_factors(const json_t *root, const char *key, float *out, uint32_t *count,
+                              fg_error *err) {
+  const json_t *list = json_object_get(root, key);
+  const size_t n = json_array_size(list);
+  if (!list) return FG_OK;
+  if (n > FG_MAX_HEAD_DIM / 2) return fg_fail(err, FG_CORRUPT, "%s: too many rotary factors", FG_ASSET_FACTS);
+  for (size_t i = 0; i < n; i++) {
+    out[i] = (float)json_number_value(json_array_get(list, i));
+    if (!(out[i] > 0)) return fg_fail(err, FG_CORRUPT, "%s: rotary factor %zu", FG_ASSET_FACTS, i);
+  }
+  *count = (uint32_t)n;
+  return FG_OK;
+}
+
+// Those of a GGUF: Llama 3's, or Phi-3's for texts up to the original context and for longer ones.
+static fg_status apply_factors(fg_rope *rope, const json_t *root, fg_error *err) {
+  fg_status status = read_factors(root, "rope_long", rope->long_divisor, &rope->long_count, err);
+  const char *key = rope->long_count ? "rope_short" : "rope_divisor";
+  if (!status) status = read_factors(root, key, rope->divisor, &rope->divisor_count, err);
+  if (status || !rope->long_count) return status;
+  if (rope->divisor_count != rope->long_count || !(rope->original_positions >= 1)) {
+    return fg_fail(err, FG_INVALID, "%u long and %u short rotary factors, original context of %g positions",
+                   rope->long_count, rope->divisor_count, rope->original_positions);
+  }
+  rope->scaling = FG_ROPE_LONG;
+  return FG_OK;
+}
+
 static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error *err) {
   json_t *root = fg_json_parse(asset->data, asset->bytes, FG_ASSET_FACTS, err);
   if (!root) return FG_CORRUPT;
@@ -284,17 +313,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
   if (!status) status = fg_json_bool(root, "norm_affine", config->norm_affine, &config->norm_affine, err);
   if (!status) status = fg_json_bool(root, "experts_fused", false, &config->experts_fused, err);
-  const json_t *divisor = json_object_get(root, "rope_divisor");
-  fg_rope *rope = &config->rope[0];
-  if (json_array_size(divisor) > FG_MAX_HEAD_DIM / 2) {
-    status = fg_fail(err, FG_CORRUPT, "%s: too many rotary factors", FG_ASSET_FACTS);
-  }
-  for (size_t i = 0; !status && i < json_array_size(divisor); i++) {
-    rope->divisor[i] = (float)json_number_value(json_array_get(divisor, i));
-    rope->divisor_count = (uint32_t)i + 1;
-    if (!(rope->divisor[i] > 0))
-      status = fg_fail(err, FG_CORRUPT, "%s: rotary factor %zu", FG_ASSET_FACTS, i);
-  }
+  if (!status) status = apply_factors(&config->rope[0], root, err);
   json_decref(root);
   return status;
 }
@@ -320,23 +339,23 @@ static bool has_fused_experts(const fg_checkpoint *checkpoint, const fg_config *
   return false;
 }
 
-// Llama 3's scaling stands in a GGUF as a vector of divisors.
-static fg_status gather_divisor(json_t *facts, fg_checkpoint *checkpoint, fg_error *err) {
-  const fg_checkpoint_tensor *tensor = fg_checkpoint_find(checkpoint, "rope_freqs.weight");
+// Scalings stand in a GGUF as vectors of divisors.
+static fg_status gather_factors(json_t *facts, const char *fact, fg_checkpoint *checkpoint, const char *name,
+                                fg_error *err) {
+  const fg_checkpoint_tensor *tensor = fg_checkpoint_find(checkpoint, name);
   if (!tensor) return FG_OK;
   float values[FG_MAX_HEAD_DIM / 2];
   if (tensor->dtype != FG_F32 || tensor->rows != 1 || tensor->columns > FG_MAX_HEAD_DIM / 2) {
-    return fg_fail(err, FG_UNSUPPORTED, "rope_freqs.weight: expected at most %d values of f32",
-                   FG_MAX_HEAD_DIM / 2);
+    return fg_fail(err, FG_UNSUPPORTED, "%s: expected at most %d values of f32", name, FG_MAX_HEAD_DIM / 2);
   }
   fg_status status = fg_checkpoint_read_rows(checkpoint, tensor, 0, 1, values, err);
   json_t *list = json_array();
   for (uint64_t i = 0; !status && i < tensor->columns; i++) {
     if (json_array_append_new(list, json_real(values[i])) != 0) {
-      status = fg_fail(err, FG_CORRUPT, "rope_freqs.weight: value %llu is no number", (unsigned long long)i);
+      status = fg_fail(err, FG_CORRUPT, "%s: value %llu is no number", name, (unsigned long long)i);
     }
   }
-  if (json_object_set_new(facts, "rope_divisor", list) != 0 && !status) {
+  if (json_object_set_new(facts, fact, list) != 0 && !status) {
     status = fg_fail(err, FG_NO_SPACE, "no memory for rotary factors");
   }
   return status;
@@ -375,7 +394,11 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
                 names->head);
   }
   if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, names);
-  if (config.gguf) status = gather_divisor(facts, checkpoint, err);
+  static const char *const factors[][2] = {{"rope_divisor", "rope_freqs.weight"},
+                                           {"rope_long", "rope_factors_long.weight"},
+                                           {"rope_short", "rope_factors_short.weight"}};
+  for (size_t i = 0; !status && config.gguf && i < sizeof factors / sizeof *factors; i++)
+    status = gather_factors(facts, factors[i][0], checkpoint, factors[i][1], err);
   char *text = status ? NULL : json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS);
   json_decref(facts);
   if (status) return status;

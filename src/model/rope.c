@@ -236,14 +236,10 @@ static fg_status gguf_number(const fg_gguf *gguf, const char *architecture, cons
 
 // Yarn as llama.cpp has it: the magnitude of the paper times the file's factor.
 static fg_status gguf_yarn(fg_rope *rope, const fg_gguf *gguf, const char *architecture, fg_error *err) {
-  double factor;
   rope->whole_bounds = true;
-  fg_status status =
-      gguf_number(gguf, architecture, "scaling.original_context_length", 0, &rope->original_positions, err);
-  if (!status) status = gguf_number(gguf, architecture, "scaling.yarn_beta_fast", 32, &rope->beta_fast, err);
+  fg_status status = gguf_number(gguf, architecture, "scaling.yarn_beta_fast", 32, &rope->beta_fast, err);
   if (!status) status = gguf_number(gguf, architecture, "scaling.yarn_beta_slow", 1, &rope->beta_slow, err);
-  if (!status) status = gguf_number(gguf, architecture, "scaling.attn_factor", 1, &factor, err);
-  if (!status) rope->magnitude = factor * yarn_magnitude(rope->factor, 1);
+  rope->magnitude *= yarn_magnitude(rope->factor, 1);
   return status;
 }
 
@@ -253,6 +249,12 @@ fg_status fg_rope_from_gguf(fg_rope *out, const fg_gguf *gguf, const char *archi
   fg_gguf_string type;
   fg_status status = gguf_number(gguf, architecture, "freq_base", 10000, &out->theta, err);
   if (!status) status = gguf_number(gguf, architecture, "scaling.factor", 1, &out->factor, err);
+  if (!status) status = gguf_number(gguf, architecture, "scaling.attn_factor", 1, &out->magnitude, err);
+  if (!status)
+    status =
+        gguf_number(gguf, architecture, "scaling.original_context_length", 0, &out->original_positions, err);
+  if (!status && !(out->magnitude > 0))
+    status = fg_fail(err, FG_INVALID, "%s.rope.scaling.attn_factor is %g", architecture, out->magnitude);
   snprintf(key, sizeof key, "%s.rope.scaling.type", architecture);
   if (!status) status = fg_gguf_text(gguf, key, &type, err);
   if (!status && type.data) status = scaling_find(type.data, type.length, &out->scaling, err);

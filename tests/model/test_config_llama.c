@@ -212,6 +212,37 @@ static void test_what_makes_no_sense_is_refused_by_name(void **state) {
   }
 }
 
+// As a GGUF's rope_factors_long and _short are kept.
+static void test_long_and_short_rotary_factors_must_belong_together(void **state) {
+  (void)state;
+  static const struct {
+    const char *facts;
+    fg_status status;
+  } cases[] = {{"{\"rope_long\":[1,2,3,4],\"rope_short\":[1,1,1,1]}", FG_OK},
+               {"{\"rope_long\":[1,2,3,4],\"rope_short\":[1,1,1]}", FG_INVALID},
+               {"{\"rope_long\":[1,2,3,4],\"rope_divisor\":[1,1,1,1]}", FG_INVALID},
+               {"{\"rope_long\":[1,2,3],\"rope_short\":[1,1,1]}", FG_INVALID}, // of 8 values
+               {"{\"rope_long\":[1,2,3,-4],\"rope_short\":[1,1,1,1]}", FG_CORRUPT}};
+  static const char json[] = MODEL("phi3", 2) ",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":1,"
+                                              "\"original_max_position_embeddings\":48}}";
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fg_assets assets = {0};
+    fg_config c;
+    fg_error err = {FG_OK, ""};
+    assert_int_equal(fg_assets_add(&assets, "config.json", json, strlen(json), &err), FG_OK);
+    assert_int_equal(fg_assets_add(&assets, FG_ASSET_FACTS, cases[i].facts, strlen(cases[i].facts), &err),
+                     FG_OK);
+    fg_status status = fg_config_load(&c, &assets, &err);
+    fg_assets_free(&assets);
+    if (status != cases[i].status) fail_msg("%s: status %d, %s", cases[i].facts, status, err.message);
+    if (status) continue;
+    float inv[4];
+    assert_int_equal(c.rope[0].scaling, FG_ROPE_LONG);
+    fg_rope_frequencies(&c.rope[0], 8, true, inv);
+    assert_true(fabsf(inv[1] - 0.1f / 2) < 1e-8f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_missing_window_is_the_family_s_and_null_is_none),
@@ -226,6 +257,7 @@ int main(void) {
       cmocka_unit_test(test_layers_that_are_not_turned),
       cmocka_unit_test(test_numbers_of_single_families),
       cmocka_unit_test(test_what_makes_no_sense_is_refused_by_name),
+      cmocka_unit_test(test_long_and_short_rotary_factors_must_belong_together),
   };
   return cmocka_run_group_tests_name("config_llama", tests, NULL, NULL);
 }

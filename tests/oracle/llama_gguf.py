@@ -4,6 +4,7 @@ What llama.cpp's converter changes is changed here too: rows of q and k where pa
 stored less one. The oracle reads the file back, as gguf_models.py does.
 """
 import dataclasses
+import math
 import os
 
 import gguf
@@ -31,6 +32,7 @@ class Row:
     permuted: bool = False
     norm_less_one: bool = False
     types: tuple = MIXED  # of matrices, in turn
+    tensors: dict = dataclasses.field(default_factory=dict)  # more of them
 
 
 def row(name, why, arch, family, *, config=None, sizes=SIZES, keys=None, gguf_keys=None, **row_keys):
@@ -91,6 +93,13 @@ MODELS = [
         sizes=FOUR_LAYERS, keys=dict(tie_word_embeddings=True, rope_parameters=rope(theta=50000.0))),
     row("internlm2", "InternLM2: Llama of another name", "internlm2", "Llama", permuted=True,
         keys=dict(tie_word_embeddings=False, rope_parameters=rope(theta=50000.0))),
+    row("phi3-longrope", "Phi-3: other rotary divisors for longer texts, part of a head is turned", "phi3", "Phi3",
+        keys=dict(original_max_position_embeddings=48, rope_parameters=rope(
+            "longrope", partial_rotary_factor=0.5, short_factor=[1.0, 1.1, 1.2, 1.5],
+            long_factor=[1.2, 2.0, 4.0, 9.0])),
+        gguf_keys={"rope.dimension_count": 8, "rope.scaling.original_context_length": 48, "attention.sliding_window": 0,
+                   "rope.scaling.attn_factor": (1 + math.log(320 / 48) / math.log(48)) ** 0.5},
+        tensors={"rope_factors_short.weight": [1.0, 1.1, 1.2, 1.5], "rope_factors_long.weight": [1.2, 2.0, 4.0, 9.0]}),
 ]
 
 
@@ -132,6 +141,8 @@ def write(row, model, path):
     for key, value in header(row).items():
         add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[type(value)]
         add(f"{row.arch}.{key}", value)
+    for name, values in row.tensors.items():
+        writer.add_tensor(name, np.array(values, dtype=np.float32))
     name_of, turn = names_of(row), 0
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and row.config.tie_word_embeddings:
