@@ -295,7 +295,8 @@ static fg_status apply_factors(fg_rope *rope, const json_t *root, fg_error *err)
   const char *key = rope->long_count ? "rope_short" : "rope_divisor";
   if (!status) status = read_factors(root, key, rope->divisor, &rope->divisor_count, err);
   if (status || !rope->long_count) return status;
-  if (rope->divisor_count != rope->long_count || !(rope->original_positions >= 1)) {
+  if (rope->divisor_count != rope->long_count || !(rope->original_positions >= 1) ||
+      rope->original_positions > INT32_MAX) {
     return fg_fail(err, FG_INVALID, "%u long and %u short rotary factors, original context of %g positions",
                    rope->long_count, rope->divisor_count, rope->original_positions);
   }

@@ -199,6 +199,14 @@ static const struct {
      FG_INVALID, "long_factor"},
     {MODEL("phi3", 2) ",\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1,0],\"long_factor\":[1,2]}}",
      FG_INVALID, "short_factor"},
+    {MODEL("phi3",
+           2) ",\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1,1,1,1],\"long_factor\":[1,2,3,4],"
+              "\"original_max_position_embeddings\":1e300}}",
+     FG_INVALID, "original positions"},
+    {MODEL("phi3",
+           2) ",\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1,1,1,1],\"long_factor\":[1,2,3,4],"
+              "\"original_max_position_embeddings\":1,\"factor\":4}}",
+     FG_INVALID, "magnitude"},
 };
 
 static void test_what_makes_no_sense_is_refused_by_name(void **state) {
