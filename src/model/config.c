@@ -343,8 +343,9 @@ static fg_status gather_divisor(json_t *facts, fg_checkpoint *checkpoint, fg_err
 }
 
 // Which biases and weights of norms there are, by the first layer.
-static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_names *names) {
-  const char *qkv = names->qkv ? names->qkv : names->q;
+static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_config *config) {
+  const fg_names *names = fg_config_names(config);
+  const char *qkv = config->qkv_groups ? names->qkv : names->q;
   const struct {
     const char *fact, *tensor, *suffix;
   } rows[] = {
@@ -374,7 +375,7 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
   }
-  if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, names);
+  if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, &config);
   if (config.gguf) status = gather_divisor(facts, checkpoint, err);
   char *text = status ? NULL : json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS);
   json_decref(facts);
