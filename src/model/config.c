@@ -423,6 +423,11 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
     return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)",
                    c->rotary, c->head_dim, factors);
   }
+  for (int set = 0; rope && set < FG_ROPE_SETS; set++) {
+    if (c->rope[set].scaling == FG_ROPE_DYNAMIC && c->rotary == 2)
+      return fg_fail(err, FG_INVALID,
+                     "dynamic rotary scaling of 2 values of a head: there is no base for it");
+  }
   return FG_OK;
 }
 

@@ -97,7 +97,8 @@ static fg_status check(const fg_rope *rope, const fg_arch *arch, fg_error *err) 
   }
   const bool longer =
       rope->scaling == FG_ROPE_YARN || rope->scaling == FG_ROPE_LONG || rope->scaling == FG_ROPE_DYNAMIC;
-  if (longer && (!(rope->original_positions >= 1) || !(rope->magnitude > 0) || rope->theta == 1)) {
+  if (longer && (!(rope->original_positions >= 1) || rope->original_positions > INT32_MAX ||
+                 !(rope->magnitude > 0) || !isfinite(rope->magnitude) || rope->theta == 1)) {
     return fg_fail(err, FG_INVALID, "rotary scaling with %g original positions, magnitude %g, base %g",
                    rope->original_positions, rope->magnitude, rope->theta);
   }
@@ -172,7 +173,7 @@ static fg_status read_scaling(fg_rope *rope, const json_t *object, const json_t 
                               uint32_t max_positions, fg_error *err) {
   // "type" is the older name of "rope_type".
   const char *type, *old_type;
-  double original;
+  double original = 0;
   fg_status status = fg_json_string(object, "type", "default", &old_type, err);
   if (!status) status = fg_json_string(object, "rope_type", old_type, &type, err);
   if (!status) status = scaling_find(type, strlen(type), &rope->scaling, err);
