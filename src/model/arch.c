@@ -34,6 +34,10 @@ const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length) {
   return NULL;
 }
 
+const fg_arch *fg_arch_at(uint32_t number) {
+  return number < ARCH_COUNT ? archs[number] : NULL;
+}
+
 const char *fg_arch_list(char *buffer, size_t bytes) {
   size_t used = 0;
   buffer[0] = 0;

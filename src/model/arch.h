@@ -81,6 +81,8 @@ extern const fg_arch fg_arch_mixtral, fg_arch_qwen2_moe, fg_arch_qwen3_moe, fg_a
 
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);
+// The rows of the table, NULL behind the last.
+const fg_arch *fg_arch_at(uint32_t number);
 // "llama, opt": for messages.
 const char *fg_arch_list(char *buffer, size_t bytes);
 

@@ -24,7 +24,7 @@ static const fg_config_key keys2[] = {
 static const char *const reads2[] = {"sliding_window", "layer_types", NULL};
 
 static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
-  bool norms;
+  bool norms = false;
   fg_status status = fg_json_bool(root, "use_qk_norm", false, &norms, err);
   config->qk_norm = norms ? FG_QK_NORM_APART : FG_QK_NORM_NONE;
   return status;

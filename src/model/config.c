@@ -363,8 +363,9 @@ static fg_status gather_factors(json_t *facts, const char *fact, fg_checkpoint *
 }
 
 // Which biases and weights of norms there are, by the first layer.
-static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_names *names) {
-  const char *qkv = names->qkv ? names->qkv : names->q;
+static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_config *config) {
+  const fg_names *names = fg_config_names(config);
+  const char *qkv = config->qkv_groups ? names->qkv : names->q;
   const struct {
     const char *fact, *tensor, *suffix;
   } rows[] = {
@@ -394,7 +395,7 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
   }
-  if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, names);
+  if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, &config);
   static const char *const factors[][2] = {{"rope_divisor", "rope_freqs.weight"},
                                            {"rope_long", "rope_factors_long.weight"},
                                            {"rope_short", "rope_factors_short.weight"}};
@@ -445,6 +446,11 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
       (c->rotary < 2 || c->rotary % 2 || c->rotary > c->head_dim || (factors && factors != c->rotary / 2))) {
     return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)",
                    c->rotary, c->head_dim, factors);
+  }
+  for (int set = 0; rope && set < FG_ROPE_SETS; set++) {
+    if (c->rope[set].scaling == FG_ROPE_DYNAMIC && c->rotary == 2)
+      return fg_fail(err, FG_INVALID,
+                     "dynamic rotary scaling of 2 values of a head: there is no base for it");
   }
   return FG_OK;
 }

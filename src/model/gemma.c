@@ -108,7 +108,7 @@ static void use_local_rope(fg_config *config) {
 static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
   fg_rope *local = &config->rope[1];
   const json_t *nested = json_object_get(root, "rope_parameters");
-  double theta;
+  double theta = 10000;
   fg_status status = fg_json_f64(root, "rope_local_base_freq", 10000, &theta, err);
   *local = (fg_rope){.theta = theta, .partial = 1, .factor = 1, .magnitude = 1};
   if (!status)

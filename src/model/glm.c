@@ -1,5 +1,7 @@
 // glm.c: GLM-4 as transformers' classes have it, and ChatGLM 2, 3 and GLM-4 as their own code does: Llama
 // with the first half of each head turned, side by side, biases of q, k and v, and fused matrices.
+#include <math.h>
+
 #include "base/json.h"
 #include "format/gguf.h"
 #include "model/decoder.h"
@@ -37,6 +39,17 @@ const fg_arch fg_arch_glm = {
     GLM_ROW, .name = "glm", .names = &names, .keys = keys, .key_count = sizeof keys / sizeof *keys,
 };
 
+// What comes with images, and layers behind the last that guess tokens ahead, stand in the same files.
+static fg_status refine_gguf4(fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  static const char ahead[] = "glm4.nextn_predict_layers", sections[] = "glm4.rope.dimension_sections";
+  uint32_t layers;
+  (void)config;
+  if (fg_gguf_has(gguf, sections)) return fg_fail(err, FG_UNSUPPORTED, "%s is not supported", sections);
+  fg_status status = fg_gguf_u32(gguf, ahead, 0, &layers, err);
+  if (status || !layers) return status;
+  return fg_fail(err, FG_UNSUPPORTED, "%s: %u is not supported", ahead, layers);
+}
+
 const fg_arch fg_arch_glm4 = {
     GLM_ROW,
     .name = "glm4",
@@ -46,6 +59,7 @@ const fg_arch fg_arch_glm4 = {
     .keys = keys,
     .key_count = sizeof keys / sizeof *keys,
     .norm_place = FG_NORM_AROUND,
+    .refine_gguf = refine_gguf4,
 };
 
 // ---- their own code ------------------------------------------------------------------------------------
@@ -65,8 +79,8 @@ static const fg_names chat_names = {
 static const fg_names chat_gguf_names = {
     FG_GGUF_ENDS,
     FG_GGUF_NORMS,
+    FG_GGUF_ATTENTION, // of files made from `glm`
     .qkv = "blk.%u.attn_qkv",
-    .attn_out = "blk.%u.attn_output",
     .gate_up = "blk.%u.ffn_up",
     .down = "blk.%u.ffn_down",
 };
@@ -96,6 +110,14 @@ static fg_status expect_flag(const json_t *root, const char *key, bool usual, bo
   return fg_fail(err, FG_UNSUPPORTED, "\"%s\": %s is not supported", key, value ? "true" : "false");
 }
 
+// Codes of its own, and prefixes that were learned.
+static fg_status expect_zero(const json_t *root, const char *key, fg_error *err) {
+  uint32_t value;
+  fg_status status = fg_json_u32(root, key, 0, &value, err);
+  if (status || value == 0) return status;
+  return fg_fail(err, FG_UNSUPPORTED, "\"%s\": %u is not supported", key, value);
+}
+
 static fg_status refine_chat(fg_config *config, const json_t *root, fg_error *err) {
   bool grouped, qkv_bias, final_norm;
   double ratio;
@@ -106,12 +128,21 @@ static fg_status refine_chat(fg_config *config, const json_t *root, fg_error *er
   if (!status) status = expect_flag(root, "rmsnorm", true, true, err);
   if (!status) status = expect_flag(root, "apply_residual_connection_post_layernorm", false, false, err);
   if (!status) status = expect_flag(root, "original_rope", true, true, err);
+  if (!status) status = expect_zero(root, "quantization_bit", err);
+  if (!status) status = expect_zero(root, "pre_seq_len", err);
   if (status) return status;
-  if (!(ratio > 0)) return fg_fail(err, FG_INVALID, "\"rope_ratio\": %g", ratio);
+  if (!(ratio > 0) || !isfinite(config->rope[0].theta * ratio))
+    return fg_fail(err, FG_INVALID, "\"rope_ratio\": %g", ratio);
   if (!grouped) config->kv_heads = config->heads;
   config->qkv_bias = qkv_bias || config->out_bias;
   config->no_final_norm = !final_norm;
   config->rope[0].theta *= ratio;
+  return FG_OK;
+}
+
+static fg_status refine_chat_gguf(fg_config *config, const fg_gguf *gguf, fg_error *err) {
+  (void)err;
+  if (!fg_config_gguf_holds(gguf, "blk.0.attn_qkv.weight")) config->qkv_groups = 0;
   return FG_OK;
 }
 
@@ -125,4 +156,5 @@ const fg_arch fg_arch_chatglm = {
     .key_count = sizeof chat_keys / sizeof *chat_keys,
     .qkv_groups = 1,
     .refine = refine_chat,
+    .refine_gguf = refine_chat_gguf,
 };

@@ -36,7 +36,7 @@ static const fg_config_key keys[] = {
 };
 
 static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
-  bool norms;
+  bool norms = false;
   fg_status status = fg_json_bool(root, "qk_layernorm", false, &norms, err);
   config->qk_norm = norms ? FG_QK_NORM_HEAD : FG_QK_NORM_NONE;
   config->qk_norm_bias = norms;

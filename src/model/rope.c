@@ -173,7 +173,7 @@ static fg_status read_scaling(fg_rope *rope, const json_t *object, const json_t 
                               uint32_t max_positions, fg_error *err) {
   // "type" is the older name of "rope_type".
   const char *type, *old_type;
-  double original;
+  double original = 0;
   fg_status status = fg_json_string(object, "type", "default", &old_type, err);
   if (!status) status = fg_json_string(object, "rope_type", old_type, &type, err);
   if (!status) status = scaling_find(type, strlen(type), &rope->scaling, err);

@@ -134,6 +134,14 @@ static const refusal refusals[] = {
      FG_INVALID, "multiple"},
     {"{" OPT ",\"activation_function\":\"quick_gelu\"}", FG_UNSUPPORTED, "quick_gelu"},
     {"{" OPT ",\"do_layer_norm_before\":\"yes\"}", FG_INVALID, "do_layer_norm_before"},
+    {"{" LLAMA ",\"head_dim\":2,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", FG_INVALID,
+     "dynamic"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,"
+     "\"original_max_position_embeddings\":1e18}}",
+     FG_INVALID, "1e+18"},
+    {"{\"model_type\":\"phi\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+     "\"intermediate_size\":96,\"vocab_size\":100,\"qk_layernorm\":1}",
+     FG_INVALID, "qk_layernorm"},
 };
 
 static void test_what_would_change_results_is_refused_by_name(void **state) {

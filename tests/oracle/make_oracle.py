@@ -14,6 +14,7 @@ import transformers
 
 import expert_models
 import gguf_models
+import glm_gguf
 import glm_models
 import gpt_gguf
 import gpt_models
@@ -29,7 +30,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # First seed, rows.
 FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS), (301, gpt_models.MODELS),
             (501, expert_models.MODELS)]
-GGUFS = [(101, gguf_models), (351, gpt_gguf), (401, llama_gguf)]  # first seed, module
+GGUFS = [(101, gguf_models), (351, gpt_gguf), (371, glm_gguf), (401, llama_gguf)]  # first seed, module
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
