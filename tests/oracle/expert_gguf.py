@@ -33,9 +33,9 @@ class Row:
 
 
 MODELS = [
-    Row("gguf-mixtral", "GGUF of architecture llama with experts: Mixtral, Q4_0, Q8_0, F16 and F32 matrices", "llama",
+    Row("gguf-mixtral", "GGUF of architecture llama with experts: Mixtral, Q4_0, Q8_0 and F16 matrices", "llama",
         config(MixtralConfig, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=32,
-               num_local_experts=5, num_experts_per_tok=2), MixtralForCausalLM, (Q.Q4_0, Q.Q8_0, Q.F16, Q.F32),
+               num_local_experts=5, num_experts_per_tok=2), MixtralForCausalLM, (Q.Q4_0, Q.Q8_0, Q.Q4_0, Q.F16),
         permuted=True),
     Row("gguf-qwen2moe", "GGUF of architecture qwen2moe: shared expert, biases, Q8_0 and BF16 matrices", "qwen2moe",
         config(Qwen2MoeConfig, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=96,
