@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-enum { NONE = -1, FADING_STEPS = 64 };
+enum { NONE = -1, FADING_STEPS = 64, NEEDED_PER_WRONG = 10 };
 
 typedef enum slot_state { SLOT_EMPTY, SLOT_READING, SLOT_LOADED } slot_state;
 
@@ -17,6 +17,7 @@ typedef struct slot {
   uint32_t unit;
   uint64_t used;     // when, in acquisitions
   bool wanted;       // by the layer at hand, and not yet used
+  bool guessed;      // read for the next layer
   int staging;       // buffer that its reads go to; NONE: straight into the slot
   fg_event loaded;   // its bytes are on the device
   fg_event passed;   // its last use
@@ -33,6 +34,7 @@ struct fg_expert_cache {
   fg_io_read *reads; // [slot_count, most_panels]
   int32_t *slot_of;  // [units]
   uint32_t *hits;    // [units]
+  uint64_t *step_of; // [units] in which it was wanted last; 0: never
   uint64_t *place;   // [panels of the store] in the slot
   bool *verified;    // [panels of the store]
   char *staging;     // [FG_EXPERT_SLOTS, slot_bytes]
@@ -41,7 +43,7 @@ struct fg_expert_cache {
   uint32_t *wanted;            // [most units of a layer]
   uint32_t wanted_count, next; // next: the first that may still have to be started
   int32_t acquired;            // slot
-  uint64_t clock, steps, bytes_read;
+  uint64_t clock, steps, bytes_read, bytes_wrong;
   uint32_t track;
 };
 
@@ -68,6 +70,10 @@ static fg_status damaged(const fg_expert_cache *c, const fg_expert_unit *unit, u
                  store->panels[index].row + store->panels[index].rows - 1);
 }
 
+static uint64_t unit_bytes(const fg_expert_cache *c, uint32_t unit) {
+  return fg_expert_unit_bytes(c->options.store, &c->options.units[unit]);
+}
+
 // ---- slots ---------------------------------------------------------------------------------------------
 
 static char *staging_at(const fg_expert_cache *c, int buffer) {
@@ -84,6 +90,7 @@ static bool goes_first(const fg_expert_cache *c, const slot *a, const slot *b) {
   if (a->state != b->state) return a->state == SLOT_EMPTY;
   if (a->state == SLOT_EMPTY) return false;
   if (a->wanted != b->wanted) return !a->wanted;
+  if (a->guessed != b->guessed) return !a->guessed;
   if (c->hits[a->unit] != c->hits[b->unit]) return c->hits[a->unit] < c->hits[b->unit];
   return a->used < b->used;
 }
@@ -96,7 +103,8 @@ static slot *find_victim(fg_expert_cache *c, bool need) {
   for (uint32_t i = 0; i < c->slot_count; i++) {
     slot *s = &c->slots[i];
     if (s->state == SLOT_READING || (int32_t)i == c->acquired) continue;
-    if (!need && (s->wanted || (s->state == SLOT_LOADED && !d->ops->reached(d, s->passed)))) continue;
+    if (!need && (s->wanted || s->guessed || (s->state == SLOT_LOADED && !d->ops->reached(d, s->passed))))
+      continue;
     if (!best || goes_first(c, s, best)) best = s;
   }
   return best;
@@ -140,10 +148,12 @@ static fg_status start(fg_expert_cache *c, uint32_t unit, bool need, bool *start
     fg_status status = d->ops->host_wait(d, s->passed, err);
     if (status != FG_OK) return status;
     c->slot_of[s->unit] = NONE;
+    if (s->guessed) c->bytes_wrong += unit_bytes(c, s->unit);
   }
   s->state = SLOT_READING;
   s->unit = unit;
   s->wanted = true;
+  s->guessed = false;
   s->staging = staging;
   if (staging != NONE) c->staging_taken[staging] = true;
   c->slot_of[unit] = (int32_t)(s - c->slots);
@@ -159,6 +169,61 @@ static fg_status start_wanted(fg_expert_cache *c, fg_error *err) {
     if (c->slot_of[unit] != NONE) continue;
     fg_status status = start(c, unit, false, &started, err);
     if (status != FG_OK || !started) return status;
+  }
+  return FG_OK;
+}
+
+// ---- guesses -------------------------------------------------------------------------------------------
+
+// The first unit of the layer behind that of the unit; behind the last comes the first.
+static uint32_t next_layer(const fg_expert_cache *c, uint32_t unit) {
+  const fg_expert_unit *units = c->options.units;
+  uint32_t next = unit;
+  while (next < c->options.unit_count && units[next].layer == units[unit].layer) next++;
+  return next < c->options.unit_count ? next : 0;
+}
+
+// What the layer used when it was run last, of what is not there; the one with most hits.
+static int64_t best_guess(const fg_expert_cache *c, uint32_t first) {
+  const fg_expert_unit *units = c->options.units;
+  int64_t best = NONE;
+  for (uint32_t u = first; u < c->options.unit_count && units[u].layer == units[first].layer; u++) {
+    if (c->slot_of[u] != NONE || c->step_of[u] == 0 || c->step_of[u] + 1 < c->steps) continue;
+    if (best == NONE || c->hits[u] > c->hits[best]) best = u;
+  }
+  return best;
+}
+
+// Whether one more wrong guess, and all that are still open, would be few beside the reads that were needed.
+static bool may_guess(const fg_expert_cache *c, uint32_t unit) {
+  uint64_t open = 0;
+  for (uint32_t i = 0; i < c->slot_count; i++)
+    if (c->slots[i].state != SLOT_EMPTY && c->slots[i].guessed) open += unit_bytes(c, c->slots[i].unit);
+  const uint64_t wrong = c->bytes_wrong + open + unit_bytes(c, unit);
+  const uint64_t needed = c->bytes_read > c->bytes_wrong + open ? c->bytes_read - c->bytes_wrong - open : 0;
+  return wrong * NEEDED_PER_WRONG <= needed;
+}
+
+static fg_status guess(fg_expert_cache *c, fg_error *err) {
+  // Earlier, a unit that was just used would go for the guess instead of one with fewer hits, still wanted.
+  for (uint32_t i = 0; i < c->slot_count; i++)
+    if (c->slots[i].wanted) return FG_OK;
+  if (c->wanted_count == 0 || c->next < c->wanted_count) return FG_OK;
+  const uint32_t first = next_layer(c, c->wanted[0]);
+  for (int64_t unit = best_guess(c, first); unit != NONE; unit = best_guess(c, first)) {
+    bool started;
+    if (!may_guess(c, (uint32_t)unit)) return FG_OK;
+    const slot *victim = find_victim(c, false);
+    // With the hit that it may be about to have, the guess must be worth its place.
+    if (!victim || (victim->state == SLOT_LOADED &&
+                    (c->options.units[victim->unit].layer == c->options.units[first].layer ||
+                     c->hits[victim->unit] > c->hits[unit] + 1)))
+      return FG_OK;
+    fg_status status = start(c, (uint32_t)unit, false, &started, err);
+    if (status != FG_OK || !started) return status;
+    slot *s = &c->slots[c->slot_of[unit]];
+    s->wanted = false;
+    s->guessed = true;
   }
   return FG_OK;
 }
@@ -235,7 +300,23 @@ static fg_status pump(fg_expert_cache *c, fg_error *err) {
     fg_status status = s->state == SLOT_READING && has_arrived(c, s) ? finish(c, s, err) : FG_OK;
     if (status != FG_OK) return status;
   }
-  return start_wanted(c, err);
+  fg_status status = start_wanted(c, err);
+  return status == FG_OK ? guess(c, err) : status;
+}
+
+// The guesses were for this layer: what it does not want was wrong. Such a read is waited for: else the slot
+// of another unit, which may be worth more, would have to go for what is wanted.
+static fg_status judge_guesses(fg_expert_cache *c, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < c->slot_count; i++) {
+    slot *s = &c->slots[i];
+    const bool wrong = s->state != SLOT_EMPTY && s->guessed && !s->wanted;
+    s->guessed = false;
+    if (!wrong) continue;
+    c->bytes_wrong += unit_bytes(c, s->unit);
+    if (s->state == SLOT_READING && status == FG_OK) status = finish(c, s, err);
+  }
+  return status;
 }
 
 // ---- for the executor ----------------------------------------------------------------------------------
@@ -251,9 +332,11 @@ fg_status fg_expert_cache_want(fg_expert_cache *c, const uint32_t *units, uint32
   for (uint32_t i = 0; i < count; i++) {
     c->wanted[i] = units[i];
     c->hits[units[i]]++;
+    c->step_of[units[i]] = c->steps;
     if (c->slot_of[units[i]] != NONE) c->slots[c->slot_of[units[i]]].wanted = true;
   }
-  return pump(c, err);
+  fg_status status = judge_guesses(c, err);
+  return status == FG_OK ? pump(c, err) : status;
 }
 
 fg_status fg_expert_cache_acquire(fg_expert_cache *c, uint32_t unit, fg_error *err) {
@@ -292,6 +375,17 @@ uint64_t fg_expert_cache_bytes_read(const fg_expert_cache *c) {
   return c->bytes_read;
 }
 
+uint32_t fg_expert_cache_guesses(const fg_expert_cache *c) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < c->slot_count; i++)
+    count += c->slots[i].state != SLOT_EMPTY && c->slots[i].guessed;
+  return count;
+}
+
+uint64_t fg_expert_cache_bytes_wrong(const fg_expert_cache *c) {
+  return c->bytes_wrong;
+}
+
 uint64_t fg_expert_cache_bytes(const fg_expert_cache *c) {
   return c->slot_bytes * c->slot_count;
 }
@@ -319,10 +413,12 @@ static fg_status allocate_tables(fg_expert_cache *c, fg_error *err) {
   c->reads = calloc((size_t)c->slot_count * c->most_panels, sizeof *c->reads);
   c->slot_of = calloc(units, sizeof *c->slot_of);
   c->hits = calloc(units, sizeof *c->hits);
+  c->step_of = calloc(units, sizeof *c->step_of);
   c->wanted = calloc(units, sizeof *c->wanted);
   c->place = calloc(panels, sizeof *c->place);
   c->verified = calloc(panels, sizeof *c->verified);
-  if (!c->slots || !c->reads || !c->slot_of || !c->hits || !c->wanted || !c->place || !c->verified)
+  if (!c->slots || !c->reads || !c->slot_of || !c->hits || !c->step_of || !c->wanted || !c->place ||
+      !c->verified)
     return fg_fail(err, FG_NO_SPACE, "out of memory for a table of %zu experts", units);
   for (uint32_t i = 0; i < c->slot_count; i++) c->slots[i].reads = c->reads + (size_t)i * c->most_panels;
   for (uint32_t i = 0; i < units; i++) {
@@ -381,6 +477,7 @@ void fg_expert_cache_destroy(fg_expert_cache *c) {
   free(c->reads);
   free(c->slot_of);
   free(c->hits);
+  free(c->step_of);
   free(c->wanted);
   free(c->place);
   free(c->verified);

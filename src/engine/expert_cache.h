@@ -7,6 +7,9 @@
 // are computed. What is not wanted is not read. A unit takes the slot of the one with the fewest hits, which
 // fade with time, so that a unit of small use does not displace one of large use for long.
 //
+// When all that a layer wants has been used, what the next layer used in the step before is read ahead, if it
+// is not there: a guess. Reads that were guessed wrong stay below a tenth of those that were needed.
+//
 // A panel is compared with the store's hash before its first use in a run.
 //
 // Threads: one owner, the executor.
@@ -58,6 +61,9 @@ fg_view fg_expert_cache_panel(const fg_expert_cache *cache, uint32_t panel);
 fg_status fg_expert_cache_release(fg_expert_cache *cache, fg_error *err);
 
 uint64_t fg_expert_cache_bytes_read(const fg_expert_cache *cache);
-uint64_t fg_expert_cache_bytes(const fg_expert_cache *cache); // of slots
+uint32_t fg_expert_cache_guesses(
+    const fg_expert_cache *cache); // units that are there or on their way for the next layer
+uint64_t fg_expert_cache_bytes_wrong(const fg_expert_cache *cache); // of those read: guessed wrong
+uint64_t fg_expert_cache_bytes(const fg_expert_cache *cache);       // of slots
 
 #endif

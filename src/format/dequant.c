@@ -288,6 +288,8 @@ fg_status fg_dequant_floats(fg_dequant_reader *r, const fg_dequant_module *m, ui
 enum { RUN = FG_GROUP_RUN };
 
 bool fg_dequant_code_type(const fg_dequant_module *m, fg_dtype *out) {
+  *out = m->format->block_type;
+  if (m->format->blocks) return true;
   if (!m->format->codes || m->shuffled) return false;
   const bool minimum = !m->symmetric || m->bits == 8; // signed codes of 8 bits end at -127
   for (uint32_t block = 256; block >= RUN; block /= 2) {
@@ -342,6 +344,7 @@ fg_status fg_dequant_codes(fg_dequant_reader *r, const fg_dequant_module *m, uin
                            void *out, fg_error *err) {
   fg_dtype dtype;
   uint64_t row_bytes = 0;
+  if (m->format->blocks) return m->format->blocks(r, m, row, count, out, err);
   if (!fg_dequant_code_type(m, &dtype) || !fg_dtype_bytes(dtype, m->columns, &row_bytes)) {
     return fg_fail(err, FG_INTERNAL, "tensor %s has no type of codes", m->name);
   }

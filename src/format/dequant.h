@@ -103,15 +103,19 @@ struct fg_dequant_format {
   // out: [count, columns]
   fg_status (*floats)(fg_dequant_reader *reader, const fg_dequant_module *module, uint64_t row,
                       uint64_t count, float *out, fg_error *err);
+  // The same rows in a type of tensor/dtype.h that holds them as they are; NULL: there is none.
+  fg_status (*blocks)(fg_dequant_reader *reader, const fg_dequant_module *module, uint64_t row,
+                      uint64_t count, void *out, fg_error *err);
+  fg_dtype block_type;
 };
 
 extern const fg_dequant_format fg_dequant_gptq, fg_dequant_awq, fg_dequant_packed, fg_dequant_fp4,
-    fg_dequant_int8, fg_dequant_fp8, fg_dequant_bnb4, fg_dequant_bnb8;
+    fg_dequant_int8, fg_dequant_fp8, fg_dequant_bnb4, fg_dequant_bnb8, fg_dequant_mxfp4;
 
 // Reads a method's configuration. FG_UNSUPPORTED names what is not built.
 typedef fg_status fg_dequant_configure(fg_dequant_settings *out, const json_t *config, fg_error *err);
 fg_dequant_configure fg_dequant_configure_gptq, fg_dequant_configure_awq, fg_dequant_configure_compressed,
-    fg_dequant_configure_fp8, fg_dequant_configure_bnb;
+    fg_dequant_configure_fp8, fg_dequant_configure_bnb, fg_dequant_configure_mxfp4;
 
 // ---- what formats call when they open ------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ static const struct {
      fg_dequant_configure_compressed,
      {&fg_dequant_packed, &fg_dequant_fp4, &fg_dequant_int8, &fg_dequant_fp8}},
     {"fp8", fg_dequant_configure_fp8, {&fg_dequant_fp8}},
+    {"mxfp4", fg_dequant_configure_mxfp4, {&fg_dequant_mxfp4}},
     {"bitsandbytes", fg_dequant_configure_bnb, {&fg_dequant_bnb4, &fg_dequant_bnb8}},
 };
 enum { METHODS = sizeof methods / sizeof *methods };

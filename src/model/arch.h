@@ -14,10 +14,11 @@
 typedef struct fg_expert_names {
   const char *router, *correction; // without ".weight" and ".bias"; the correction whole
   const char *gate, *up, *gate_up, *down;
-  bool together;    // all experts in one tensor, one after the other
-  bool bare;        // names are whole; those of biases end with "_bias"
-  bool transposed;  // matrices are stored [k, n]
-  bool interleaved; // rows of gate and up alternate
+  bool together;           // all experts in one tensor, one after the other
+  bool bare;               // names are whole; those of biases end with "_bias"
+  const char *bias_suffix; // NULL: by `bare`
+  bool transposed;         // matrices are stored [k, n]
+  bool interleaved;        // rows of gate and up alternate
 } fg_expert_names;
 
 // Tensor names without ".weight" and ".bias"; "%u" stands for the layer. NULL = the family has none.

@@ -137,6 +137,10 @@ void fg_build_norm(fg_build *b, const char *slot, const char *tensor, uint32_t i
                                       .bias = b->config->norm_bias});
 }
 
+static const char *bias_suffix(const fg_part *part) {
+  return part->bias_suffix ? part->bias_suffix : part->bare ? "_bias" : ".bias";
+}
+
 void fg_build_linear(fg_build *b, const fg_linear *linear) {
   uint32_t n = 0;
   for (int i = 0; i < FG_MAX_SOURCES; i++) n += linear->parts[i].rows;
@@ -145,7 +149,7 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
   for (int i = 0; i < FG_MAX_SOURCES; i++) {
     if (!linear->parts[i].rows) continue;
     add_source(b, matrix, &linear->parts[i], linear->parts[i].bare ? "" : ".weight");
-    if (linear->bias) add_source(b, bias, &linear->parts[i], linear->parts[i].bare ? "_bias" : ".bias");
+    if (linear->bias) add_source(b, bias, &linear->parts[i], bias_suffix(&linear->parts[i]));
   }
   fg_node *node = add_node(b, FG_OP_MATMUL);
   node->a = in_register(linear->in, 0);

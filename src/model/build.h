@@ -27,8 +27,9 @@ typedef struct fg_part {
   uint32_t rows;
   fg_transform transform;
   fg_row_slice slice;
-  uint32_t experts; // fg_source
-  bool bare;        // the name is whole, that of the bias ends with "_bias"
+  uint32_t experts;        // fg_source
+  bool bare;               // the name is whole, that of the bias ends with "_bias"
+  const char *bias_suffix; // NULL: by `bare`
 } fg_part;
 
 typedef struct fg_linear {

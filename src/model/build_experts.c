@@ -7,7 +7,7 @@ static const fg_expert_names *names_of(const fg_build *b) {
 
 static fg_part expert_part(const fg_build *b, const char *tensor, uint32_t rows) {
   const fg_expert_names *n = names_of(b);
-  fg_part part = {.tensor = tensor, .rows = rows, .bare = n->bare};
+  fg_part part = {.tensor = tensor, .rows = rows, .bare = n->bare, .bias_suffix = n->bias_suffix};
   if (n->together) part.experts = b->config->route.experts;
   if (n->transposed) part.transform = FG_TRANSFORM_TRANSPOSE;
   return part;

@@ -16,8 +16,20 @@ static const fg_expert_names experts = {
     .interleaved = true,
 };
 
+// MXFP4: the rows of a matrix are its outputs.
+static const fg_expert_names quantised = {
+    .router = "layers.%u.mlp.router",
+    .gate_up = "layers.%u.mlp.experts.gate_up_proj",
+    .down = "layers.%u.mlp.experts.down_proj",
+    .together = true,
+    .bias_suffix = "_bias",
+    .interleaved = true,
+};
+
 static const fg_names names = {
-    FG_HF_ENDS, FG_HF_ATTENTION, FG_HF_NORMS, .sinks = "layers.%u.self_attn.sinks", .experts = &experts,
+    FG_HF_ENDS,          FG_HF_ATTENTION,
+    FG_HF_NORMS,         .sinks = "layers.%u.self_attn.sinks",
+    .experts = &experts, .experts_fused = &quantised,
 };
 
 static const fg_config_key keys[] = {

@@ -11,10 +11,10 @@ static const fg_names names = {
     FG_HF_ENDS, FG_HF_ATTENTION, FG_HF_NORMS, FG_HF_HEAD_NORMS, .experts = &experts, .experts_fused = &fused,
 };
 
-static const fg_expert_names gguf_fused = {FG_GGUF_EXPERTS};
+static const fg_expert_names gguf_experts = {FG_GGUF_EXPERTS};
 
 static const fg_names gguf_names = {
-    FG_GGUF_ENDS, FG_GGUF_ATTENTION, FG_GGUF_NORMS, FG_GGUF_HEAD_NORMS, .experts_fused = &gguf_fused,
+    FG_GGUF_ENDS, FG_GGUF_ATTENTION, FG_GGUF_NORMS, FG_GGUF_HEAD_NORMS, .experts = &gguf_experts,
 };
 
 static const fg_config_key keys[] = {

@@ -25,7 +25,7 @@ static const fg_names names = {
     .experts_fused = &fused,
 };
 
-static const fg_expert_names gguf_fused = {FG_GGUF_EXPERTS};
+static const fg_expert_names gguf_experts = {FG_GGUF_EXPERTS};
 
 static const fg_names gguf_names = {
     FG_GGUF_ENDS,
@@ -36,7 +36,7 @@ static const fg_names gguf_names = {
     .shared_up = "blk.%u.ffn_up_shexp",
     .shared_down = "blk.%u.ffn_down_shexp",
     .shared_switch = "blk.%u.ffn_gate_inp_shexp",
-    .experts_fused = &gguf_fused,
+    .experts = &gguf_experts,
 };
 
 #define QWEN_KEYS                                                                                            \

@@ -36,8 +36,9 @@ class Experts(Case):
         # With room for two experts nearly all that a step uses are read again, and all other matrices too.
         tokens, streamed = self.stream(0)
         others = self.stream(0, steps=1)[1] - LAYERS * USED * self.unit()
-        self.assertLessEqual(streamed, STEPS * (LAYERS * USED * self.unit() + others))
-        self.assertLess(streamed, STEPS * LAYERS * EXPERTS * self.unit() // 2)
+        # A tenth of the experts may be read ahead in vain.
+        self.assertLessEqual(streamed, STEPS * (LAYERS * USED * self.unit() * 11 // 10 + others))
+        self.assertLess(streamed, STEPS * LAYERS * EXPERTS * self.unit() * 3 // 5)
         self.assertEqual(tokens, self.stream(100)[0])
 
     def test_experts_that_fit_are_read_once(self):

@@ -27,6 +27,7 @@ class Row:
     embed_type: Q
     head_type: Q | None  # None: tied
     rope_freqs: bool = False
+    tolerance: float = 2e-4
 
 
 MODELS = [

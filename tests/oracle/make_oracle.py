@@ -12,7 +12,9 @@ import sys
 import torch
 import transformers
 
+import expert_gguf
 import expert_models
+import expert_mxfp4
 import gguf_models
 import glm_gguf
 import glm_models
@@ -30,7 +32,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # First seed, rows.
 FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS), (301, gpt_models.MODELS),
             (501, expert_models.MODELS)]
-GGUFS = [(101, gguf_models), (351, gpt_gguf), (371, glm_gguf), (401, llama_gguf)]  # first seed, module
+# First seed, module that writes them, how their names end.
+FILES = [(101, gguf_models, ".gguf"), (351, gpt_gguf, ".gguf"), (371, glm_gguf, ".gguf"), (401, llama_gguf, ".gguf"),
+          (551, expert_gguf, ".gguf"),
+         (571, expert_mxfp4, "")]
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
@@ -113,11 +118,12 @@ def main():
         if not wanted or tiny.name in wanted:
             _, model = make(tiny, seed)
             unexplained += finish(tiny.name, f"models/{tiny.name}", tiny.why, model, seed, notes, tiny.tolerance)
-    for seed, row, module in ((seed, row, m) for first, m in GGUFS for seed, row in enumerate(m.MODELS, first)):
+    for seed, row, maker, end in ((seed, row, m, e) for first, m, e in FILES for seed, row in enumerate(m.MODELS, first)):
         if not wanted or row.name in wanted:
-            path = os.path.join(HERE, "models", row.name + ".gguf")
-            model = module.make(row, path, seed)
-            unexplained += finish(row.name, f"models/{row.name}.gguf", row.why, model, seed, notes)
+            path = os.path.join(HERE, "models", row.name + end)
+            model = maker.make(row, path, seed)
+            unexplained += finish(row.name, f"models/{row.name}{end}", row.why, model, seed, notes,
+                                  getattr(row, "tolerance", reference.TOLERANCE))
     for seed, row in enumerate(quantised_models.MODELS, 201):
         if not wanted or row.name in wanted:
             prompts = quantised_models.make(row, seed, os.path.join(HERE, "models"))

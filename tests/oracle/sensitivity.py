@@ -187,6 +187,8 @@ def explain(name, model):
         return "unused: the reference does not read it, or not in this form"
     if name == "use_sliding_window" and hasattr(model.config, "sliding_window"):
         return "sliding_window, which stands beside it, decides"
+    if name == "intermediate_size" and hasattr(model.config, "moe_intermediate_size"):
+        return "unused: no layer is dense"
     if name in ("mlp_only_layers", "decoder_sparse_step"):
         return "with either value the same layers are dense"
     if name == "hidden_act" and model.config.model_type == "gpt_oss":
