@@ -447,6 +447,8 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
     return fg_fail(err, FG_INVALID, "%u of the %u values of a head cannot be turned (%u rotary factors)",
                    c->rotary, c->head_dim, factors);
   }
+  if (c->position == FG_POSITION_LEARNED && !c->max_positions)
+    return fg_fail(err, FG_INVALID, "a table of 0 positions");
   for (int set = 0; rope && set < FG_ROPE_SETS; set++) {
     if (c->rope[set].scaling == FG_ROPE_DYNAMIC && c->rotary == 2)
       return fg_fail(err, FG_INVALID,

@@ -134,6 +134,7 @@ static const refusal refusals[] = {
      FG_INVALID, "multiple"},
     {"{" OPT ",\"activation_function\":\"quick_gelu\"}", FG_UNSUPPORTED, "quick_gelu"},
     {"{" OPT ",\"do_layer_norm_before\":\"yes\"}", FG_INVALID, "do_layer_norm_before"},
+    {"{" OPT ",\"max_position_embeddings\":0}", FG_INVALID, "0 positions"},
     {"{" LLAMA ",\"head_dim\":2,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", FG_INVALID,
      "dynamic"},
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,"
