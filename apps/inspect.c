@@ -107,6 +107,11 @@ static void forget(findings *f) {
   fg_budget_destroy(f->budget);
 }
 
+// Keys and values of all layers in 16 bits.
+static uint64_t kv_bytes_per_token(const fg_graph *g) {
+  return 2ull * g->layers * g->kv.kv_heads * (g->kv.k_dim + g->kv.v_dim);
+}
+
 // ---- for machines ----------------------------------------------------------------------------------------
 
 static json_t *types_json(const uint64_t bytes[FG_DTYPE_COUNT]) {
@@ -129,12 +134,12 @@ static json_t *findings_json(const findings *f) {
                           "weights", f->weights_known ? types_json(f->bytes_of) : json_null());
   if (m)
     json_object_update_new(
-        out, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:s?}", "name", m->name, "architecture",
+        out, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:s?,s:I}", "name", m->name, "architecture",
                        m->architecture, "parameters", (json_int_t)m->parameters, "layers",
                        (json_int_t)m->graph->layers, "hidden", (json_int_t)m->graph->hidden, "vocab",
                        (json_int_t)m->graph->vocab, "context", (json_int_t)m->max_positions, "packed_bytes",
                        (json_int_t)f->packed_bytes, "packed_weights", types_json(f->packed_of), "fingerprint",
-                       m->fingerprint));
+                       m->fingerprint, "kv_bytes_per_token", (json_int_t)kv_bytes_per_token(m->graph)));
   json_object_update_new(
       out, json_pack("{s:o,s:o,s:b,s:o}", "tokenizer_size",
                      f->tokenizer ? json_integer(fg_tokenizer_size(f->tokenizer)) : json_null(),
@@ -174,6 +179,11 @@ static void print_model(const findings *f) {
     line("context", "no limit of its own");
   line("packed", fg_size_format(f->packed_bytes, size));
   print_types("packed weights", f->packed_of);
+  char int8[16], int4[16];
+  printf("%-15s about %s in bf16, %s in int8, %s in int4\n", "weights",
+         fg_size_format(2 * m->parameters, size), fg_size_format(m->parameters + m->parameters / 64, int8),
+         fg_size_format(m->parameters / 2 + m->parameters / 16, int4));
+  printf("%-15s %s a token in bf16\n", "KV cache", fg_size_format(kv_bytes_per_token(m->graph), size));
 }
 
 static void print_findings(const findings *f) {

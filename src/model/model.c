@@ -85,6 +85,12 @@ static fg_status prepare_weights(opener *o) {
   return fg_lora_wrap(&o->checkpoint, &lora, o->err);
 }
 
+// A configuration alone, as one may have before a download.
+static bool is_configuration(const char *path) {
+  const size_t length = strlen(path);
+  return length > 5 && strcmp(path + length - 5, ".json") == 0;
+}
+
 static fg_status load_files(opener *o, bool weights_needed) {
   const fg_model_options *options = o->options;
   fg_assets *assets = &o->model->assets;
@@ -95,7 +101,12 @@ static fg_status load_files(opener *o, bool weights_needed) {
   }
   if (status) return status;
   fg_error reason = {FG_OK, ""};
-  if (options->io) status = fg_checkpoint_open(&o->checkpoint, options->model, options->io, &reason);
+  if (options->io && !is_configuration(options->model))
+    status = fg_checkpoint_open(&o->checkpoint, options->model, options->io, &reason);
+  if (weights_needed && is_configuration(options->model)) {
+    return fg_fail(o->err, FG_INVALID, "%s: a configuration alone has no weights; only inspect takes it",
+                   options->model);
+  }
   if (status && (weights_needed || status != FG_NOT_FOUND))
     return fg_fail(o->err, status, "%s", reason.message);
   status = prepare_weights(o);

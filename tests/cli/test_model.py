@@ -388,10 +388,24 @@ class Inspect(Case):
         self.assertEqual(found["supported"], False)
         self.assertIn("perceptron", found["reason"])
 
+    def test_a_configuration_alone_tells_all_but_the_weights(self):
+        path = self.path("some-config.json")
+        with open(os.path.join(MODEL, "config.json")) as file:
+            config = json.load(file)
+        with open(path, "w") as file:
+            json.dump(config, file)
+        found, whole = self.inspect(path), self.inspect(MODEL)
+        self.assertEqual((found["kind"], found["supported"], found["weights"]), ("file", True, None))
+        for key in ("architecture", "parameters", "layers", "hidden", "vocab", "context", "kv_bytes_per_token"):
+            self.assertEqual(found[key], whole[key])
+        self.assertEqual(found["kv_bytes_per_token"], 2 * 2 * config["num_hidden_layers"] * config["hidden_size"] //
+                         config["num_attention_heads"] * config["num_key_value_heads"])
+        self.assertIn("has no weights", self.fail_with(2, "bench", path, "--prompt-len", "4", "--gen-len", "1"))
+
     def test_plain_text_names_everything(self):
         text_model(self.path("model"))
         said = self.succeed("inspect", self.path("model")).stdout.decode()
-        for label in ("architecture", "parameters", "layers", "context", "weights", "tokenizer", "chat template"):
+        for label in ("architecture", "parameters", "layers", "context", "weights", "KV cache", "tokenizer", "chat template"):
             self.assertIn(f"\n{label}", said)
 
     def test_looking_is_cheap(self):

@@ -51,7 +51,8 @@ def changed(value):
     if value == []:
         return [[0]]
     if isinstance(value, list) and all(isinstance(item, (int, float, str)) for item in value):  # the first entry
-        return [[OTHER[value[0]] if value[0] in OTHER else value[0] * 1.25] + value[1:]]
+        first = value[0]
+        return [[OTHER.get(first, first + "?" if isinstance(first, str) else first * 1.25)] + value[1:]]
     if isinstance(value, list):
         return [value[1:] + value[:1]]
     return [OTHER.get(value, value + "?")]
