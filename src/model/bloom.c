@@ -1,7 +1,7 @@
 // bloom.c: BLOOM, BLOOMZ: ALiBi instead of positions, a norm behind the embedding.
 #include "base/json.h"
-#include "model/arch.h"
 #include "model/decoder.h"
+#include "model/llama_like.h"
 
 static const fg_names names = {
     .prefixes = {"transformer."},
@@ -18,36 +18,26 @@ static const fg_names names = {
 };
 
 static const fg_names gguf_names = {
-    .embed = "token_embd",
-    .embed_norm = "token_embd_norm",
-    .final_norm = "output_norm",
-    .head = "output",
-    .attn_norm = "blk.%u.attn_norm",
-    .qkv = "blk.%u.attn_qkv",
-    .attn_out = "blk.%u.attn_output",
-    .mlp_norm = "blk.%u.ffn_norm",
-    .up = "blk.%u.ffn_up",
-    .down = "blk.%u.ffn_down",
+    FG_GGUF_ENDS, FG_GGUF_FUSED_ATTENTION, FG_GGUF_NORMS, FG_GGUF_PLAIN_MLP, .embed_norm = "token_embd_norm",
 };
 
-#define MEMBER(m) offsetof(fg_config, m)
 static const fg_config_key keys[] = {
-    {MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", 0},
-    {MEMBER(hidden), FG_KEY_U32, "n_embed", NULL, FG_KEEP},
-    {MEMBER(layers), FG_KEY_U32, "n_layer", "block_count", 0},
-    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", NULL, FG_KEEP},
-    {MEMBER(heads), FG_KEY_U32, "n_head", "attention.head_count", 0},
-    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", NULL, FG_KEEP},
-    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
-    {MEMBER(ffn), FG_KEY_U32, NULL, "feed_forward_length", 0},
-    {MEMBER(max_positions), FG_KEY_U32, "seq_length", "context_length", 2048},
-    {MEMBER(norm_eps), FG_KEY_F64, "layer_norm_epsilon", "attention.layer_norm_epsilon", 1e-5},
-    {MEMBER(activation), FG_KEY_ACTIVATION, NULL, NULL, FG_ACT_GELU_TANH},
-    {MEMBER(residual_normed), FG_KEY_BOOL, "apply_residual_connection_post_layernorm", NULL, false},
-    {MEMBER(qkv_bias), FG_KEY_BOOL, NULL, NULL, true},
-    {MEMBER(out_bias), FG_KEY_BOOL, NULL, NULL, true},
-    {MEMBER(mlp_bias), FG_KEY_BOOL, NULL, NULL, true},
-    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, true},
+    {FG_MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", 0},
+    {FG_MEMBER(hidden), FG_KEY_U32, "n_embed", NULL, FG_KEEP},
+    {FG_MEMBER(layers), FG_KEY_U32, "n_layer", "block_count", 0},
+    {FG_MEMBER(layers), FG_KEY_U32, "num_hidden_layers", NULL, FG_KEEP},
+    {FG_MEMBER(heads), FG_KEY_U32, "n_head", "attention.head_count", 0},
+    {FG_MEMBER(heads), FG_KEY_U32, "num_attention_heads", NULL, FG_KEEP},
+    {FG_MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
+    {FG_MEMBER(ffn), FG_KEY_U32, NULL, "feed_forward_length", 0},
+    {FG_MEMBER(max_positions), FG_KEY_U32, "seq_length", "context_length", 2048},
+    {FG_MEMBER(norm_eps), FG_KEY_F64, "layer_norm_epsilon", "attention.layer_norm_epsilon", 1e-5},
+    {FG_MEMBER(activation), FG_KEY_ACTIVATION, NULL, NULL, FG_ACT_GELU_TANH},
+    {FG_MEMBER(residual_normed), FG_KEY_BOOL, "apply_residual_connection_post_layernorm", NULL, false},
+    {FG_MEMBER(qkv_bias), FG_KEY_BOOL, NULL, NULL, true},
+    {FG_MEMBER(out_bias), FG_KEY_BOOL, NULL, NULL, true},
+    {FG_MEMBER(mlp_bias), FG_KEY_BOOL, NULL, NULL, true},
+    {FG_MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, true},
 };
 
 const fg_arch fg_arch_bloom = {

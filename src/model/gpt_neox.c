@@ -2,49 +2,42 @@
 // their own, or follow each other.
 #include "base/json.h"
 #include "format/gguf.h"
-#include "model/arch.h"
 #include "model/decoder.h"
+#include "model/llama_like.h"
 
 static const fg_names names = {
+    FG_HF_NORMS,
     .prefixes = {"gpt_neox."},
     .embed = "embed_in",
     .final_norm = "final_layer_norm",
     .head = "embed_out",
-    .attn_norm = "layers.%u.input_layernorm",
     .qkv = "layers.%u.attention.query_key_value",
     .attn_out = "layers.%u.attention.dense",
-    .mlp_norm = "layers.%u.post_attention_layernorm",
     .up = "layers.%u.mlp.dense_h_to_4h",
     .down = "layers.%u.mlp.dense_4h_to_h",
 };
 
 static const fg_names gguf_names = {
-    .embed = "token_embd",
-    .final_norm = "output_norm",
-    .head = "output",
-    .attn_norm = "blk.%u.attn_norm",
-    .qkv = "blk.%u.attn_qkv",
-    .attn_out = "blk.%u.attn_output",
-    .mlp_norm = "blk.%u.ffn_norm",
-    .up = "blk.%u.ffn_up",
-    .down = "blk.%u.ffn_down",
+    FG_GGUF_ENDS,
+    FG_GGUF_FUSED_ATTENTION,
+    FG_GGUF_NORMS,
+    FG_GGUF_PLAIN_MLP,
 };
 
-#define MEMBER(m) offsetof(fg_config, m)
 static const fg_config_key keys[] = {
-    {MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
-    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
-    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
-    {MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
-    {MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
-    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
-    {MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 2048},
-    {MEMBER(norm_eps), FG_KEY_F64, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5},
-    {MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_GELU_ERF},
-    {MEMBER(qkv_bias), FG_KEY_BOOL, "attention_bias", NULL, true},
-    {MEMBER(out_bias), FG_KEY_BOOL, "attention_bias", NULL, true},
-    {MEMBER(mlp_bias), FG_KEY_BOOL, NULL, NULL, true},
-    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
+    {FG_MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
+    {FG_MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
+    {FG_MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
+    {FG_MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
+    {FG_MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
+    {FG_MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
+    {FG_MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 2048},
+    {FG_MEMBER(norm_eps), FG_KEY_F64, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5},
+    {FG_MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_GELU_ERF},
+    {FG_MEMBER(qkv_bias), FG_KEY_BOOL, "attention_bias", NULL, true},
+    {FG_MEMBER(out_bias), FG_KEY_BOOL, "attention_bias", NULL, true},
+    {FG_MEMBER(mlp_bias), FG_KEY_BOOL, NULL, NULL, true},
+    {FG_MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
 };
 
 static void set_residual(fg_config *config, bool parallel) {

@@ -1,4 +1,5 @@
-// llama_like.h: what the many descendants of Llama have in common, as parts of their rows.
+// llama_like.h: what families have in common, as parts of their rows: Llama's many descendants in the first
+// place, and in GGUF files all of them.
 #ifndef FG_MODEL_LLAMA_LIKE_H
 #define FG_MODEL_LLAMA_LIKE_H
 
@@ -20,10 +21,12 @@
 #define FG_GGUF_ENDS .embed = "token_embd", .final_norm = "output_norm", .head = "output"
 #define FG_GGUF_ATTENTION                                                                                    \
   .q = "blk.%u.attn_q", .k = "blk.%u.attn_k", .v = "blk.%u.attn_v", .attn_out = "blk.%u.attn_output"
-#define FG_GGUF_HEAD_NORMS   .q_norm = "blk.%u.attn_q_norm", .k_norm = "blk.%u.attn_k_norm"
-#define FG_GGUF_MLP          .gate = "blk.%u.ffn_gate", .up = "blk.%u.ffn_up", .down = "blk.%u.ffn_down"
-#define FG_GGUF_NORMS        .attn_norm = "blk.%u.attn_norm", .mlp_norm = "blk.%u.ffn_norm"
-#define FG_GGUF_NORMS_BEHIND .attn_after = "blk.%u.post_attention_norm", .mlp_after = "blk.%u.post_ffw_norm"
+#define FG_GGUF_FUSED_ATTENTION .qkv = "blk.%u.attn_qkv", .attn_out = "blk.%u.attn_output"
+#define FG_GGUF_PLAIN_MLP       .up = "blk.%u.ffn_up", .down = "blk.%u.ffn_down"
+#define FG_GGUF_HEAD_NORMS      .q_norm = "blk.%u.attn_q_norm", .k_norm = "blk.%u.attn_k_norm"
+#define FG_GGUF_MLP             .gate = "blk.%u.ffn_gate", .up = "blk.%u.ffn_up", .down = "blk.%u.ffn_down"
+#define FG_GGUF_NORMS           .attn_norm = "blk.%u.attn_norm", .mlp_norm = "blk.%u.ffn_norm"
+#define FG_GGUF_NORMS_BEHIND    .attn_after = "blk.%u.post_attention_norm", .mlp_after = "blk.%u.post_ffw_norm"
 
 // Names of experts: of a tensor for each, of transformers' one for all, of GGUF files' one for all.
 #define FG_HF_EXPERTS                                                                                        \

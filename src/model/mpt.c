@@ -4,8 +4,8 @@
 // down to 2^-8 is always on, the feed-forward is always four times as wide, there never is a bias.
 #include "base/json.h"
 #include "format/gguf.h"
-#include "model/arch.h"
 #include "model/decoder.h"
+#include "model/llama_like.h"
 
 static const fg_names names = {
     .prefixes = {"transformer."},
@@ -21,33 +21,27 @@ static const fg_names names = {
 };
 
 static const fg_names gguf_names = {
-    .embed = "token_embd",
-    .final_norm = "output_norm",
-    .head = "output",
-    .attn_norm = "blk.%u.attn_norm",
-    .qkv = "blk.%u.attn_qkv",
-    .attn_out = "blk.%u.attn_output",
-    .mlp_norm = "blk.%u.ffn_norm",
-    .up = "blk.%u.ffn_up",
-    .down = "blk.%u.ffn_down",
+    FG_GGUF_ENDS,
+    FG_GGUF_FUSED_ATTENTION,
+    FG_GGUF_NORMS,
+    FG_GGUF_PLAIN_MLP,
 };
 
-#define MEMBER(m) offsetof(fg_config, m)
 static const fg_config_key keys[] = {
-    {MEMBER(hidden), FG_KEY_U32, "d_model", "embedding_length", 0},
-    {MEMBER(hidden), FG_KEY_U32, "hidden_size", NULL, FG_KEEP},
-    {MEMBER(layers), FG_KEY_U32, "n_layers", "block_count", 0},
-    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", NULL, FG_KEEP},
-    {MEMBER(heads), FG_KEY_U32, "n_heads", "attention.head_count", 0},
-    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", NULL, FG_KEEP},
-    {MEMBER(kv_heads), FG_KEY_U32, NULL, "attention.head_count_kv", 0},
-    {MEMBER(ffn), FG_KEY_U32, NULL, "feed_forward_length", 0},
-    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
-    {MEMBER(max_positions), FG_KEY_U32, "max_seq_len", "context_length", 2048},
-    {MEMBER(norm_eps), FG_KEY_F64, "layer_norm_epsilon", "attention.layer_norm_epsilon", 1e-5},
-    {MEMBER(activation), FG_KEY_ACTIVATION, NULL, NULL, FG_ACT_GELU_ERF},
-    {MEMBER(clip_qkv), FG_KEY_F64, NULL, "attention.clamp_kqv", 0},
-    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, true},
+    {FG_MEMBER(hidden), FG_KEY_U32, "d_model", "embedding_length", 0},
+    {FG_MEMBER(hidden), FG_KEY_U32, "hidden_size", NULL, FG_KEEP},
+    {FG_MEMBER(layers), FG_KEY_U32, "n_layers", "block_count", 0},
+    {FG_MEMBER(layers), FG_KEY_U32, "num_hidden_layers", NULL, FG_KEEP},
+    {FG_MEMBER(heads), FG_KEY_U32, "n_heads", "attention.head_count", 0},
+    {FG_MEMBER(heads), FG_KEY_U32, "num_attention_heads", NULL, FG_KEEP},
+    {FG_MEMBER(kv_heads), FG_KEY_U32, NULL, "attention.head_count_kv", 0},
+    {FG_MEMBER(ffn), FG_KEY_U32, NULL, "feed_forward_length", 0},
+    {FG_MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
+    {FG_MEMBER(max_positions), FG_KEY_U32, "max_seq_len", "context_length", 2048},
+    {FG_MEMBER(norm_eps), FG_KEY_F64, "layer_norm_epsilon", "attention.layer_norm_epsilon", 1e-5},
+    {FG_MEMBER(activation), FG_KEY_ACTIVATION, NULL, NULL, FG_ACT_GELU_ERF},
+    {FG_MEMBER(clip_qkv), FG_KEY_F64, NULL, "attention.clamp_kqv", 0},
+    {FG_MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, true},
 };
 
 static const char *const reads[] = {"logit_scale", "attention.max_alibi_bias", NULL};

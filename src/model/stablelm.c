@@ -2,58 +2,38 @@
 // branches start from one norm, and a norm for every head of queries and keys.
 #include "base/json.h"
 #include "format/gguf.h"
-#include "model/arch.h"
 #include "model/decoder.h"
+#include "model/llama_like.h"
 
 static const fg_names names = {
+    FG_HF_ATTENTION,
+    FG_HF_NORMS,
+    FG_HF_MLP,
     .prefixes = {"model."},
     .embed = "embed_tokens",
     .final_norm = "norm",
     .head = "lm_head",
-    .attn_norm = "layers.%u.input_layernorm",
-    .q = "layers.%u.self_attn.q_proj",
-    .k = "layers.%u.self_attn.k_proj",
-    .v = "layers.%u.self_attn.v_proj",
     .q_norm = "layers.%u.self_attn.q_layernorm.norms.%h",
     .k_norm = "layers.%u.self_attn.k_layernorm.norms.%h",
-    .attn_out = "layers.%u.self_attn.o_proj",
-    .mlp_norm = "layers.%u.post_attention_layernorm",
-    .gate = "layers.%u.mlp.gate_proj",
-    .up = "layers.%u.mlp.up_proj",
-    .down = "layers.%u.mlp.down_proj",
 };
 
 static const fg_names gguf_names = {
-    .embed = "token_embd",
-    .final_norm = "output_norm",
-    .head = "output",
-    .attn_norm = "blk.%u.attn_norm",
-    .q = "blk.%u.attn_q",
-    .k = "blk.%u.attn_k",
-    .v = "blk.%u.attn_v",
-    .q_norm = "blk.%u.attn_q_norm",
-    .k_norm = "blk.%u.attn_k_norm",
-    .attn_out = "blk.%u.attn_output",
-    .mlp_norm = "blk.%u.ffn_norm",
-    .gate = "blk.%u.ffn_gate",
-    .up = "blk.%u.ffn_up",
-    .down = "blk.%u.ffn_down",
+    FG_GGUF_ENDS, FG_GGUF_ATTENTION, FG_GGUF_HEAD_NORMS, FG_GGUF_NORMS, FG_GGUF_MLP,
 };
 
-#define MEMBER(m) offsetof(fg_config, m)
 static const fg_config_key keys[] = {
-    {MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
-    {MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
-    {MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
-    {MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 0},
-    {MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
-    {MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
-    {MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
-    {MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 4096},
-    {MEMBER(norm_eps), FG_KEY_F64, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5},
-    {MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_SILU},
-    {MEMBER(qkv_bias), FG_KEY_BOOL, "use_qkv_bias", NULL, false},
-    {MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
+    {FG_MEMBER(hidden), FG_KEY_U32, "hidden_size", "embedding_length", FG_REQUIRED},
+    {FG_MEMBER(layers), FG_KEY_U32, "num_hidden_layers", "block_count", FG_REQUIRED},
+    {FG_MEMBER(heads), FG_KEY_U32, "num_attention_heads", "attention.head_count", FG_REQUIRED},
+    {FG_MEMBER(kv_heads), FG_KEY_U32, "num_key_value_heads", "attention.head_count_kv", 0},
+    {FG_MEMBER(ffn), FG_KEY_U32, "intermediate_size", "feed_forward_length", FG_REQUIRED},
+    {FG_MEMBER(rotary), FG_KEY_U32, NULL, "rope.dimension_count", 0},
+    {FG_MEMBER(vocab), FG_KEY_U32, "vocab_size", "vocab_size", 0},
+    {FG_MEMBER(max_positions), FG_KEY_U32, "max_position_embeddings", "context_length", 4096},
+    {FG_MEMBER(norm_eps), FG_KEY_F64, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5},
+    {FG_MEMBER(activation), FG_KEY_ACTIVATION, "hidden_act", NULL, FG_ACT_SILU},
+    {FG_MEMBER(qkv_bias), FG_KEY_BOOL, "use_qkv_bias", NULL, false},
+    {FG_MEMBER(tied), FG_KEY_BOOL, "tie_word_embeddings", NULL, false},
 };
 
 static void set_form(fg_config *config, bool parallel, bool qk_norms) {
