@@ -16,25 +16,13 @@ typedef struct cpu_device {
 
 static fg_status memory_create(fg_device *d, uint64_t bytes, const char *what, fg_memory **out,
                                fg_error *err) {
-  fg_memory *m = calloc(1, sizeof *m);
-  if (!m) return fg_fail(err, FG_NO_SPACE, "no memory to note %s", what);
-  void *base;
-  fg_status status = fg_budget_alloc(d->options.memory, bytes, what, &base, err);
-  if (status) {
-    free(m);
-    return status;
-  }
-  fg_nodes_interleave(((const cpu_device *)d)->nodes, base, bytes);
-  m->base = base;
-  m->bytes = bytes;
-  *out = m;
-  return FG_OK;
+  fg_status status = fg_cpu_memory_create(d->options.memory, bytes, what, out, err);
+  if (status == FG_OK) fg_nodes_interleave(((const cpu_device *)d)->nodes, (*out)->base, bytes);
+  return status;
 }
 
 static void memory_destroy(fg_device *d, fg_memory *m) {
-  if (!m) return;
-  fg_budget_free(d->options.memory, m->base);
-  free(m);
+  fg_cpu_memory_destroy(d->options.memory, m);
 }
 
 static void *host_pointer(fg_device *d, fg_memory *m) {

@@ -93,6 +93,27 @@ fg_status fg_cpu_executor_run(fg_cpu_executor *e, const fg_call *call, fg_error 
                 : FG_OK;
 }
 
+fg_status fg_cpu_memory_create(fg_budget *budget, uint64_t bytes, const char *what, fg_memory **out,
+                               fg_error *err) {
+  fg_memory *m = calloc(1, sizeof *m);
+  if (!m) return fg_fail(err, FG_NO_SPACE, "no memory to note %s", what);
+  void *base;
+  fg_status status = fg_budget_alloc(budget, bytes, what, &base, err);
+  if (status) {
+    free(m);
+    return status;
+  }
+  *m = (fg_memory){.base = base, .bytes = bytes};
+  *out = m;
+  return FG_OK;
+}
+
+void fg_cpu_memory_destroy(fg_budget *budget, fg_memory *m) {
+  if (!m) return;
+  fg_budget_free(budget, m->base);
+  free(m);
+}
+
 fg_status fg_cpu_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,
                                   fg_error *err) {
   if (!fg_range_ok(offset, bytes, m->bytes))

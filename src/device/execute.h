@@ -17,6 +17,10 @@ struct fg_memory {
   uint64_t bytes;
 };
 
+fg_status fg_cpu_memory_create(fg_budget *budget, uint64_t bytes, const char *what, fg_memory **out,
+                               fg_error *err);
+void fg_cpu_memory_destroy(fg_budget *budget, fg_memory *m);
+
 typedef struct fg_cpu_executor fg_cpu_executor;
 
 // `features` choose the kernels (a set of fg_cpu_feature; 0 = reference). options.threads may be NULL.

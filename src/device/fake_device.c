@@ -251,18 +251,9 @@ static bool uses(const command *c, const fg_memory *m) {
 
 static fg_status memory_create(fg_device *d, uint64_t bytes, const char *what, fg_memory **out,
                                fg_error *err) {
-  fg_memory *m = calloc(1, sizeof *m);
-  if (!m) return fg_fail(err, FG_NO_SPACE, "no memory to note %s", what);
-  void *base;
-  fg_status status = fg_budget_alloc(d->options.memory, bytes, what, &base, err);
-  if (status) {
-    free(m);
-    return status;
-  }
-  memset(base, 0xff, bytes); // NaN as a float of any size, -1 as a number: nobody may count on zeros
-  m->base = base;
-  m->bytes = bytes;
-  *out = m;
+  fg_status status = fg_cpu_memory_create(d->options.memory, bytes, what, out, err);
+  if (status) return status;
+  memset((*out)->base, 0xff, bytes); // NaN as a float of any size, -1 as a number: nobody may count on zeros
   return FG_OK;
 }
 
@@ -278,8 +269,7 @@ static void memory_destroy(fg_device *d, fg_memory *m) {
       wait_for(f, q, i);
     }
   pthread_mutex_unlock(&f->mutex);
-  fg_budget_free(d->options.memory, m->base);
-  free(m);
+  fg_cpu_memory_destroy(d->options.memory, m);
 }
 
 static void *host_pointer(fg_device *d, fg_memory *m) {
