@@ -230,16 +230,18 @@ typedef struct model_row {
 } model_row;
 static const model_row models[] = {{"gpt2", read_gpt2}, {"llama", read_llama}, {"t5", read_t5}};
 
+static bool is(const fg_gguf_string *text, const char *word) {
+  return strlen(word) == text->length && memcmp(word, text->data, text->length) == 0;
+}
+
 static fg_status find_model(const fg_gguf *gguf, const model_row **out, fg_error *err) {
   fg_gguf_string name;
   fg_status status = fg_gguf_text(gguf, "tokenizer.ggml.model", &name, err);
   if (status) return status;
-  if (!name.data || (name.length == 4 && memcmp(name.data, "none", 4) == 0)) {
+  if (!name.data || is(&name, "none") || is(&name, "no_vocab"))
     return fg_fail(err, FG_NOT_FOUND, "the GGUF header holds no tokenizer");
-  }
   for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-    if (strlen(models[i].name) != name.length || memcmp(models[i].name, name.data, name.length) != 0)
-      continue;
+    if (!is(&name, models[i].name)) continue;
     *out = &models[i];
     return FG_OK;
   }

@@ -53,6 +53,43 @@ static void test_regexes_that_mean_something_else_are_refused(void **state) {
   }
 }
 
+// A GGUF header that says no more than the kind of its tokenizer.
+static fg_status load_gguf_kind(const char *kind, fg_error *err) {
+  static const char key[] = "tokenizer.ggml.model";
+  const uint64_t counts[2] = {0, 1}, key_length = sizeof key - 1, length = strlen(kind);
+  const uint32_t version = 3, is_string = 8;
+  const struct {
+    const void *data;
+    size_t bytes;
+  } parts[] = {{"GGUF", 4},
+               {&version, sizeof version},
+               {counts, sizeof counts},
+               {&key_length, sizeof key_length},
+               {key, key_length},
+               {&is_string, sizeof is_string},
+               {&length, sizeof length},
+               {kind, length}};
+  char header[128];
+  size_t used = 0;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; used += parts[i++].bytes)
+    memcpy(header + used, parts[i].data, parts[i].bytes);
+  fg_assets assets = {0};
+  fg_tokenizer *tokenizer;
+  assert_int_equal(fg_assets_add(&assets, FG_ASSET_GGUF_HEADER, header, used, NULL), FG_OK);
+  fg_status status = fg_tokenizer_load(&tokenizer, &assets, err);
+  fg_assets_free(&assets);
+  return status;
+}
+
+static void test_gguf_without_a_vocabulary_has_no_tokenizer(void **state) {
+  (void)state;
+  fg_error err = {0};
+  assert_int_equal(load_gguf_kind("none", &err), FG_NOT_FOUND);
+  assert_int_equal(load_gguf_kind("no_vocab", &err), FG_NOT_FOUND);
+  assert_int_equal(load_gguf_kind("odd", &err), FG_UNSUPPORTED);
+  assert_non_null(strstr(err.message, "odd"));
+}
+
 static void test_malformed_models_are_corrupt(void **state) {
   (void)state;
   assert_refused("", FG_CORRUPT, "tokenizer.json");
@@ -463,6 +500,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_unknown_components_are_refused_by_name),
       cmocka_unit_test(test_regexes_that_mean_something_else_are_refused),
+      cmocka_unit_test(test_gguf_without_a_vocabulary_has_no_tokenizer),
       cmocka_unit_test(test_malformed_models_are_corrupt),
       cmocka_unit_test(test_pieces_that_cannot_be_are_refused),
       cmocka_unit_test(test_settings_that_are_not_known_are_refused),
