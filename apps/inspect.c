@@ -109,7 +109,7 @@ static void forget(findings *f) {
 
 // Keys and values of all layers in 16 bits.
 static uint64_t kv_bytes_per_token(const fg_graph *g) {
-  return 2ull * g->layers * g->kv.kv_heads * (g->kv.k_dim + g->kv.v_dim);
+  return 2ull * g->layers * g->kv.kv_heads * (g->kv.k_dim + (g->kv.v_in_k ? 0 : g->kv.v_dim));
 }
 
 // ---- for machines ----------------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ static void store_token(const store_job *j, uint32_t row) {
   const fg_kv_geometry *kv = &j->call->params.kv_store.kv;
   uint32_t slot = (uint32_t)j->slots[row], token = slot % kv->page_tokens;
   uint8_t *page = j->cache + slot / kv->page_tokens * j->page_bytes;
-  const float *k = j->k + (uint64_t)row * j->call->a.stride, *v = j->v + (uint64_t)row * j->call->b.stride;
+  const float *k = j->k + (uint64_t)row * j->call->a.stride, *v = j->v;
+  if (v) v += (uint64_t)row * j->call->b.stride;
   for (uint32_t h = 0; h < kv->kv_heads; h++) {
     j->e->kernels.to_cache[kv->dtype](k + (uint64_t)h * kv->k_dim, page + fg_kv_key_offset(kv, h, token),
                                       kv->k_dim);
+    if (kv->v_in_k) continue;
     j->e->kernels.to_cache[kv->dtype](v + (uint64_t)h * kv->v_dim, page + fg_kv_value_offset(kv, h, token),
                                       kv->v_dim);
   }
@@ -37,7 +39,7 @@ static void store_item(void *arg, uint32_t item, uint32_t thread) {
 static fg_status check_geometry(const fg_cpu_executor *e, const fg_kv_geometry *kv, fg_error *err) {
   if ((unsigned)kv->dtype < FG_DTYPE_COUNT && e->kernels.to_cache[kv->dtype] && kv->kv_heads &&
       kv->page_tokens && fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim) &&
-      kv->k_dim <= e->head_dim && kv->v_dim <= e->head_dim)
+      kv->k_dim <= e->head_dim && kv->v_dim <= (kv->v_in_k ? kv->k_dim : e->head_dim))
     return FG_OK;
   return fg_fail(err, FG_INTERNAL,
                  "a cache of %u heads, keys of %u, values of %u (at most %u), pages of %u tokens",
@@ -58,12 +60,13 @@ static fg_status resolve_cache(const fg_view *view, const fg_kv_geometry *kv, ui
 fg_status fg_execute_kv_store(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   const fg_kv_geometry *kv = &call->params.kv_store.kv;
   store_job j = {.e = e, .call = call};
-  void *k, *v, *slots;
+  void *k, *v = NULL, *slots;
   uint64_t pages, k_width = (uint64_t)kv->kv_heads * kv->k_dim, v_width = (uint64_t)kv->kv_heads * kv->v_dim;
   fg_status status = check_geometry(e, kv, err);
   if (!status) status = resolve_cache(&call->out, kv, &j.cache, &pages, err);
   if (!status) status = fg_view_resolve(&call->a, "a", call->rows, k_width, sizeof(float), &k, err);
-  if (!status) status = fg_view_resolve(&call->b, "b", call->rows, v_width, sizeof(float), &v, err);
+  if (!status && !kv->v_in_k)
+    status = fg_view_resolve(&call->b, "b", call->rows, v_width, sizeof(float), &v, err);
   if (!status)
     status = fg_view_resolve(&call->batch.slots, "slots", 1, call->rows, sizeof(int32_t), &slots, err);
   if (status) return status;

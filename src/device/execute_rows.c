@@ -243,7 +243,8 @@ fg_status fg_execute_rope(fg_cpu_executor *e, const fg_call *call, fg_error *err
   if (rotary % 2 || rotary > dim || dim > e->head_dim)
     return fg_fail(err, FG_INTERNAL, "%u of %u dimensions of a head cannot be turned (at most %u)", rotary,
                    dim, e->head_dim);
-  uint64_t width = (uint64_t)call->params.rope.heads * dim;
+  const uint32_t heads = call->params.rope.heads;
+  const uint64_t width = heads ? (uint64_t)(heads - 1) * dim + rotary : 0;
   void *p;
   const bool depends = call->params.rope.original > 0, switches = depends && call->params.rope.growth == 0;
   fg_status status = floats(&call->a, "a", 1, switches ? rotary : rotary / 2, &j.a, err);

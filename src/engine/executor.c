@@ -144,7 +144,8 @@ static fg_status find_weights(fg_executor *x, fg_error *err) {
         return fg_fail(err, FG_CORRUPT, "%s: weight %s is not in the store",
                        fg_file_path(x->options.store->file), name);
       const fg_weight *weight = &x->options.store->weights[w];
-      if (weight->n != p->slots[s].n || weight->k != p->slots[s].k || weight->kind != p->slots[s].kind)
+      if (weight->n != p->slots[s].n || weight->k != p->slots[s].k || weight->kind != p->slots[s].kind ||
+          weight->segments != p->slots[s].segments)
         return fg_fail(
             err, FG_CORRUPT,
             "%s: weight %s has shape [%" PRIu32 ", %" PRIu32 "], the model's is [%" PRIu32 ", %" PRIu32 "]",
@@ -524,27 +525,43 @@ typedef struct frame {
   bool cached; // its matrices are those of the unit that the expert cache has acquired
 } frame;
 
-// One matrix: out[:, panel's rows] for each of its panels, as they come.
-static fg_status run_matmul(fg_executor *x, fg_call *call, const frame *f, const fg_weight *weight,
+// Rows [row, row + count) of a matrix, which begin `skip` rows into the panel that `call` has. The other
+// views of the call are those of the whole matrix.
+typedef struct matrix_piece {
+  uint32_t row, count, skip;
+} matrix_piece;
+
+static fg_status run_piece(fg_executor *x, const fg_call *call, const fg_node *node, const fg_weight *weight,
+                           matrix_piece piece, fg_error *err) {
+  const uint32_t each = weight->segments ? weight->n / weight->segments : weight->n;
+  const uint64_t segment = piece.row / each;
+  fg_call one = *call;
+  one.params.matmul.n = piece.count;
+  one.params.matmul.same_a = piece.row > 0 && (segment == 0 || node->in_step == 0);
+  one.a.offset += segment * node->in_step * sizeof(float);
+  if (piece.skip) one.b.offset += one.params.matmul.layout->bytes(weight->dtype, piece.skip, weight->k);
+  one.c.offset += piece.row * sizeof(float);
+  one.out.offset += (segment * node->out_step + piece.row % each) * sizeof(float);
+  return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &one, err);
+}
+
+// One matrix: out[:, panel's rows] for each of its panels, as they come; segment by segment if it has some.
+static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_node *node, const frame *f,
                             fg_error *err) {
-  fg_device *d = x->options.device;
-  fg_view out = call->out, bias = call->c;
+  const fg_weight *weight = &x->options.store->weights[f->weights[node->b.index]];
   call->params.matmul.k = weight->k;
   call->params.matmul.dtype = weight->dtype;
   call->params.matmul.layout = fg_layout_find(weight->layout);
   for (uint32_t p = weight->panel; p < weight->panel + weight->panels; p++) {
     const fg_panel *panel = &x->options.store->panels[p];
+    const uint32_t step = weight->segments ? weight->n / weight->segments : panel->rows;
     fg_status status = FG_OK;
     if (f->cached)
       call->b = fg_expert_cache_panel(x->expert_cache, p);
     else
       status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
-    if (status != FG_OK) return status;
-    call->params.matmul.n = panel->rows;
-    call->params.matmul.same_a = p > weight->panel;
-    call->out.offset = out.offset + panel->row * sizeof(float);
-    call->c.offset = bias.offset + panel->row * sizeof(float);
-    status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);
+    for (uint32_t row = 0; row < panel->rows && status == FG_OK; row += step)
+      status = run_piece(x, call, node, weight, (matrix_piece){panel->row + row, step, row}, err);
     if (status == FG_OK && !f->cached) status = fg_weight_stream_release(x->stream, p, err);
     if (status != FG_OK) return status;
   }
@@ -563,8 +580,7 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
   call.a = operand_view(x, f->weights, node->a);
   call.c = operand_view(x, f->weights, node->c);
   call.out = operand_view(x, f->weights, node->out);
-  if (node->op == FG_OP_MATMUL)
-    return run_matmul(x, &call, f, &x->options.store->weights[f->weights[node->b.index]], err);
+  if (node->op == FG_OP_MATMUL) return run_matmul(x, &call, node, f, err);
   call.b = operand_view(x, f->weights, node->b);
   if (node->op == FG_OP_KV_STORE) {
     call.params.kv_store.kv = x->options.graph->kv;

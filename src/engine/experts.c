@@ -35,7 +35,7 @@ static fg_status find_unit(fg_experts_map *m, const fg_program *p, uint32_t laye
     fg_graph_expert_weight_name(layer, expert, slot, name);
     uint32_t index = fg_store_find_near(store, name, *next);
     const fg_weight *w = index == UINT32_MAX ? NULL : &store->weights[index];
-    if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k)
+    if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k || w->segments)
       return fg_fail(err, FG_CORRUPT,
                      "%s: weight %s [%" PRIu32 ", %" PRIu32 "] is missing or has another shape",
                      fg_file_path(store->file), name, slot->n, slot->k);

@@ -42,6 +42,7 @@ typedef struct fg_weight {
   fg_dtype dtype;         // how values are held
   char layout[24];        // matrices: name of the layout (kernels/layout.h); else "rows"
   uint32_t n, k;          // vectors: k = 1
+  uint32_t segments;      // matrices: equal runs of rows of which a panel holds whole ones; 0 = cut anywhere
   int32_t layer;          // -1 = before the layers, layer count = after them
   uint32_t panel, panels; // range in fg_store.panels
 } fg_weight;

@@ -48,8 +48,9 @@ static void render_weight(fg_text *text, const fg_store_manifest *m, const fg_we
   fg_text_printf(text, ",\"kind\":\"%s\",\"dtype\":\"%s\",", kind_names[w->kind],
                  fg_dtype_get(w->dtype)->name);
   render_string(text, "layout", w->layout);
-  fg_text_printf(text, ",\"n\":%" PRIu32 ",\"k\":%" PRIu32 ",\"layer\":%" PRId32 ",\"panels\":[", w->n, w->k,
-                 w->layer);
+  fg_text_printf(text, ",\"n\":%" PRIu32 ",\"k\":%" PRIu32 ",\"layer\":%" PRId32, w->n, w->k, w->layer);
+  if (w->segments) fg_text_printf(text, ",\"segments\":%" PRIu32, w->segments);
+  fg_text_append_string(text, ",\"panels\":[");
   for (uint32_t i = 0; i < w->panels; i++) {
     const fg_panel *p = &m->panels[w->panel + i];
     fg_text_printf(text, "%s[%" PRIu64 ",%" PRIu64 ",\"%016" PRIx64 "\",%" PRIu32 ",%" PRIu32 "]",
@@ -161,8 +162,17 @@ static bool expected_bytes(const fg_weight *w, uint32_t rows, uint64_t *bytes) {
   return fg_dtype_bytes(w->dtype, w->k, &row_bytes) && fg_mul_u64(rows, row_bytes, bytes);
 }
 
-static fg_status parse_panels(parser *p, fg_weight *w, const json_t *list) {
+// Where a panel may begin, and so end: at blocks of the layout, or at segments. Those that share a panel are
+// whole blocks too.
+static bool is_cut_well(const fg_weight *w, const fg_panel *panel) {
   const fg_layout *layout = w->kind == FG_WEIGHT_MATRIX ? fg_layout_find(w->layout) : NULL;
+  if (!w->segments) return !layout || panel->row % layout->row_multiple == 0;
+  const uint32_t rows = w->n / w->segments;
+  return panel->row % rows == 0 && panel->rows % rows == 0 &&
+         (panel->rows == rows || !layout || rows % layout->row_multiple == 0);
+}
+
+static fg_status parse_panels(parser *p, fg_weight *w, const json_t *list) {
   uint64_t covered = 0;
   w->panel = p->m->panel_count;
   w->panels = (uint32_t)json_array_size(list);
@@ -179,7 +189,7 @@ static fg_status parse_panels(parser *p, fg_weight *w, const json_t *list) {
     }
     if (panel->rows == 0 || panel->row != covered || panel->bytes == 0 ||
         !expected_bytes(w, panel->rows, &expected) || (expected && expected != panel->bytes) ||
-        (layout && panel->row % layout->row_multiple) || !take_extent(p, panel->offset, panel->bytes)) {
+        !is_cut_well(w, panel) || !take_extent(p, panel->offset, panel->bytes)) {
       return damaged(p, w->name);
     }
     covered += panel->rows;
@@ -215,6 +225,10 @@ static fg_status parse_weight(parser *p, fg_weight *w, const json_t *item) {
   if (w->n == 0 || w->k == 0 || !fg_dtype_bytes(w->dtype, w->k, &row_bytes)) return damaged(p, w->name);
   if (w->kind == FG_WEIGHT_VECTOR && (w->dtype != FG_F32 || w->k != 1)) return damaged(p, w->name);
   if (w->kind != FG_WEIGHT_MATRIX && strcmp(w->layout, "rows") != 0) return damaged(p, w->name);
+  const json_t *segments = json_object_get(item, "segments");
+  if (segments && (w->kind != FG_WEIGHT_MATRIX || !get_u32(segments, &w->segments) || w->segments == 0 ||
+                   w->n % w->segments))
+    return damaged(p, w->name);
   return parse_panels(p, w, json_object_get(item, "panels"));
 }
 

@@ -81,7 +81,7 @@ static void find_rows(const attend *t, const fg_query_block *block, uint32_t fir
   uint32_t begin = first_key(t->a, block, 0), end = block->position + block->rows, run;
   uint32_t kv_head = block->head / (t->a->heads / kv->kv_heads);
   uint64_t page_bytes = fg_kv_page_bytes(kv), key_bytes = fg_kv_row_bytes(kv->dtype, kv->k_dim),
-           value_bytes = fg_kv_row_bytes(kv->dtype, kv->v_dim);
+           value_bytes = fg_kv_value_step(kv);
   for (uint32_t i = 0; i < FG_KEY_BLOCK; i += run) {
     uint32_t p = first + i, token = p % kv->page_tokens;
     bool seen = p >= begin && p < end;

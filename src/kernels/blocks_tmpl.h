@@ -70,6 +70,12 @@ static uint32_t vec_dim(const vec_attend *t, vec_part part) {
   return part == VEC_KEYS ? t->a->kv.k_dim : t->a->kv.v_dim;
 }
 
+// From a row of the cache to the next token's.
+static uint64_t vec_step(const vec_attend *t, vec_part part) {
+  const fg_kv_geometry *kv = &t->a->kv;
+  return part == VEC_KEYS ? fg_kv_row_bytes(kv->dtype, kv->k_dim) : fg_kv_value_step(kv);
+}
+
 // Where the block's KV head has the keys (values) of positions [p, p + *run), which lie in one page.
 static const uint8_t *vec_run(const vec_attend *t, vec_part part, uint32_t p, uint32_t end, uint32_t *run) {
   const fg_kv_geometry *kv = &t->a->kv;
@@ -84,8 +90,8 @@ static const uint8_t *vec_run(const vec_attend *t, vec_part part, uint32_t p, ui
 static void vec_gather(const vec_attend *t, vec_part part, uint32_t first, uint32_t begin, uint32_t end) {
   fg_dtype dtype = t->a->kv.dtype;
   uint32_t dim = vec_dim(t, part), run;
-  uint64_t stride = part == VEC_KEYS ? t->k_stride : t->v_stride, bytes = fg_kv_row_bytes(dtype, dim);
-  bool together = stride == dim && fg_dtype_get(dtype)->block == 1;
+  uint64_t stride = part == VEC_KEYS ? t->k_stride : t->v_stride, bytes = vec_step(t, part);
+  bool together = stride == dim && fg_dtype_get(dtype)->block == 1 && bytes == fg_kv_row_bytes(dtype, dim);
   for (uint32_t p = begin; p < end; p += run) {
     const uint8_t *src = vec_run(t, part, p, end, &run);
     float *rows = t->rows + (p - first) * stride;
@@ -100,7 +106,7 @@ static void vec_gather(const vec_attend *t, vec_part part, uint32_t first, uint3
 // anywhere, and their runs are too short for the CPU to foresee (6.5 to 10.9 GB/s a thread, bfloat16).
 static void vec_prefetch(const vec_attend *t, vec_part part, uint32_t begin, uint32_t end) {
   uint32_t run;
-  uint64_t bytes = fg_kv_row_bytes(t->a->kv.dtype, vec_dim(t, part));
+  uint64_t bytes = vec_step(t, part);
   for (uint32_t p = begin; p < end; p += run) {
     const uint8_t *src = vec_run(t, part, p, end, &run);
     for (uint64_t at = 0; at < run * bytes; at += 64) __builtin_prefetch(src + at, 0, 2);

@@ -3,6 +3,7 @@
 #ifndef FG_KERNELS_KINDS_H
 #define FG_KERNELS_KINDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tensor/dtype.h"
@@ -42,10 +43,12 @@ typedef enum fg_map_kind {
 
 // The cache of one layer: pages of `page_tokens` tokens, page p at p * page_bytes; in a page first K as
 // [kv_heads, page_tokens] rows of k_dim values, then V as [kv_heads, page_tokens] rows of v_dim. A row is in
-// `dtype`, or codes in its number of bits with a scale and a minimum a group (kv_codes_tmpl.h).
+// `dtype`, or codes in its number of bits with a scale and a minimum a group (kv_codes_tmpl.h). Where V is
+// `v_in_k`, the values of a token are the first v_dim of its key, and the page ends behind K.
 typedef struct fg_kv_geometry {
   uint32_t kv_heads, k_dim, v_dim, page_tokens;
   fg_dtype dtype; // f32, f16, bf16; i8g64m, i4g64m: dimensions are multiples of FG_KV_CODE_RUN
+  bool v_in_k;    // v_dim <= k_dim
 } fg_kv_geometry;
 
 enum { FG_KV_CODE_RUN = 16 };
@@ -56,5 +59,7 @@ uint64_t fg_kv_row_bytes(fg_dtype dtype, uint32_t dim);
 // Where in a page the row of a head and of a token of the page begins.
 uint64_t fg_kv_key_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token);
 uint64_t fg_kv_value_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token);
+// From a token's values to the next one's in the page.
+uint64_t fg_kv_value_step(const fg_kv_geometry *geometry);
 
 #endif

@@ -16,8 +16,12 @@ uint64_t fg_kv_key_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint
 
 uint64_t fg_kv_value_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token) {
   const fg_kv_geometry *g = geometry;
-  return fg_kv_key_offset(g, g->kv_heads, 0) +
-         ((uint64_t)kv_head * g->page_tokens + token) * fg_kv_row_bytes(g->dtype, g->v_dim);
+  return (g->v_in_k ? 0 : fg_kv_key_offset(g, g->kv_heads, 0)) +
+         ((uint64_t)kv_head * g->page_tokens + token) * fg_kv_value_step(g);
+}
+
+uint64_t fg_kv_value_step(const fg_kv_geometry *geometry) {
+  return fg_kv_row_bytes(geometry->dtype, geometry->v_in_k ? geometry->k_dim : geometry->v_dim);
 }
 
 uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry) {

@@ -24,7 +24,8 @@ typedef enum fg_layout_kind { FG_LAYOUT_PLAIN, FG_LAYOUT_N64, FG_LAYOUT_COUNT } 
 typedef struct fg_layout {
   fg_layout_kind kind;
   const char *name;
-  uint32_t row_multiple; // panels begin at multiples of it; a shorter last panel is padded inside
+  uint32_t
+      row_multiple; // rows [m * it, ...) of a panel lie behind each other; a shorter end is padded inside
   // Bytes of a panel of `rows` rows; UINT64_MAX when k does not suit the type or the sum overflows.
   uint64_t (*bytes)(fg_dtype dtype, uint32_t rows, uint32_t k);
   // Packs row-major rows (dense, in `dtype`) into dst, padding with zeros.

@@ -66,8 +66,33 @@ static uint64_t interleaved_row(uint64_t r, uint64_t head_dim) {
   return r / head_dim * head_dim + 2 * (r % head_dim % (head_dim / 2)) + r % head_dim / (head_dim / 2);
 }
 
+bool fg_source_is_turned(const fg_slot *slot, const fg_source *source) {
+  return slot->kind != FG_WEIGHT_VECTOR &&
+         (source->transform == FG_TRANSFORM_TRANSPOSE || source->transform == FG_TRANSFORM_TRANSPOSE_HEADS);
+}
+
+// With FG_TRANSFORM_TRANSPOSE_HEADS: what a head gives.
+static uint32_t head_rows(const fg_source *source) {
+  return source->rows / (source->slice.rows / source->slice.period);
+}
+
+uint64_t fg_source_turned_base(const fg_source *source, uint64_t row) {
+  if (source->transform != FG_TRANSFORM_TRANSPOSE_HEADS) return source->base;
+  return source->base + source->slice.first + row / head_rows(source) * source->slice.period;
+}
+
+void fg_source_shape(const fg_slot *slot, const fg_source *source, uint64_t *rows, uint64_t *columns) {
+  const uint64_t times = source->experts ? source->experts : 1;
+  const uint32_t all = fg_source_tensor_rows(source);
+  *rows = times * (source->transform == FG_TRANSFORM_TRANSPOSE ? slot->k : all);
+  *columns = slot->k;
+  if (source->transform == FG_TRANSFORM_TRANSPOSE) *columns = all;
+  if (source->transform == FG_TRANSFORM_TRANSPOSE_HEADS) *columns = head_rows(source);
+}
+
 uint64_t fg_source_row(const fg_source *source, uint64_t row) {
   const fg_row_slice *s = &source->slice;
+  if (source->transform == FG_TRANSFORM_TRANSPOSE_HEADS) return row % head_rows(source);
   if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) row = interleaved_row(row, source->head_dim);
   return s->block ? s->first + row / s->block * s->period + row % s->block : row;
 }
@@ -117,9 +142,13 @@ static bool check_norm(checker *c, const fg_node *n) {
 }
 
 static bool check_matmul(checker *c, const fg_node *n) {
-  uint32_t rows = n->params.matmul.n, k = n->params.matmul.k;
-  return reg(c, &n->a, k) && slot(c, &n->b, FG_WEIGHT_MATRIX, rows, k) && vector_or_absent(c, &n->c, rows) &&
-         reg(c, &n->out, rows) && apart(&n->a, &n->out);
+  const uint32_t rows = n->params.matmul.n, k = n->params.matmul.k;
+  if (!slot(c, &n->b, FG_WEIGHT_MATRIX, rows, k) || !apart(&n->a, &n->out)) return false;
+  const uint32_t segments = c->program->slots[n->b.index].segments, all = segments ? segments : 1;
+  const uint64_t in = (uint64_t)(all - 1) * n->in_step + k,
+                 out = (uint64_t)(all - 1) * n->out_step + rows / all;
+  return rows % all == 0 && (!segments || n->out_step >= rows / all) && reg(c, &n->a, in) &&
+         reg(c, &n->out, out) && vector_or_absent(c, &n->c, rows);
 }
 
 static bool check_rope(checker *c, const fg_node *n) {
@@ -127,14 +156,15 @@ static bool check_rope(checker *c, const fg_node *n) {
   const bool switches = n->params.rope.original && n->params.rope.growth == 0;
   return n->a.kind == FG_OPERAND_CONSTANT && n->a.index < c->graph->constant_count &&
          c->graph->constant_count_of[n->a.index] == rotary / (switches ? 1 : 2) && rotary % 2 == 0 &&
-         rotary <= dim && (n->params.rope.growth == 0 || rotary > 2) &&
-         reg(c, &n->out, (uint64_t)n->params.rope.heads * dim);
+         rotary <= dim && (n->params.rope.growth == 0 || rotary > 2) && n->params.rope.heads &&
+         reg(c, &n->out, (uint64_t)(n->params.rope.heads - 1) * dim + rotary);
 }
 
 static bool check_kv_store(checker *c, const fg_node *n) {
   const fg_kv_geometry *kv = &n->params.kv_store.kv;
-  return reg(c, &n->a, (uint64_t)kv->kv_heads * kv->k_dim) &&
-         reg(c, &n->b, (uint64_t)kv->kv_heads * kv->v_dim);
+  if (!reg(c, &n->a, (uint64_t)kv->kv_heads * kv->k_dim)) return false;
+  return kv->v_in_k ? absent(&n->b) && kv->v_dim <= kv->k_dim
+                    : reg(c, &n->b, (uint64_t)kv->kv_heads * kv->v_dim);
 }
 
 // What heads have numbers for: slopes are constants, sinks are weights.

@@ -43,15 +43,18 @@ typedef struct fg_node {
   fg_operand a, b, c,
       out; // as op.h lists them; the KV cache, the batch and SELECT's rows are given by the engine
   fg_op_params params; // matmul.n is the whole matrix; dtype and layout come from the store
+  // MATMUL with a slot of segments: columns from one's input (output) to the next one's.
+  uint32_t in_step, out_step;
 } fg_node;
 
 // How source rows become ours.
 typedef enum fg_transform {
   FG_TRANSFORM_NONE,
-  FG_TRANSFORM_UNPERMUTE_ROPE, // GGUF llama's q and k: interleaved pairs back to halves, per head of
-                               // `head_dim` rows
-  FG_TRANSFORM_TRANSPOSE,      // stored [k, n]
-  FG_TRANSFORM_PLUS_ONE,       // a vector that is stored less one
+  FG_TRANSFORM_UNPERMUTE_ROPE,  // GGUF llama's q and k: interleaved pairs back to halves, per head of
+                                // `head_dim` rows
+  FG_TRANSFORM_TRANSPOSE,       // stored [k, n]
+  FG_TRANSFORM_TRANSPOSE_HEADS, // the same head by head: each block of the slice is a [k, n of a head]
+  FG_TRANSFORM_PLUS_ONE,        // a vector that is stored less one
 } fg_transform;
 
 // Which rows of a tensor are taken, where it holds more than one matrix: from `first` on `block` rows of
@@ -77,6 +80,9 @@ typedef struct fg_slot {
   char name[24];
   fg_weight_kind kind;
   uint32_t n, k;
+  // A matrix [n, k] may be so many small ones [n / segments, k], each with an input of its own (a head's,
+  // say); 0 = it is one.
+  uint32_t segments;
   // "%u" in a tensor's name stands for the layer, "%e" for the expert. A vector's "%h" stands for 0, 1, ...:
   // one tensor for each head.
   fg_source sources[FG_MAX_SOURCES];
@@ -150,9 +156,15 @@ void fg_graph_expert_weight_name(uint32_t layer, uint32_t expert, const fg_slot 
 // An expert's own slot: its tensors' names, and where in them it begins.
 fg_status fg_graph_expert_slot(const fg_slot *slot, uint32_t expert, fg_slot *out, fg_error *err);
 
-// The row of the tensor that the source's row comes from, of the expert's part if there are several; with
-// FG_TRANSFORM_TRANSPOSE the column.
+// Whether our rows are columns of the tensor.
+bool fg_source_is_turned(const fg_slot *slot, const fg_source *source);
+// The row of the tensor that the source's row comes from, of the expert's part if there are several; where it
+// is turned, the column.
 uint64_t fg_source_row(const fg_source *source, uint64_t row);
+// Where it is turned, the tensor's row at which the matrix begins of which the source's row is a column.
+uint64_t fg_source_turned_base(const fg_source *source, uint64_t row);
+// The shape that a tensor of a matrix or a table must have, all experts' together.
+void fg_source_shape(const fg_slot *slot, const fg_source *source, uint64_t *rows, uint64_t *columns);
 // Rows that the tensor must have, for each expert.
 uint32_t fg_source_tensor_rows(const fg_source *source);
 

@@ -284,8 +284,7 @@ void fg_model_type_bytes(const fg_model *model, const fg_model_options *options,
   for (uint32_t i = 0; i < model->weight_count; i++) {
     const fg_weight *w = &model->weights[i];
     const fg_layout *layout = w->kind == FG_WEIGHT_MATRIX ? family->choose(w->dtype, w->n, w->k) : NULL;
-    out[w->dtype] += fg_pack_weight_bytes(
-        w, layout, layout ? fg_pack_panel_rows(layout, w->dtype, w->n, w->k, panel) : w->n);
+    out[w->dtype] += fg_pack_weight_bytes(w, layout, layout ? fg_pack_panel_rows(layout, w, panel) : w->n);
   }
 }
 

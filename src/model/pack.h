@@ -50,9 +50,8 @@ void fg_pack_plan_free(fg_pack_plan *plan);
 uint64_t fg_pack_panel_bytes(const fg_graph *graph, uint64_t wish);
 
 // Rows of a panel of this matrix: panels of nearly equal size, none above panel_bytes if a single block of
-// rows is not.
-uint32_t fg_pack_panel_rows(const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
-                            uint64_t panel_bytes);
+// rows is not; whole segments where the matrix has some, at least one.
+uint32_t fg_pack_panel_rows(const fg_layout *layout, const fg_weight *weight, uint64_t panel_bytes);
 
 // Bytes on disk of one weight with such panels, padded.
 uint64_t fg_pack_weight_bytes(const fg_weight *weight, const fg_layout *layout, uint32_t panel_rows);

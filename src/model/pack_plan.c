@@ -38,11 +38,13 @@ uint64_t fg_pack_panel_bytes(const fg_graph *graph, uint64_t wish) {
   return panel;
 }
 
-uint32_t fg_pack_panel_rows(const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
-                            uint64_t panel_bytes) {
-  const uint32_t step = layout->row_multiple;
-  uint64_t blocks = n / step + (n % step != 0);
-  uint64_t per_panel = panel_bytes / layout->bytes(dtype, step, k);
+uint32_t fg_pack_panel_rows(const fg_layout *layout, const fg_weight *w, uint64_t panel_bytes) {
+  const uint32_t segment = w->segments ? w->n / w->segments : 0;
+  // Segments that are no whole blocks have panels of their own.
+  if (segment % layout->row_multiple) return segment;
+  const uint32_t step = segment ? segment : layout->row_multiple;
+  uint64_t blocks = w->n / step + (w->n % step != 0);
+  uint64_t per_panel = panel_bytes / layout->bytes(w->dtype, step, w->k);
   if (per_panel == 0) per_panel = 1;
   uint64_t panels = (blocks + per_panel - 1) / per_panel;
   return (uint32_t)((blocks + panels - 1) / panels * step);
@@ -75,9 +77,12 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
   fg_status status = fg_tensor_name(name, sizeof name, s->tensor, layer, p->err);
   if (status) return status;
   const bool vector = slot->kind == FG_WEIGHT_VECTOR;
-  const bool turned = s->transform == FG_TRANSFORM_TRANSPOSE && !vector;
-  const uint32_t all = fg_source_tensor_rows(s), times = s->experts ? s->experts : 1;
-  uint64_t rows = (uint64_t)times * (turned ? slot->k : all), columns = vector ? 0 : turned ? all : slot->k;
+  uint64_t rows, columns;
+  fg_source_shape(slot, s, &rows, &columns);
+  if (vector) {
+    rows = (uint64_t)(s->experts ? s->experts : 1) * fg_source_tensor_rows(s);
+    columns = 0;
+  }
   const fg_checkpoint_tensor *t = fg_tensor_find(p->source->checkpoint, p->source->names, name);
   *out = t;
   if (!t && s->optional && vector) return FG_OK;
@@ -93,7 +98,7 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
                      : t->rows == rows && t->columns == columns;
   if (!fits) return wrong_shape(p, t, rows, columns);
   const fg_dtype_info *type = fg_dtype_get(t->dtype);
-  if (!type->to_f32 || (turned && type->block > 1)) {
+  if (!type->to_f32) {
     return fg_fail(p->err, FG_UNSUPPORTED, "tensor %s: values of type %s cannot be used", t->name,
                    type->name);
   }
@@ -133,6 +138,9 @@ static fg_dtype common_type(planner *p, const fg_pack_item *item) {
   for (uint32_t i = 0; i < item->slot->source_count; i++) {
     const fg_checkpoint_tensor *t = item->tensors[i];
     if (!t) continue;
+    // What is turned out of blocks has to be kept as values.
+    if (fg_source_is_turned(item->slot, &item->slot->sources[i]) && fg_dtype_get(t->dtype)->block > 1)
+      return FG_F32;
     if (first && t->dtype != first->dtype) {
       fg_log_line(p->options->log, FG_LOG_DEBUG, "%s: %s is %s, %s is %s: kept as f32", item->weight.name,
                   first->name, fg_dtype_get(first->dtype)->name, t->name, fg_dtype_get(t->dtype)->name);
@@ -198,7 +206,7 @@ uint64_t fg_pack_weight_bytes(const fg_weight *w, const fg_layout *layout, uint3
 static void choose_panels(planner *p, fg_pack_item *item) {
   fg_weight *w = &item->weight;
   item->panel_rows = w->n;
-  if (item->layout) item->panel_rows = fg_pack_panel_rows(item->layout, w->dtype, w->n, w->k, p->panel_bytes);
+  if (item->layout) item->panel_rows = fg_pack_panel_rows(item->layout, w, p->panel_bytes);
   w->panels = w->n / item->panel_rows + (w->n % item->panel_rows != 0);
   snprintf(w->layout, sizeof w->layout, "%s", item->layout ? item->layout->name : "rows");
   item->bytes = fg_pack_weight_bytes(w, item->layout, item->panel_rows);
@@ -215,8 +223,9 @@ static bool is_by_heads(const planner *p, const fg_slot *slot, uint32_t layer) {
 
 static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer, const char *name) {
   fg_pack_item *item = &p->plan->items[p->plan->count++];
-  *item = (fg_pack_item){.slot = slot,
-                         .weight = {.kind = slot->kind, .n = slot->n, .k = slot->k, .layer = layer}};
+  *item = (fg_pack_item){
+      .slot = slot,
+      .weight = {.kind = slot->kind, .n = slot->n, .k = slot->k, .segments = slot->segments, .layer = layer}};
   snprintf(item->weight.name, sizeof item->weight.name, "%s", name);
   for (uint32_t i = 0; p->source->checkpoint && i < slot->source_count; i++) {
     const uint32_t number = layer < 0 ? 0 : (uint32_t)layer;

@@ -23,7 +23,7 @@ static fg_status check_weight(const fg_store *store, const char *name, const fg_
   uint32_t index = fg_store_find_near(store, name, *next);
   *next = index + 1;
   const fg_weight *w = index == UINT32_MAX ? NULL : &store->weights[index];
-  if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k) {
+  if (!w || w->kind != slot->kind || w->n != slot->n || w->k != slot->k || w->segments != slot->segments) {
     return fg_fail(err, FG_CORRUPT, "%s: damaged store: weight %s is missing or has another shape",
                    fg_file_path(store->file), name);
   }

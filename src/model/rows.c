@@ -18,7 +18,13 @@ static uint64_t row_bytes(fg_dtype dtype, uint64_t columns) {
 }
 
 static bool is_turned(const fg_pack_item *item, const fg_source *source) {
-  return item->slot->kind != FG_WEIGHT_VECTOR && source->transform == FG_TRANSFORM_TRANSPOSE;
+  return fg_source_is_turned(item->slot, source);
+}
+
+// Of a source's rows when they are fetched. Blocks run along the tensor's rows: to be turned they are opened.
+static fg_dtype fetched_type(const fg_pack_item *item, uint32_t source) {
+  const fg_dtype dtype = item->tensors[source]->dtype;
+  return is_turned(item, &item->slot->sources[source]) && fg_dtype_get(dtype)->block > 1 ? FG_F32 : dtype;
 }
 
 // In the tensor, whichever expert's part of it.
@@ -35,6 +41,7 @@ static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t b
   const fg_checkpoint_tensor *t = item->tensors[index];
   fg_rows_part p = {.tensor = t, .source = source, .row = (uint32_t)row, .count = (uint32_t)count};
   if (!t) return p;
+  p.dtype = fetched_type(item, index);
   if (item->slot->kind == FG_WEIGHT_VECTOR) {
     p.first = source->base;
     p.lines = source->experts ? 1 : item->head_count ? item->head_count * t->rows : t->rows;
@@ -68,7 +75,7 @@ static uint32_t find_parts(const fg_pack_item *item, uint32_t row, uint32_t coun
 
 static uint64_t part_bytes(const fg_pack_item *item, const fg_rows_part *p) {
   if (!p->tensor) return 0;
-  if (is_turned(item, p->source)) return p->count * row_bytes(p->tensor->dtype, item->weight.k);
+  if (is_turned(item, p->source)) return p->count * row_bytes(p->dtype, item->weight.k);
   return p->lines * row_bytes(p->tensor->dtype, p->tensor->columns);
 }
 
@@ -88,7 +95,7 @@ uint64_t fg_rows_fetch_bytes(const fg_pack_item *item, uint32_t row, uint32_t co
 uint64_t fg_rows_source_bytes(const fg_pack_item *item) {
   uint64_t most = 1;
   for (uint32_t i = 0; i < item->slot->source_count; i++)
-    if (item->tensors[i]) most = largest(most, row_bytes(item->tensors[i]->dtype, item->weight.k));
+    if (item->tensors[i]) most = largest(most, row_bytes(fetched_type(item, i), item->weight.k));
   return most;
 }
 
@@ -103,25 +110,69 @@ uint64_t fg_rows_wide_values(const fg_pack_item *item) {
 
 enum { STRIP_BYTES = 1 << 20 }; // of a matrix that is turned
 
-// The tensor, or the expert's part of it, is [k, n]: our rows are its columns. // out: [count, k]
-static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, uint64_t height, char *out,
-                             fg_error *err) {
+// Lines of a tensor on their way to be turned, and the same opened where they are blocks.
+typedef struct strip {
+  uint64_t step, line; // lines at a time, bytes of one
+  char *raw, *lines;   // [step]
+} strip;
+
+static fg_status create_strip(strip *s, const fg_rows_part *p, fg_error *err) {
   const fg_checkpoint_tensor *t = p->tensor;
-  const uint64_t bytes = fg_dtype_get(t->dtype)->bytes, line = row_bytes(t->dtype, t->columns);
-  const uint64_t step = line < STRIP_BYTES ? STRIP_BYTES / line : 1;
-  char *strip = malloc(step * line);
-  if (!strip) return fg_fail(err, FG_NO_SPACE, "tensor %s: no memory to turn it", t->name);
+  const uint64_t raw = row_bytes(t->dtype, t->columns);
+  s->line = row_bytes(p->dtype, t->columns);
+  s->step = s->line < STRIP_BYTES ? STRIP_BYTES / s->line : 1;
+  s->raw = malloc(s->step * raw);
+  s->lines = t->dtype == p->dtype ? s->raw : malloc(s->step * s->line);
+  if (s->raw && s->lines) return FG_OK;
+  return fg_fail(err, FG_NO_SPACE, "tensor %s: no memory to turn it", t->name);
+}
+
+static void free_strip(strip *s) {
+  if (s->lines != s->raw) free(s->lines);
+  free(s->raw);
+}
+
+// Lines [row, row + count) of the tensor into the strip.
+static fg_status read_strip(const fg_rows *rows, const strip *s, const fg_rows_part *p, uint64_t row,
+                            uint64_t count, fg_error *err) {
+  const fg_checkpoint_tensor *t = p->tensor;
+  fg_status status = fg_checkpoint_read_rows(rows->checkpoint, t, row, count, s->raw, err);
+  const uint64_t raw = row_bytes(t->dtype, t->columns);
+  for (uint64_t i = 0; i < count && !status && s->lines != s->raw; i++)
+    fg_dtype_get(t->dtype)->to_f32(s->raw + i * raw, (float *)(void *)(s->lines + i * s->line), t->columns);
+  return status;
+}
+
+// Our rows [r, end) of the part are columns of one matrix [height, ?], which begins at line `base`.
+// out: [count, height]
+static fg_status turn_run(const fg_rows *rows, const strip *s, const fg_rows_part *p, uint64_t r,
+                          uint64_t end, uint64_t height, char *out, fg_error *err) {
+  const uint64_t bytes = fg_dtype_get(p->dtype)->bytes, base = fg_source_turned_base(p->source, p->begin + r);
   fg_status status = FG_OK;
-  for (uint64_t k = 0; k < height && !status; k += step) {
-    uint64_t lines = height - k < step ? height - k : step;
-    status = fg_checkpoint_read_rows(rows->checkpoint, t, p->source->base + k, lines, strip, err);
-    for (uint64_t r = 0; r < p->count && !status; r++) {
-      const char *from = strip + fg_source_row(p->source, p->begin + r) * bytes;
-      char *to = out + (r * height + k) * bytes;
-      for (uint64_t i = 0; i < lines; i++) memcpy(to + i * bytes, from + i * line, bytes);
+  for (uint64_t k = 0; k < height && !status; k += s->step) {
+    const uint64_t lines = height - k < s->step ? height - k : s->step;
+    status = read_strip(rows, s, p, base + k, lines, err);
+    for (uint64_t row = r; row < end && !status; row++) {
+      const char *from = s->lines + fg_source_row(p->source, p->begin + row) * bytes;
+      char *to = out + (row * height + k) * bytes;
+      for (uint64_t i = 0; i < lines; i++) memcpy(to + i * bytes, from + i * s->line, bytes);
     }
   }
-  free(strip);
+  return status;
+}
+
+// The tensor, or the expert's or the head's part of it, is [k, n]: our rows are its columns.
+// out: [count, height]
+static fg_status read_turned(const fg_rows *rows, const fg_rows_part *p, uint64_t height, char *out,
+                             fg_error *err) {
+  strip s = {0};
+  fg_status status = create_strip(&s, p, err);
+  for (uint64_t r = 0, end; r < p->count && !status; r = end) {
+    const uint64_t base = fg_source_turned_base(p->source, p->begin + r);
+    for (end = r + 1; end < p->count && fg_source_turned_base(p->source, p->begin + end) == base;) end++;
+    status = turn_run(rows, &s, p, r, end, height, out, err);
+  }
+  free_strip(&s);
   return status;
 }
 
@@ -227,7 +278,7 @@ static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
 
 // Place of the weight's row in the part's data.
 static const char *raw_row(const fg_rows_fetch *fetch, const fg_rows_part *p, uint32_t row) {
-  const uint64_t bytes = row_bytes(p->tensor->dtype, fetch->item->weight.k);
+  const uint64_t bytes = row_bytes(p->dtype, fetch->item->weight.k);
   uint64_t line = row - p->row;
   if (!is_turned(fetch->item, p->source)) line = tensor_row(p->source, p->begin + line) - p->first;
   return p->data + line * bytes;
@@ -243,7 +294,7 @@ static bool is_in_order(const fg_rows_part *p, uint32_t row, uint32_t count) {
 
 const void *fg_rows_borrow(const fg_rows_fetch *fetch, uint32_t row, uint32_t count) {
   const fg_rows_part *p = part_with(fetch, row);
-  bool as_it_is = p->tensor->dtype == fetch->item->weight.dtype && row + count <= p->row + p->count &&
+  bool as_it_is = p->dtype == fetch->item->weight.dtype && row + count <= p->row + p->count &&
                   (is_turned(fetch->item, p->source) || is_in_order(p, row, count));
   return as_it_is ? raw_row(fetch, p, row) : NULL;
 }
@@ -266,10 +317,10 @@ void fg_rows_take(const fg_rows_fetch *fetch, uint32_t row, uint32_t count, floa
   for (uint32_t r = row; r < row + count; r++, to += bytes) {
     const fg_rows_part *p = part_with(fetch, r);
     const char *from = raw_row(fetch, p, r);
-    if (p->tensor->dtype == w->dtype) {
+    if (p->dtype == w->dtype) {
       memcpy(to, from, bytes);
     } else {
-      fg_dtype_get(p->tensor->dtype)->to_f32(from, wide, w->k);
+      fg_dtype_get(p->dtype)->to_f32(from, wide, w->k);
       encode(fetch->item, wide, to);
     }
   }

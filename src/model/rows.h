@@ -23,7 +23,8 @@ typedef struct fg_rows_part {
   uint32_t row, count;   // of the weight's rows
   uint32_t begin;        // the first of them among the source's rows
   uint64_t first, lines; // rows of the tensor that are read: whole heads where these are turned
-  char *data;            // [lines, columns] in the tensor's type; transposed ones: [count, k]
+  char *data;            // [lines, columns] of `dtype`; transposed ones: [count, k]
+  fg_dtype dtype;        // the tensor's, or f32 where blocks had to be opened to be turned
   bool reading;
   fg_io_read read;
 } fg_rows_part;

@@ -76,13 +76,14 @@ static fg_status add_tensor(fg_checkpoint *c, const fg_slot *slot, const fg_sour
   char *kept = strdup(name);
   if (!kept) return fg_fail(err, FG_NO_SPACE, "no memory for the tensors of %s", shape);
   fg_checkpoint_tensor *t = &c->tensors[c->count++];
-  const bool vector = slot->kind == FG_WEIGHT_VECTOR, turned = source->transform == FG_TRANSFORM_TRANSPOSE;
+  const bool vector = slot->kind == FG_WEIGHT_VECTOR;
   *t = (fg_checkpoint_tensor){
       .name = kept, .dtype = FG_BF16, .dims = vector ? 1 : 2, .file = kind_of(slot, name)};
-  const uint32_t rows = fg_source_tensor_rows(source);
-  const uint64_t times = source->experts ? source->experts : 1;
-  t->rows = vector ? times : turned ? times * slot->k : times * rows;
-  t->columns = vector || turned ? rows : slot->k;
+  fg_source_shape(slot, source, &t->rows, &t->columns);
+  if (vector) {
+    t->rows = source->experts ? source->experts : 1;
+    t->columns = fg_source_tensor_rows(source);
+  }
   if (vector && source->experts) t->dims = 2;
   t->shape[0] = t->dims == 1 ? t->columns : t->rows;
   t->shape[1] = t->dims == 1 ? 0 : t->columns;

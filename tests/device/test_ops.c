@@ -153,9 +153,47 @@ static void check_rope(rig *r) {
   free(x);
 }
 
+// Heads whose first values are not turned: the view begins behind them, and behind the last head there is
+// nothing of the head any more.
+static void check_rope_at_the_end_of_heads(rig *r) {
+  enum { HEADS = 3, DIM = 20, ROTARY = 6, BEFORE = DIM - ROTARY };
+  uint64_t state = 4;
+  float *x = random_floats(&state, ROWS * HEADS * DIM), frequencies[] = {1, 0.1f, 0.01f};
+  static float want[ROWS * HEADS * DIM], out[ROWS * HEADS * DIM];
+  int32_t positions[ROWS];
+  for (int i = 0; i < ROWS; i++) positions[i] = i * 53;
+  fg_memory *mf = put(r, frequencies, sizeof frequencies), *mp = put(r, positions, sizeof positions);
+  for (int first = BEFORE; first >= 0; first -= BEFORE) { // the values to turn stand first
+    float *moved = random_floats(&state, ROWS * HEADS * DIM);
+    for (int h = 0; h < ROWS * HEADS; h++) {
+      memcpy(moved + h * DIM + first, x + h * DIM, ROTARY * 4);
+      memcpy(moved + h * DIM + (first ? 0 : ROTARY), x + h * DIM + ROTARY, BEFORE * 4);
+    }
+    fg_memory *mx = put(r, moved, sizeof out);
+    fg_call call = {.op = FG_OP_ROPE, .rows = ROWS, .a = view_of(mf, 0), .out = view_of(mx, HEADS * DIM)};
+    call.out.offset = (uint64_t)first * 4;
+    call.batch = (fg_batch_view){.tokens = ROWS, .positions = view_of(mp, 1)};
+    call.params.rope.heads = HEADS;
+    call.params.rope.head_dim = DIM;
+    call.params.rope.rotary = ROTARY;
+    call.params.rope.interleaved = true;
+    call.params.rope.scale = 1;
+    run_call(r, &call);
+    take(r, mx, first ? want : out, sizeof out);
+    free(moved);
+  }
+  drop_memory(r, mf), drop_memory(r, mp);
+  for (int h = 0; h < ROWS * HEADS; h++) {
+    assert_memory_equal(out + h * DIM, want + h * DIM + BEFORE, ROTARY * 4);
+    assert_memory_equal(out + h * DIM + ROTARY, want + h * DIM, BEFORE * 4);
+  }
+  free(x);
+}
+
 static void test_rope(void **state) {
   (void)state;
   each_device(check_rope);
+  each_device(check_rope_at_the_end_of_heads);
 }
 
 // ---- products ------------------------------------------------------------------------------------------
@@ -232,7 +270,7 @@ static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, in
 }
 
 static scene make_scene(rig *r) {
-  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32}};
+  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false}};
   uint64_t state = 6;
   for (int i = 0; i < SEQUENCES; i++) {
     s.q[i] = random_floats(&state, LENGTH * HEADS * K_DIM);

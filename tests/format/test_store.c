@@ -554,6 +554,12 @@ static const lie lies[] = {
     {"gap between rows", "weights/1/panels/1/3", "81"},
     {"rows twice", "weights/1/panels/1/3", "0"},
     {"panel without rows", "weights/1/panels/2/4", "0"},
+    {"no segments", "weights/1/segments", "0"},
+    {"segments that do not divide rows", "weights/1/segments", "3"},
+    {"segments that panels cut", "weights/1/segments", "4"},
+    {"segments that are no number", "weights/1/segments", "\"5\""},
+    {"segments of a table", "weights/0/segments", "1"},
+    {"segments of a vector", "weights/2/segments", "1"},
     {"panel rows beyond n", "weights/1/panels/2/4", "4294967295"},
     {"asset without a name", "assets/0/name", "3"},
     {"asset over a panel", "assets/0/offset", "4096"},
@@ -621,6 +627,27 @@ static void test_hostile_manifest_is_refused(void **state) {
   free(text);
 }
 
+// Segments of 40 rows, in panels of 80, 80 and 40, are kept by the manifest.
+static void test_segments_stand_in_the_manifest(void **state) {
+  fixture *f = *state;
+  fg_store_writer *writer;
+  fg_store *store;
+  fg_assets none = {0};
+  fg_weight w = weight("layers.0.up", FG_WEIGHT_MATRIX, FG_BF16, ROWS, K, 0);
+  w.segments = 5;
+  assert_int_equal(begin(f, &writer, 0), FG_OK);
+  assert_int_equal(fg_store_writer_weight(writer, &w, &f->err), FG_OK);
+  for (uint32_t row = 0; row < ROWS; row += PANEL_ROWS) {
+    const uint32_t rows = ROWS - row < PANEL_ROWS ? ROWS - row : PANEL_ROWS;
+    assert_int_equal(fg_store_writer_panel(writer, row, rows, f->block, (uint64_t)rows * K * 2, &f->err),
+                     FG_OK);
+  }
+  assert_int_equal(fg_store_writer_finish(writer, &none, &f->err), FG_OK);
+  assert_int_equal(fg_store_open(&store, f->path, &f->err), FG_OK);
+  assert_int_equal(store->weights[0].segments, 5);
+  fg_store_close(store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -641,6 +668,7 @@ int main(void) {
       T(test_flipped_byte_of_a_weight_is_found_and_named),
       T(test_flipped_byte_of_an_asset_is_found),
       T(test_hostile_manifest_is_refused),
+      T(test_segments_stand_in_the_manifest),
   };
   return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

@@ -55,12 +55,16 @@ static inline void put_token(sequence *s, uint32_t token) {
   uint8_t *page = s->cache + (uint64_t)s->pages[token / kv->page_tokens] * fg_kv_page_bytes(kv);
   uint32_t place = token % kv->page_tokens;
   uint64_t k_bytes = fg_kv_row_bytes(kv->dtype, kv->k_dim), v_bytes = fg_kv_row_bytes(kv->dtype, kv->v_dim);
+  const bool apart = !kv->v_in_k;
   uint8_t *values = page + kv->kv_heads * kv->page_tokens * k_bytes;
   for (uint32_t h = 0; h < kv->kv_heads; h++) {
     float *k = s->k + ((uint64_t)token * kv->kv_heads + h) * kv->k_dim;
     float *v = s->v + ((uint64_t)token * kv->kv_heads + h) * kv->v_dim;
     put_row(kv->dtype, k, kv->k_dim, page + (h * kv->page_tokens + place) * k_bytes);
-    put_row(kv->dtype, v, kv->v_dim, values + (h * kv->page_tokens + place) * v_bytes);
+    if (apart)
+      put_row(kv->dtype, v, kv->v_dim, values + (h * kv->page_tokens + place) * v_bytes);
+    else
+      memcpy(v, k, kv->v_dim * sizeof *v);
   }
 }
 
@@ -68,6 +72,8 @@ static inline sequence make_sequence(fg_kv_geometry kv, uint32_t heads, uint32_t
                                      uint64_t seed) {
   uint64_t state = seed;
   sequence s = {.kv = kv, .heads = heads, .tokens = tokens, .window = window, .scale = 0.3f};
+  if (kv.k_dim > 256)
+    s.scale *= sqrtf(256 / (float)kv.k_dim); // scores no larger than those of 256 dimensions
   s.q = random_floats(&state, (size_t)tokens * heads * kv.k_dim);
   s.k = random_floats(&state, (size_t)tokens * kv.kv_heads * kv.k_dim);
   s.v = random_floats(&state, (size_t)tokens * kv.kv_heads * kv.v_dim);

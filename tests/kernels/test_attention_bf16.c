@@ -13,27 +13,32 @@
 
 static const setting settings[] = {
     //  KV heads, k, v, page, type     heads tokens window
-    {{1, 64, 64, 16, FG_BF16}, 1, 1, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_BF16}, 16, 200, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_BF16}, 2, 150, 0, 0, FG_HEAD_PLAIN},
-    {{1, 20, 20, 16, FG_BF16}, 3, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 128, 32, FG_BF16}, 8, 129, 40, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_BF16}, 2, 100, 1, 0, FG_HEAD_PLAIN},
-    {{1, 24, 40, 64, FG_BF16}, 48, 70, 65, 0, FG_HEAD_PLAIN},
-    {{3, 7, 5, 1, FG_BF16}, 6, 67, 64, 0, FG_HEAD_PLAIN},
-    {{1, 256, 64, 48, FG_BF16}, 5, 90, 0, 0, FG_HEAD_PLAIN},
-    {{1, 96, 33, 16, FG_BF16}, 1, 193, 63, 0, FG_HEAD_PLAIN},
-    {{1, 1, 1, 16, FG_BF16}, 1, 65, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I8G64M}, 16, 200, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I4G64M}, 2, 150, 0, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_I4G64M}, 3, 100, 70, 0, FG_HEAD_PLAIN},
-    {{1, 144, 16, 16, FG_I8G64M}, 8, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 96, 32, FG_I4G64M}, 8, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16, false}, 1, 1, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_BF16, false}, 16, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_BF16, false}, 2, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 20, 20, 16, FG_BF16, false}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 128, 32, FG_BF16, false}, 8, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_BF16, false}, 2, 100, 1, 0, FG_HEAD_PLAIN},
+    {{1, 24, 40, 64, FG_BF16, false}, 48, 70, 65, 0, FG_HEAD_PLAIN},
+    {{3, 7, 5, 1, FG_BF16, false}, 6, 67, 64, 0, FG_HEAD_PLAIN},
+    {{1, 256, 64, 48, FG_BF16, false}, 5, 90, 0, 0, FG_HEAD_PLAIN},
+    {{1, 96, 33, 16, FG_BF16, false}, 1, 193, 63, 0, FG_HEAD_PLAIN},
+    {{1, 1, 1, 16, FG_BF16, false}, 1, 65, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I8G64M, false}, 16, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I4G64M, false}, 2, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_I4G64M, false}, 3, 100, 70, 0, FG_HEAD_PLAIN},
+    {{1, 144, 16, 16, FG_I8G64M, false}, 8, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 96, 32, FG_I4G64M, false}, 8, 129, 40, 0, FG_HEAD_PLAIN},
+    // values that are the beginning of the keys
+    {{1, 576, 512, 16, FG_BF16, true}, 16, 130, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I8G64M, true}, 2, 70, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I4G64M, true}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 43, 30, 7, FG_BF16, true}, 4, 100, 40, 0, FG_HEAD_PLAIN},
     // what heads add
-    {{2, 64, 64, 16, FG_BF16}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
-    {{1, 64, 64, 16, FG_BF16}, 3, 130, 40, 0, FG_HEAD_ALIBI},
-    {{1, 64, 64, 16, FG_I8G64M}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
-    {{2, 64, 64, 16, FG_BF16}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
+    {{2, 64, 64, 16, FG_BF16, false}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16, false}, 3, 130, 40, 0, FG_HEAD_ALIBI},
+    {{1, 64, 64, 16, FG_I8G64M, false}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
+    {{2, 64, 64, 16, FG_BF16, false}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -124,7 +129,7 @@ static void test_page_size_changes_no_bit(void **state) {
   fg_attend_fn *attend_bf16 = kernel();
   float *first = NULL;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    fg_kv_geometry kv = {2, 32, 32, sizes[i], FG_BF16};
+    fg_kv_geometry kv = {2, 32, 32, sizes[i], FG_BF16, false};
     sequence s = make_sequence(kv, 4, 180, 100, 5);
     float *out = attend(attend_bf16, &s, 64, 24);
     if (first) assert_memory_equal(first, out, (size_t)s.tokens * s.heads * kv.v_dim * sizeof *out);
@@ -141,7 +146,7 @@ static void test_window_ends_where_it_says(void **state) {
   fg_attend_fn *attend_bf16 = kernel();
   const uint32_t windows[] = {1, 2, 63, 64, 65, 128};
   for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
-    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16}, 1, 260, windows[w], 11);
+    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16, false}, 1, 260, windows[w], 11);
     memset(s.q, 0, (size_t)260 * 16 * sizeof(float)); // a mean of the values seen
     for (uint32_t t = 0; t < 260; t++) {
       for (int c = 0; c < 16; c++) s.v[t * 16 + c] = (float)t;
@@ -165,7 +170,7 @@ static void test_extreme_scores(void **state) {
   (void)state;
   fg_attend_fn *attend_bf16 = kernel();
   for (int sharp = 0; sharp < 2; sharp++) {
-    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16}, 1, 150, 0, 3);
+    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16, false}, 1, 150, 0, 3);
     for (size_t i = 0; i < 150 * 16; i++) s.q[i] *= sharp ? 1e4f : 0;
     float *out = attend(attend_bf16, &s, 150, 48);
     round_sequence(&s);
@@ -180,7 +185,7 @@ static void test_extreme_scores(void **state) {
 static void test_every_block_raises_the_maximum(void **state) {
   (void)state;
   fg_attend_fn *attend_bf16 = kernel();
-  sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16}, 1, 400, 0, 13);
+  sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_BF16, false}, 1, 400, 0, 13);
   for (uint32_t t = 0; t < 400; t++) {
     for (int c = 0; c < 16; c++) {
       s.q[t * 16 + c] = 8;

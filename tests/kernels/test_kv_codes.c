@@ -111,12 +111,22 @@ static void test_a_row_of_codes_is_a_multiple_of_16_long(void **state) {
   assert_int_equal(fg_kv_row_bytes(FG_BF16, 20), 40);
 }
 
+// Values that are the beginning of the keys take no room of their own.
+static void test_values_in_keys_take_no_room(void **state) {
+  (void)state;
+  const fg_kv_geometry kv = {2, 576, 512, 16, FG_BF16, true}, apart = {2, 576, 512, 16, FG_BF16, false};
+  assert_int_equal(fg_kv_page_bytes(&kv), 2 * 16 * 576 * 2);
+  assert_int_equal(fg_kv_page_bytes(&apart), 2 * 16 * (576 + 512) * 2);
+  assert_int_equal(fg_kv_value_offset(&kv, 1, 3), fg_kv_key_offset(&kv, 1, 3));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_codes_are_as_near_as_scale_and_minimum_allow),
       cmocka_unit_test(test_every_variant_writes_the_same_bytes),
       cmocka_unit_test(test_what_is_no_number_stays_in_its_group),
       cmocka_unit_test(test_a_row_of_codes_is_a_multiple_of_16_long),
+      cmocka_unit_test(test_values_in_keys_take_no_room),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,6 +203,36 @@ static void test_transposed_matrix_is_turned(void **state) {
   }
 }
 
+// Our row h * COLUMNS + j of head h is column j of the lines that the head's slice has in the file.
+static void check_heads_are_turned(fixture *f, const float *file) {
+  enum { HEADS = 3, COLUMNS = 32, FIRST = 2, LINES = 5, PERIOD = 9 };
+  f->slot.sources[0].transform = FG_TRANSFORM_TRANSPOSE_HEADS;
+  f->slot.sources[0].slice = (fg_row_slice){FIRST, LINES, PERIOD, HEADS * PERIOD};
+  read_all(f, f->out, LINES * 4);
+  for (uint32_t h = 0; h < HEADS; h++)
+    for (uint32_t j = 0; j < COLUMNS; j++)
+      for (uint32_t i = 0; i < LINES; i++)
+        assert_true(f->out[(h * COLUMNS + j) * LINES + i] == file[(h * PERIOD + FIRST + i) * COLUMNS + j]);
+}
+
+static void test_each_head_is_turned_by_itself(void **state) {
+  fixture *f = *state;
+  weight_is(f, FG_WEIGHT_MATRIX, FG_F32, 96, 5);
+  add_source(f, memory_add(&f->checkpoint, "w", FG_F32, 27, 32, f->values), 96, FG_TRANSFORM_NONE);
+  check_heads_are_turned(f, f->values);
+}
+
+static void test_heads_of_blocks_are_opened_and_turned(void **state) {
+  fixture *f = *state;
+  uint8_t blocks[27 * 34];
+  float opened[27 * 32];
+  fg_dtype_get(FG_Q8_0)->from_f32(f->values, blocks, 27 * 32);
+  fg_dtype_get(FG_Q8_0)->to_f32(blocks, opened, 27 * 32);
+  weight_is(f, FG_WEIGHT_MATRIX, FG_F32, 96, 5);
+  add_source(f, memory_add(&f->checkpoint, "w", FG_Q8_0, 27, 32, blocks), 96, FG_TRANSFORM_NONE);
+  check_heads_are_turned(f, opened);
+}
+
 static void test_mixed_types_become_one(void **state) {
   fixture *f = *state;
   uint16_t half[10 * K];
@@ -262,7 +292,8 @@ static void test_panels_are_nearly_equal_and_within_the_limit(void **state) {
       for (int y = 0; y < 2; y++) {
         const fg_layout *layout = fg_layout_find(layouts[y]);
         assert_non_null(layout);
-        uint32_t n = heights[i], k = 2048, rows = fg_pack_panel_rows(layout, FG_BF16, n, k, limits[l]);
+        const fg_weight w = {.dtype = FG_BF16, .n = heights[i], .k = 2048};
+        uint32_t n = w.n, k = w.k, rows = fg_pack_panel_rows(layout, &w, limits[l]);
         uint64_t block = layout->bytes(FG_BF16, layout->row_multiple, k);
         uint32_t panels = (n + rows - 1) / rows, last = n - (panels - 1) * rows;
         assert_true(rows > 0 && rows % layout->row_multiple == 0);
@@ -277,6 +308,19 @@ static void test_panels_are_nearly_equal_and_within_the_limit(void **state) {
   }
 }
 
+// Panels hold whole segments; several only where these are whole blocks of the layout.
+static void test_panels_do_not_cut_segments(void **state) {
+  (void)state;
+  const fg_layout *plain = fg_layout_find("plain"), *n64 = fg_layout_find("n64");
+  const fg_weight odd = {.dtype = FG_BF16, .n = 7 * 24, .k = 64, .segments = 7};
+  const fg_weight even = {.dtype = FG_BF16, .n = 16 * 128, .k = 64, .segments = 16};
+  assert_int_equal(fg_pack_panel_rows(n64, &odd, 1 << 20), 24);
+  assert_int_equal(fg_pack_panel_rows(plain, &odd, 24 * 64 * 2 * 2), 2 * 24);
+  assert_int_equal(fg_pack_panel_rows(n64, &even, 1), 128);
+  assert_int_equal(fg_pack_panel_rows(n64, &even, 128 * 64 * 2 * 6), 6 * 128); // three panels
+  assert_int_equal(fg_pack_panel_rows(n64, &even, 1 << 20), 2048);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -289,11 +333,14 @@ int main(void) {
       T(test_row_with_one_scale_repeats_it),
       T(test_rotary_bias_is_put_back_in_order),
       T(test_transposed_matrix_is_turned),
+      T(test_each_head_is_turned_by_itself),
+      T(test_heads_of_blocks_are_opened_and_turned),
       T(test_mixed_types_become_one),
       T(test_conversion_rounds_to_nearest_even),
       T(test_absent_optional_vector_has_its_value),
       T(test_vector_of_a_tensor_for_each_head_is_stacked),
       cmocka_unit_test(test_panels_are_nearly_equal_and_within_the_limit),
+      cmocka_unit_test(test_panels_do_not_cut_segments),
   };
   return cmocka_run_group_tests_name("rows", tests, NULL, NULL);
 }
