@@ -10,10 +10,11 @@
 // | NORM      | x [r, s*w]    | weight [w]   | bias [w]    | [r, s*w]; b, c may be absent; out may be a |
 // | MATMUL    | x [r, k]      | panel        | bias [n]    | [r, n] (= or +=); c may be absent |
 // | ROPE      | inv_freq *    |              |             | [r, heads, dim] in place *** |
-// | KV_STORE  | k [r, h*dk]   | v [r, h*dv]  |             | cache of the layer; b is absent where V is in K
-// | | ATTENTION | q [r, H*dk]   | cache        | numbers [H] | [r, H*dv]; c where heads have numbers | | ACT
-// |               |              |             | [r, w] in place | | GLU       | x [r, 2f]     | | | [r, f] =
-// act(x[:, :f]) * x[:, f:] | | ADD       | x [r, w]      |              |             | [r, w] += scale * x |
+// | KV_STORE  | k [r, h*dk]   | v [r, h*dv]  |             | cache of the layer; b absent: V is in K |
+// | ATTENTION | q [r, H*dk]   | cache        | numbers [H] | [r, H*dv]; c where heads have numbers |
+// | ACT       |               |              |             | [r, w] in place |
+// | GLU       | x [r, 2f]     |              |             | [r, f] = act(x[:, :f]) * x[:, f:] |
+// | ADD       | x [r, w]      |              |             | [r, w] += scale * x |
 // | MAP       |               |              |             | [r, w] in place |
 // | SELECT    | x [*, w]      | rows [r] i32 |             | [r, w] = x[rows]; out is not a |
 // | ROUTE     | logits [r, E] |              | bias [E]    | [r, 2k]: k experts as i32, their weights |

@@ -5,14 +5,14 @@
 #include <string.h>
 
 static const fg_arch *const archs[] = {
-    &fg_arch_llama,       &fg_arch_opt,        &fg_arch_mistral,  &fg_arch_qwen2,     &fg_arch_qwen3,
-    &fg_arch_gemma,       &fg_arch_gemma2,     &fg_arch_gemma3,   &fg_arch_phi,       &fg_arch_phi3,
-    &fg_arch_granite,     &fg_arch_olmo2,      &fg_arch_cohere,   &fg_arch_cohere2,   &fg_arch_smollm3,
-    &fg_arch_glm,         &fg_arch_glm4,       &fg_arch_chatglm,  &fg_arch_internlm2, &fg_arch_ministral,
-    &fg_arch_olmo,        &fg_arch_bloom,      &fg_arch_codegen,  &fg_arch_falcon,    &fg_arch_gpt2,
-    &fg_arch_gpt_bigcode, &fg_arch_gpt_neo,    &fg_arch_gpt_neox, &fg_arch_gptj,      &fg_arch_mpt,
-    &fg_arch_stablelm,    &fg_arch_starcoder2, &fg_arch_mixtral,  &fg_arch_qwen2_moe, &fg_arch_qwen3_moe,
-    &fg_arch_olmoe,       &fg_arch_gpt_oss,
+    &fg_arch_llama,       &fg_arch_opt,        &fg_arch_mistral,     &fg_arch_qwen2,       &fg_arch_qwen3,
+    &fg_arch_gemma,       &fg_arch_gemma2,     &fg_arch_gemma3,      &fg_arch_phi,         &fg_arch_phi3,
+    &fg_arch_granite,     &fg_arch_olmo2,      &fg_arch_cohere,      &fg_arch_cohere2,     &fg_arch_smollm3,
+    &fg_arch_glm,         &fg_arch_glm4,       &fg_arch_chatglm,     &fg_arch_internlm2,   &fg_arch_ministral,
+    &fg_arch_olmo,        &fg_arch_bloom,      &fg_arch_codegen,     &fg_arch_falcon,      &fg_arch_gpt2,
+    &fg_arch_gpt_bigcode, &fg_arch_gpt_neo,    &fg_arch_gpt_neox,    &fg_arch_gptj,        &fg_arch_mpt,
+    &fg_arch_stablelm,    &fg_arch_starcoder2, &fg_arch_mixtral,     &fg_arch_qwen2_moe,   &fg_arch_qwen3_moe,
+    &fg_arch_olmoe,       &fg_arch_gpt_oss,    &fg_arch_deepseek_v2, &fg_arch_deepseek_v3,
 };
 enum { ARCH_COUNT = sizeof archs / sizeof *archs };
 

@@ -27,6 +27,9 @@ struct fg_names {
   bool transposed;         // the layers' matrices are stored [k, n]
   const char *embed, *positions, *embed_norm, *project_in, *project_out, *final_norm, *head;
   const char *attn_norm, *q, *k, *v, *qkv, *q_norm, *k_norm, *attn_out;
+  // Of latent attention (fg_latent): queries go through q_a, its norm and q_b, or through q; keys and values
+  // through kv_a, its norm and kv_b, which is in two tensors, the first one turned, in some files.
+  const char *q_a, *q_a_norm, *q_b, *kv_a, *kv_a_norm, *kv_b, *k_b, *v_b;
   const char *attn_after; // the norm behind attention
   const char *mlp_norm, *gate, *up, *gate_up, *down;
   const char *mlp_after;
@@ -78,7 +81,8 @@ extern const fg_arch fg_arch_llama, fg_arch_opt, fg_arch_mistral, fg_arch_qwen2,
     fg_arch_ministral, fg_arch_olmo;
 extern const fg_arch fg_arch_bloom, fg_arch_codegen, fg_arch_falcon, fg_arch_gpt2, fg_arch_gpt_bigcode,
     fg_arch_gpt_neo, fg_arch_gpt_neox, fg_arch_gptj, fg_arch_mpt, fg_arch_stablelm, fg_arch_starcoder2;
-extern const fg_arch fg_arch_mixtral, fg_arch_qwen2_moe, fg_arch_qwen3_moe, fg_arch_olmoe, fg_arch_gpt_oss;
+extern const fg_arch fg_arch_mixtral, fg_arch_qwen2_moe, fg_arch_qwen3_moe, fg_arch_olmoe, fg_arch_gpt_oss,
+    fg_arch_deepseek_v2, fg_arch_deepseek_v3;
 
 const fg_arch *fg_arch_find(const char *model_type);
 const fg_arch *fg_arch_find_gguf(const char *architecture, size_t length);

@@ -118,7 +118,7 @@ void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec) {
   node->params.norm.segments = spec->segments;
   node->params.norm.apart = spec->apart;
   node->params.norm.kind = c->arch->norm;
-  node->params.norm.eps = (float)c->norm_eps;
+  node->params.norm.eps = (float)(spec->eps != 0 ? spec->eps : c->norm_eps);
   if (!c->norm_affine) return;
   fg_part part = {.tensor = spec->tensor, .rows = spec->apart ? spec->width * spec->segments : spec->width};
   if (c->arch->norm_less_one && !c->gguf) part.transform = FG_TRANSFORM_PLUS_ONE;
@@ -145,6 +145,7 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
   uint32_t n = 0;
   for (int i = 0; i < FG_MAX_SOURCES; i++) n += linear->parts[i].rows;
   uint32_t matrix = add_slot(b, linear->slot, "", FG_WEIGHT_MATRIX, n, linear->k);
+  b->program->slots[matrix].segments = linear->segments;
   uint32_t bias = linear->bias ? add_slot(b, linear->slot, "_bias", FG_WEIGHT_VECTOR, n, 1) : 0;
   for (int i = 0; i < FG_MAX_SOURCES; i++) {
     if (!linear->parts[i].rows) continue;
@@ -152,10 +153,12 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
     if (linear->bias) add_source(b, bias, &linear->parts[i], bias_suffix(&linear->parts[i]));
   }
   fg_node *node = add_node(b, FG_OP_MATMUL);
-  node->a = in_register(linear->in, 0);
+  node->a = in_register(linear->in, linear->in_column);
   node->b = in_slot(matrix);
   if (linear->bias) node->c = in_slot(bias);
-  node->out = in_register(linear->out, 0);
+  node->out = in_register(linear->out, linear->out_column);
+  node->in_step = linear->in_step;
+  node->out_step = linear->out_step;
   node->params.matmul.n = n;
   node->params.matmul.k = linear->k;
   node->params.matmul.accumulate = linear->accumulate;
@@ -194,15 +197,14 @@ static void add_qk_norms(fg_build *b, uint32_t qkv) {
   fg_build_norm_of(b, &spec);
 }
 
-// k's heads follow q's, so one turn serves both.
-static void add_rope(fg_build *b, uint32_t qkv) {
+void fg_build_rope(fg_build *b, fg_operand first, uint32_t heads, uint32_t dim) {
   const fg_config *c = b->config;
   const uint32_t set = b->kind->rope - FG_LAYER_ROPE;
   fg_node *rope = add_node(b, FG_OP_ROPE);
   rope->a = (fg_operand){.kind = FG_OPERAND_CONSTANT, .index = b->rope_constant[set]};
-  rope->out = in_register(qkv, 0);
-  rope->params.rope.heads = c->heads + c->kv_heads;
-  rope->params.rope.head_dim = c->head_dim;
+  rope->out = first;
+  rope->params.rope.heads = heads;
+  rope->params.rope.head_dim = dim;
   rope->params.rope.rotary = c->rotary;
   rope->params.rope.interleaved = c->rope_interleaved;
   rope->params.rope.scale = (float)c->rope[set].magnitude;
@@ -223,15 +225,11 @@ static void add_head_numbers(fg_build *b, fg_node *attention) {
   if (c->head_kind == FG_HEAD_SINK) attention->c = fg_build_vector(b, "sinks", b->names->sinks, c->heads);
 }
 
-void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {
+void fg_build_attend(fg_build *b, uint32_t qkv, uint32_t k, uint32_t v, uint32_t out) {
   const fg_config *c = b->config;
-  const uint32_t k = c->heads * c->head_dim, v = k + c->kv_heads * c->head_dim;
-  if (c->qk_norm != FG_QK_NORM_NONE) add_qk_norms(b, qkv);
-  if (c->clip_qkv > 0) fg_build_map(b, FG_MAP_CLAMP, c->clip_qkv, qkv, v + c->kv_heads * c->head_dim);
-  if (b->kind->rope != FG_LAYER_NO_ROPE) add_rope(b, qkv);
   fg_node *store = add_node(b, FG_OP_KV_STORE);
   store->a = in_register(qkv, k);
-  store->b = in_register(qkv, v);
+  if (!b->graph->kv.v_in_k) store->b = in_register(qkv, v);
   store->params.kv_store.kv = b->graph->kv;
 
   fg_node *attention = add_node(b, FG_OP_ATTENTION);
@@ -245,6 +243,17 @@ void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {
   attention->params.attention.window = b->kind->window;
   attention->params.attention.softcap = (float)c->score_softcap;
   add_head_numbers(b, attention);
+}
+
+void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out) {
+  const fg_config *c = b->config;
+  const uint32_t k = c->heads * c->head_dim, v = k + c->kv_heads * c->head_dim;
+  if (c->qk_norm != FG_QK_NORM_NONE) add_qk_norms(b, qkv);
+  if (c->clip_qkv > 0) fg_build_map(b, FG_MAP_CLAMP, c->clip_qkv, qkv, v + c->kv_heads * c->head_dim);
+  // k's heads follow q's, so one turn serves both.
+  if (b->kind->rope != FG_LAYER_NO_ROPE)
+    fg_build_rope(b, in_register(qkv, 0), c->heads + c->kv_heads, c->head_dim);
+  fg_build_attend(b, qkv, k, v, out);
 }
 
 void fg_build_act(fg_build *b, uint32_t reg) {

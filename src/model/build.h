@@ -38,6 +38,9 @@ typedef struct fg_linear {
   uint32_t k;
   bool bias, accumulate;
   uint32_t in, out; // registers
+  uint32_t in_column, out_column;
+  uint32_t segments;          // fg_slot
+  uint32_t in_step, out_step; // fg_node
 } fg_linear;
 
 // A norm of `segments` runs of `width` values, of register `reg` from `column` on, in place or into `out`.
@@ -47,6 +50,7 @@ typedef struct fg_norm_spec {
   uint32_t width, segments;
   bool apart; // a weight for each segment
   bool bias;
+  double eps; // 0 = the configuration's
 } fg_norm_spec;
 
 // The next register; 0 is the residual stream.
@@ -61,9 +65,23 @@ void fg_build_norm_of(fg_build *b, const fg_norm_spec *spec);
 void fg_build_linear(fg_build *b, const fg_linear *linear);
 void fg_build_add(fg_build *b, uint32_t in, uint32_t out, double scale);
 void fg_build_map(fg_build *b, fg_map_kind kind, double number, uint32_t reg, uint32_t width);
+// Turns `heads` heads of `dim` values, the first config->rotary of each, from the operand on.
+void fg_build_rope(fg_build *b, fg_operand first, uint32_t heads, uint32_t dim);
+// Keeps k and v (columns of `qkv`; v is not used where it is in k), and attention of all queries in `qkv`.
+void fg_build_attend(fg_build *b, uint32_t qkv, uint32_t k, uint32_t v, uint32_t out);
 // Norms of q and k, clamp and rotary embedding as the configuration has them, cache and attention over
 // q | k | v in `qkv`.
 void fg_build_attention(fg_build *b, uint32_t qkv, uint32_t out);
+
+// Latent attention of what is in `in`: its heads' values, [heads * latent.value], come into `out`, which may
+// be `in`.
+typedef struct fg_latent_registers {
+  uint32_t in, out; // [heads * the larger of nope and value]
+  uint32_t wide;    // [(heads + 1) * (rank + head_dim)]
+  uint32_t spare;   // [the largest of heads * rank, heads * nope and q_rank]
+} fg_latent_registers;
+void fg_build_latent(fg_build *b, const fg_latent_registers *registers);
+
 void fg_build_act(fg_build *b, uint32_t reg);
 void fg_build_glu(fg_build *b, uint32_t in, uint32_t out);
 // Of this width, clamped where the configuration says so.

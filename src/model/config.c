@@ -432,6 +432,14 @@ static fg_status check_sizes(const fg_config *c, fg_error *err) {
     return fg_fail(err, FG_INVALID, "%u heads of %u values are more than any model has", c->heads,
                    c->head_dim);
   }
+  const fg_latent *l = &c->latent;
+  if (l->rank && (l->rank > FG_MAX_HEAD_DIM || l->rank + c->head_dim > FG_MAX_HEAD_DIM || !l->nope ||
+                  !l->value || l->nope > FG_MAX_HEAD_DIM || l->value > FG_MAX_HEAD_DIM ||
+                  l->q_rank > MAX_WIDTH || !width_ok((uint64_t)c->heads + 1, FG_MAX_HEAD_DIM))) {
+    return fg_fail(err, FG_INVALID,
+                   "latent attention of rank %u (queries %u) with %u heads of %u and %u values, %u turned",
+                   l->rank, l->q_rank, c->heads, l->nope, l->value, c->head_dim);
+  }
   if (!(c->norm_eps > 0) || c->norm_eps > 1) return fg_fail(err, FG_INVALID, "norm epsilon %g", c->norm_eps);
   if (c->qkv_groups && (c->heads % c->qkv_groups || c->kv_heads % c->qkv_groups)) {
     return fg_fail(err, FG_INVALID, "%u heads and %u key-value heads in %u groups", c->heads, c->kv_heads,

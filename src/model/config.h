@@ -39,6 +39,7 @@ typedef struct fg_rope {
   double beta_fast, beta_slow;             // yarn
   bool whole_bounds;                       // yarn: its bounds are rounded to whole dimensions
   double magnitude;                        // of cosines and sines
+  double mscale_all_dim;                   // of a scaling; 0 = none: fg_rope_score_factor
   float divisor[FG_MAX_HEAD_DIM / 2];      // frequency i is divided by divisor[i]
   float long_divisor[FG_MAX_HEAD_DIM / 2]; // the same of longer texts
   uint32_t divisor_count, long_count;      // 0 = by nothing
@@ -81,6 +82,17 @@ typedef struct fg_layer_kind {
   bool experts;       // the feed-forward branch is made of them
 } fg_layer_kind;
 
+// Latent attention (DeepSeek-V2's MLA): keys and values of all heads are made from one short vector, which is
+// all that is kept of a token, beside a key of head_dim values that is turned and that heads share.
+typedef struct fg_latent {
+  uint32_t rank;   // of that vector; 0 = heads have keys and values of their own
+  uint32_t q_rank; // of the one that queries are made from; 0 = they are made from x
+  uint32_t nope;   // values of a head's query and key that are not turned
+  uint32_t value;  // values of a head's value
+  bool split;      // what makes keys and what makes values are two tensors
+  double norm_eps; // of the short vectors' norms; 0 = that of the others
+} fg_latent;
+
 typedef struct fg_config {
   const fg_arch *arch;
   const fg_names *names; // where one family has two sets of them; NULL = the family's
@@ -105,6 +117,7 @@ typedef struct fg_config {
   fg_head_kind head_kind;
   fg_qk_norm qk_norm;
   bool qk_norm_bias;
+  fg_latent latent;
   // q, k and v in one tensor: so many groups of rows of q, of k and of v; 0 = three tensors.
   uint32_t qkv_groups;
   bool v_before_k;                    // in a group
@@ -173,6 +186,8 @@ void fg_alibi_slopes(uint32_t heads, float *out);
 
 // inv_freq of rotary / 2 pairs; `longer`: of texts longer than the original context. // out: [rotary / 2]
 void fg_rope_frequencies(const fg_rope *rope, uint32_t rotary, bool longer, float *out);
+// What a scaling does to scores where the family lets it (DeepSeek's mscale_all_dim).
+double fg_rope_score_factor(const fg_rope *rope);
 // The base and rope_scaling, or the newer rope_parameters, of a config.json.
 fg_status fg_rope_from_object(fg_rope *out, const fg_arch *arch, const json_t *object, uint32_t max_positions,
                               fg_error *err);

@@ -10,7 +10,7 @@ enum {
   T,     // normed x, then attention's output, at the end the selected rows
   WIDE,  // q | k | v, then gate | up; between them what a branch gives; at the ends rows of the embedding's
          // own width
-  GATED, // act(gate) * up // [ffn]
+  GATED, // act(gate) * up // [ffn]; what latent attention needs beside T and WIDE
   APART, // where T is still needed: attention's output, or the feed-forward's normed x
 };
 
@@ -44,13 +44,19 @@ static bool norms_before(const fg_build *b) {
 
 static void declare_registers(fg_build *b) {
   const fg_config *c = b->config;
-  const uint32_t attention = c->heads * c->head_dim;
-  const uint32_t qkv = attention + 2 * c->kv_heads * c->head_dim;
+  const fg_latent *l = &c->latent;
   const uint32_t ffn = widest_mlp(c), mlp = larger(is_gated(b) ? 2 * ffn : ffn, c->route.experts);
+  uint32_t attention = c->heads * c->head_dim, gated = is_gated(b) ? ffn : 1;
+  uint32_t qkv = attention + 2 * c->kv_heads * c->head_dim;
+  if (l->rank) { // fg_latent_registers
+    attention = c->heads * larger(l->nope, l->value);
+    qkv = (c->heads + 1) * (l->rank + c->head_dim);
+    gated = larger(gated, larger(c->heads * larger(l->rank, l->nope), l->q_rank));
+  }
   fg_build_register(b, c->hidden);
   fg_build_register(b, larger(c->hidden, attention));
   fg_build_register(b, larger(larger(qkv, mlp), larger(c->embed, c->hidden)));
-  fg_build_register(b, is_gated(b) ? ffn : 1);
+  fg_build_register(b, gated);
   if (c->residual != FG_RESIDUAL_SEQUENTIAL) fg_build_register(b, larger(c->hidden, attention));
   if (!has_kind(c, true)) return;
   b->work = fg_build_register(b, c->hidden);
@@ -145,11 +151,17 @@ static void qkv_parts(const fg_build *b, fg_part parts[3]) {
 static void build_attention(fg_build *b, uint32_t in, uint32_t out) {
   const fg_config *c = b->config;
   const fg_names *n = b->names;
-  fg_linear qkv = {.slot = "qkv", .k = c->hidden, .bias = c->qkv_bias, .in = in, .out = WIDE};
-  qkv_parts(b, qkv.parts);
-  fg_build_linear(b, &qkv);
-  fg_build_attention(b, WIDE, out);
-  fg_linear last = {.slot = "attn_out", .k = c->heads * c->head_dim, .bias = c->out_bias, .in = out};
+  const bool latent = c->latent.rank > 0;
+  if (latent) {
+    fg_build_latent(b, &(fg_latent_registers){.in = in, .out = out, .wide = WIDE, .spare = GATED});
+  } else {
+    fg_linear qkv = {.slot = "qkv", .k = c->hidden, .bias = c->qkv_bias, .in = in, .out = WIDE};
+    qkv_parts(b, qkv.parts);
+    fg_build_linear(b, &qkv);
+    fg_build_attention(b, WIDE, out);
+  }
+  fg_linear last = {.slot = "attn_out", .bias = c->out_bias, .in = out};
+  last.k = c->heads * (latent ? c->latent.value : c->head_dim);
   last.parts[0] = (fg_part){.tensor = n->attn_out, .rows = c->hidden};
   if (n->transposed) last.parts[0].transform = FG_TRANSFORM_TRANSPOSE;
   end_branch(b, &last, "attn_after", n->attn_after, WIDE);
@@ -235,6 +247,10 @@ fg_status fg_decoder_build(fg_graph *graph, const fg_config *config, fg_error *e
   graph->max_positions = config->max_positions;
   graph->kv =
       (fg_kv_geometry){.kv_heads = config->kv_heads, .k_dim = config->head_dim, .v_dim = config->head_dim};
+  if (config->latent.rank) {
+    const uint32_t rank = config->latent.rank, key = rank + config->head_dim;
+    graph->kv = (fg_kv_geometry){.kv_heads = 1, .k_dim = key, .v_dim = rank, .v_in_k = true};
+  }
   graph->programs = calloc(config->kind_count, sizeof *graph->programs);
   graph->program_of_layer = calloc(config->layers, 1);
   if (!graph->programs || !graph->program_of_layer) return fg_fail(err, FG_NO_SPACE, "no memory for a graph");

@@ -22,6 +22,10 @@ static float scale_llama3(const fg_rope *rope, float inv) {
   return (1 - smooth) * inv / (float)rope->factor + smooth * inv;
 }
 
+static double yarn_magnitude(double factor, double scale) {
+  return factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1;
+}
+
 // The dimension that turns `rotations` times within the original context.
 static double yarn_dimension(const fg_rope *rope, uint32_t rotary, double rotations) {
   return rotary * log(rope->original_positions / (rotations * 2 * M_PI)) / (2 * log(rope->theta));
@@ -129,15 +133,17 @@ static fg_status read_divisors(const json_t *object, const char *key, float *out
   return FG_OK;
 }
 
-static double yarn_magnitude(double factor, double scale) {
-  return factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1;
+double fg_rope_score_factor(const fg_rope *rope) {
+  if (rope->scaling == FG_ROPE_DEFAULT || rope->mscale_all_dim == 0) return 1;
+  const double magnitude = yarn_magnitude(rope->factor, rope->mscale_all_dim);
+  return magnitude * magnitude;
 }
 
 // Where "attention_factor" does not say it: yarn's, that of the long ones, 1.
-static double usual_magnitude(const fg_rope *rope, double mscale, double mscale_all_dim) {
+static double usual_magnitude(const fg_rope *rope, double mscale) {
   if (rope->scaling == FG_ROPE_YARN)
-    return mscale != 0 && mscale_all_dim != 0
-               ? yarn_magnitude(rope->factor, mscale) / yarn_magnitude(rope->factor, mscale_all_dim)
+    return mscale != 0 && rope->mscale_all_dim != 0
+               ? yarn_magnitude(rope->factor, mscale) / yarn_magnitude(rope->factor, rope->mscale_all_dim)
                : yarn_magnitude(rope->factor, 1);
   if (rope->scaling == FG_ROPE_LONG && rope->factor > 1)
     return sqrt(1 + log(rope->factor) / log(rope->original_positions));
@@ -146,7 +152,7 @@ static double usual_magnitude(const fg_rope *rope, double mscale, double mscale_
 
 // Yarn's and the long ones' numbers.
 static fg_status read_longer(fg_rope *rope, const json_t *object, uint32_t max_positions, fg_error *err) {
-  double mscale, mscale_all_dim;
+  double mscale;
   fg_status status = FG_OK;
   if (json_is_null(json_object_get(object, "factor")) || !json_object_get(object, "factor"))
     rope->factor = max_positions / rope->original_positions;
@@ -161,10 +167,8 @@ static fg_status read_longer(fg_rope *rope, const json_t *object, uint32_t max_p
   if (!status) status = fg_json_f64(object, "beta_slow", 1, &rope->beta_slow, err);
   if (!status) status = fg_json_bool(object, "truncate", true, &rope->whole_bounds, err);
   if (!status) status = fg_json_f64(object, "mscale", 0, &mscale, err);
-  if (!status) status = fg_json_f64(object, "mscale_all_dim", 0, &mscale_all_dim, err);
   if (!status)
-    status = fg_json_f64(object, "attention_factor", usual_magnitude(rope, mscale, mscale_all_dim),
-                         &rope->magnitude, err);
+    status = fg_json_f64(object, "attention_factor", usual_magnitude(rope, mscale), &rope->magnitude, err);
   return status;
 }
 
@@ -179,6 +183,7 @@ static fg_status read_scaling(fg_rope *rope, const json_t *object, const json_t 
   if (!status) status = scaling_find(type, strlen(type), &rope->scaling, err);
   if (!status) status = fg_json_f64(object, "rope_theta", rope->theta, &rope->theta, err);
   if (!status) status = fg_json_f64(object, "factor", 1, &rope->factor, err);
+  if (!status) status = fg_json_f64(object, "mscale_all_dim", 0, &rope->mscale_all_dim, err);
   if (!status) status = fg_json_f64(object, "low_freq_factor", 1, &rope->low_freq_factor, err);
   if (!status) status = fg_json_f64(object, "high_freq_factor", 4, &rope->high_freq_factor, err);
   if (!status)

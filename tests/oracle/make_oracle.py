@@ -12,6 +12,7 @@ import sys
 import torch
 import transformers
 
+import deepseek_models
 import expert_gguf
 import expert_models
 import expert_mxfp4
@@ -31,7 +32,7 @@ import tiny_models
 HERE = os.path.dirname(os.path.abspath(__file__))
 # First seed, rows.
 FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_models.MODELS), (301, gpt_models.MODELS),
-            (501, expert_models.MODELS)]
+            (501, expert_models.MODELS), (701, deepseek_models.MODELS)]
 # First seed, module that writes them, how their names end.
 FILES = [(101, gguf_models, ".gguf"), (351, gpt_gguf, ".gguf"), (371, glm_gguf, ".gguf"), (401, llama_gguf, ".gguf"),
           (551, expert_gguf, ".gguf"),

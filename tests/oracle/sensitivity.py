@@ -8,6 +8,7 @@ import copy
 import torch
 
 from reference import TOLERANCE, logprobs
+from tiny_models import corrections
 
 LEAST_EFFECT = 20 * TOLERANCE
 
@@ -29,6 +30,8 @@ UNUSED = {
     "gpt_neox": {"is_decoder"},
     "codegen": {"n_ctx"},
     "bloom": {"slow_but_exact"},
+    "deepseek_v2": {"norm_topk_prob", "qk_head_dim"},
+    "deepseek_v3": {"num_nextn_predict_layers", "qk_head_dim"},
     "falcon": {"multi_query", "num_kv_heads", "num_ln_in_parallel_attn"},
     "mpt": {"expansion_ratio", "learned_pos_emb", "init_device", "no_bias", "embedding_fraction", "norm_type",
             "logit_scale", "attn_config.attn_type", "attn_config.attn_impl", "attn_config.prefix_lm",
@@ -151,7 +154,7 @@ def field_rows(model, prompts, before):
 def tensor_rows(model, prompts, before):
     """5 % of noise on one tensor at a time."""
     generator = torch.Generator().manual_seed(0)
-    for name, tensor in model.named_parameters():
+    for name, tensor in [*model.named_parameters(), *corrections(model)]:
         kept = tensor.detach().clone()
         with torch.no_grad():
             tensor.add_(0.05 * kept.std() * torch.randn(kept.shape, generator=generator))
@@ -190,7 +193,9 @@ def explain(name, model):
         return "sliding_window, which stands beside it, decides"
     if name == "intermediate_size" and hasattr(model.config, "moe_intermediate_size"):
         return "unused: no layer is dense"
-    if name in ("mlp_only_layers", "decoder_sparse_step"):
+    if name in ("n_group", "topk_group") and getattr(model.config, "topk_method", None) == "greedy":
+        return "unused: the best experts of all are taken"
+    if name in ("mlp_only_layers", "decoder_sparse_step", "first_k_dense_replace"):
         return "with either value the same layers are dense"
     if name == "hidden_act" and model.config.model_type == "gpt_oss":
         return "unused: its experts have a function of their own"

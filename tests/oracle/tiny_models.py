@@ -100,6 +100,11 @@ def kinds_of(model):
     return kinds
 
 
+def corrections(model):
+    """What routers add to their scores for the choice alone: no parameters, and stored like them."""
+    return [(name, tensor) for name, tensor in model.named_buffers() if name.endswith("e_score_correction_bias")]
+
+
 def initialise(model, tiny, seed):
     """Random weights, each kind large enough that it matters (sensitivity.md shows that it does)."""
     generator = torch.Generator().manual_seed(seed)
@@ -122,4 +127,6 @@ def initialise(model, tiny, seed):
             else:  # [out, in]; Conv1D has [in, out], experts [expert, out, in]
                 inputs = tensor.shape[0] if kind == "conv1d" else tensor.shape[-1]
                 tensor.copy_(1.25 / math.sqrt(inputs) * noise)
+        for _, tensor in corrections(model):  # exact in every type
+            tensor.copy_((16 * torch.randn(tensor.shape, generator=generator)).round() / 64)
     return model
