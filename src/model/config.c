@@ -223,6 +223,7 @@ static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, 
     char name[128];
     uint32_t value;
     snprintf(name, sizeof name, "%s.%s", config->arch->gguf, keys[i]);
+    if (is_read(config->arch, keys[i], true)) continue;
     fg_status status = fg_gguf_u32(gguf, name, dim, &value, err);
     if (status) return status;
     if (value != dim) {

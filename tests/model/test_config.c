@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gguf_header.h"
 #include "memory_checkpoint.h"
 #include "model/arch.h"
 
@@ -289,55 +290,8 @@ static void test_generation_config_wins_over_config_over_default(void **state) {
 
 // ---- GGUF ----------------------------------------------------------------------------------------------
 
-typedef struct header {
-  char data[8192];
-  size_t bytes;
-  uint64_t keys;
-} header;
-
-static void put(header *h, const void *data, size_t bytes) {
-  assert_true(h->bytes + bytes <= sizeof h->data);
-  memcpy(h->data + h->bytes, data, bytes);
-  h->bytes += bytes;
-}
-
-static void put_text(header *h, const char *text) {
-  uint64_t length = strlen(text);
-  put(h, &length, 8);
-  put(h, text, length);
-}
-
-static void put_key(header *h, const char *key, uint32_t type) {
-  put_text(h, key);
-  put(h, &type, 4);
-  h->keys++;
-  memcpy(h->data + 16, &h->keys, 8);
-}
-
-static void put_u32(header *h, const char *key, uint32_t value) {
-  put_key(h, key, 4);
-  put(h, &value, 4);
-}
-
-static void put_f32(header *h, const char *key, float value) {
-  put_key(h, key, 6);
-  put(h, &value, 4);
-}
-
-static void put_string(header *h, const char *key, const char *value) {
-  put_key(h, key, 8);
-  put_text(h, value);
-}
-
 static header gguf(void) {
-  header h = {.bytes = 0};
-  const uint32_t version = 3;
-  const uint64_t zero = 0;
-  put(&h, "GGUF", 4);
-  put(&h, &version, 4);
-  put(&h, &zero, 8); // tensors
-  put(&h, &zero, 8); // keys
-  put_string(&h, "general.architecture", "llama");
+  header h = gguf_header("llama");
   put_u32(&h, "llama.embedding_length", 64);
   put_u32(&h, "llama.block_count", 3);
   put_u32(&h, "llama.feed_forward_length", 96);
@@ -346,14 +300,6 @@ static header gguf(void) {
   put_u32(&h, "llama.context_length", 512);
   put_f32(&h, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
   return h;
-}
-
-static fg_status load_gguf(const header *h, fg_config *config, fg_error *err) {
-  fg_assets assets = {0};
-  assert_int_equal(fg_assets_add(&assets, FG_ASSET_GGUF_HEADER, h->data, h->bytes, err), FG_OK);
-  fg_status status = fg_config_load(config, &assets, err);
-  fg_assets_free(&assets);
-  return status;
 }
 
 static void test_gguf_header_is_a_configuration(void **state) {

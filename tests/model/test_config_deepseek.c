@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "gguf_header.h"
 #include "model/arch.h"
 
 #define YARN(mscale)                                                                                         \
@@ -171,6 +172,108 @@ static void test_what_is_not_built_is_refused_by_name(void **state) {
   }
 }
 
+// ---- GGUF ----------------------------------------------------------------------------------------------
+
+// As llama.cpp writes V3, without what the tests say themselves.
+static header gguf(void) {
+  header h = gguf_header("deepseek2");
+  put_u32(&h, "deepseek2.embedding_length", 64);
+  put_u32(&h, "deepseek2.block_count", 5);
+  put_u32(&h, "deepseek2.feed_forward_length", 96);
+  put_u32(&h, "deepseek2.attention.head_count", 4);
+  put_u32(&h, "deepseek2.attention.head_count_kv", 1);
+  put_u32(&h, "deepseek2.context_length", 512);
+  put_f32(&h, "deepseek2.attention.layer_norm_rms_epsilon", 1e-6f);
+  put_u32(&h, "deepseek2.vocab_size", 100);
+  put_u32(&h, "deepseek2.attention.kv_lora_rank", 48);
+  put_u32(&h, "deepseek2.rope.dimension_count", 16);
+  put_u32(&h, "deepseek2.expert_count", 8);
+  put_u32(&h, "deepseek2.expert_used_count", 3);
+  put_u32(&h, "deepseek2.expert_shared_count", 2);
+  put_u32(&h, "deepseek2.expert_feed_forward_length", 24);
+  put_u32(&h, "deepseek2.leading_dense_block_count", 2);
+  return h;
+}
+
+static void test_gguf_says_heads_in_two_ways(void **state) {
+  (void)state;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  header h = gguf();
+  put_u32(&h, "deepseek2.attention.key_length", 40);
+  put_u32(&h, "deepseek2.attention.value_length", 32);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_true(!c.latent.split && c.latent.nope == 24 && c.latent.value == 32);
+  h = gguf();
+  put_u32(&h, "deepseek2.attention.key_length", 64);
+  put_u32(&h, "deepseek2.attention.value_length", 48);
+  put_u32(&h, "deepseek2.attention.key_length_mla", 40);
+  put_u32(&h, "deepseek2.attention.value_length_mla", 32);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_true(c.latent.split && c.latent.nope == 24 && c.latent.value == 32 && c.latent.rank == 48);
+  assert_true(c.latent.q_rank == 0 && c.kv_heads == 1 && c.head_dim == 16);
+}
+
+static void test_gguf_layers_that_predict_more_are_not_run(void **state) {
+  (void)state;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  header h = gguf();
+  put_u32(&h, "deepseek2.attention.key_length", 40);
+  put_u32(&h, "deepseek2.nextn_predict_layers", 1);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_int_equal(c.layers, 4);
+  for (uint32_t i = 0; i < 4; i++) assert_int_equal(c.kinds[c.kind_of_layer[i]].experts, i >= 2);
+}
+
+static void test_gguf_says_which_version_it_is_by_its_scores(void **state) {
+  (void)state;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  header h = gguf();
+  put_u32(&h, "deepseek2.attention.key_length", 40);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_true(c.route.kind == FG_ROUTE_SOFTMAX && !c.route_correction && c.route_scale == 1);
+  assert_int_equal(c.shared_ffn, 48);
+  put_u32(&h, "deepseek2.expert_gating_func", 2);
+  put_f32(&h, "deepseek2.expert_weights_scale", 2.5f);
+  put_string(&h, "deepseek2.rope.scaling.type", "yarn");
+  put_f32(&h, "deepseek2.rope.scaling.factor", 40);
+  put_u32(&h, "deepseek2.rope.scaling.original_context_length", 64);
+  put_f32(&h, "deepseek2.rope.scaling.yarn_log_multiplier", 0.1f);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_true(c.route.kind == FG_ROUTE_SIGMOID && c.route_correction && c.route_scale == 2.5);
+  const double m = 0.1 * log(40) + 1;
+  assert_true(c.rope[0].magnitude == 1 && fabs(c.score_scale - m * m / sqrt(40)) < 1e-6);
+}
+
+static void test_gguf_that_makes_no_sense_is_refused_by_name(void **state) {
+  (void)state;
+  static const struct {
+    const char *key;
+    uint32_t value;
+    fg_status status;
+    const char *named;
+  } cases[] = {
+      {"deepseek2.expert_gating_func", 3, FG_UNSUPPORTED, "expert_gating_func"},
+      {"deepseek2.nextn_predict_layers", 5, FG_INVALID, "5 layers"},
+      {"deepseek2.attention.key_length_mla", 16, FG_INVALID, "keys of 16"},
+      {"deepseek2.attention.value_length_mla", 0, FG_INVALID, "0 values"},
+      {"deepseek2.expert_group_count", 3, FG_INVALID, "3 groups"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fg_config c;
+    fg_error err = {FG_OK, ""};
+    header h = gguf();
+    put_u32(&h, cases[i].key, cases[i].value);
+    if (strcmp(cases[i].key, "deepseek2.attention.value_length_mla") == 0)
+      put_u32(&h, "deepseek2.attention.key_length_mla", 40);
+    fg_status status = load_gguf(&h, &c, &err);
+    if (status != cases[i].status || !strstr(err.message, cases[i].named))
+      fail_msg("%s: status %d, %s", cases[i].key, (int)status, err.message);
+  }
+}
+
 // ---- graphs --------------------------------------------------------------------------------------------
 
 static uint32_t slot_of(const fg_program *program, const char *name) {
@@ -252,6 +355,10 @@ int main(void) {
       cmocka_unit_test(test_first_layers_are_dense),
       cmocka_unit_test(test_query_rank_that_is_null_is_none),
       cmocka_unit_test(test_what_is_not_built_is_refused_by_name),
+      cmocka_unit_test(test_gguf_says_heads_in_two_ways),
+      cmocka_unit_test(test_gguf_layers_that_predict_more_are_not_run),
+      cmocka_unit_test(test_gguf_says_which_version_it_is_by_its_scores),
+      cmocka_unit_test(test_gguf_that_makes_no_sense_is_refused_by_name),
       cmocka_unit_test(test_keys_and_values_are_made_by_slices_of_one_tensor),
       cmocka_unit_test(test_check_finds_segments_that_do_not_fit),
   };

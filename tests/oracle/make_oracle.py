@@ -12,6 +12,7 @@ import sys
 import torch
 import transformers
 
+import deepseek_gguf
 import deepseek_models
 import expert_gguf
 import expert_models
@@ -36,7 +37,7 @@ FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_model
 # First seed, module that writes them, how their names end.
 FILES = [(101, gguf_models, ".gguf"), (351, gpt_gguf, ".gguf"), (371, glm_gguf, ".gguf"), (401, llama_gguf, ".gguf"),
           (551, expert_gguf, ".gguf"),
-         (571, expert_mxfp4, "")]
+         (571, expert_mxfp4, ""), (731, deepseek_gguf, ".gguf")]
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 

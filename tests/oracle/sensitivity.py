@@ -193,6 +193,8 @@ def explain(name, model):
         return "sliding_window, which stands beside it, decides"
     if name == "intermediate_size" and hasattr(model.config, "moe_intermediate_size"):
         return "unused: no layer is dense"
+    if name == "rms_norm_eps" and model.config.rms_norm_eps <= 1e-6:
+        return "small beside any mean of squares, as in published models"
     if name in ("n_group", "topk_group") and getattr(model.config, "topk_method", None) == "greedy":
         return "unused: the best experts of all are taken"
     if name in ("mlp_only_layers", "decoder_sparse_step", "first_k_dense_replace"):
