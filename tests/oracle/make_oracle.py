@@ -129,7 +129,7 @@ def main():
     for seed, row in enumerate(quantised_models.MODELS, 201):
         if not wanted or row.name in wanted:
             prompts = quantised_models.make(row, seed, os.path.join(HERE, "models"))
-            write_golden(row.name, f"models/{row.folder}", row.why, prompts, options=row.options)
+            write_golden(row.name, f"models/{row.folder}", row.why, prompts, row.tolerance, row.options)
             print(f"{row.name}: {len(prompts)} prompts", flush=True)
     if not wanted:
         with open(os.path.join(HERE, "sensitivity.md"), "w") as file:

@@ -1,4 +1,4 @@
-"""Tiny random Llama models whose matrices are quantised in each format, and one with an adapter.
+"""Tiny random models whose matrices are quantised in each format, Llama if nothing else is said, and one with an adapter.
 
 The oracle is transformers in float32 on the values that the codes stand for (quantise.py); the command holds them in
 float32 too. Rows that end in -stored are held as without options: the checkpoint's own codes, whose minima are rounded
@@ -12,12 +12,14 @@ import shutil
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaForCausalLM
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, LlamaForCausalLM
 
 import quantise
 import reference
 import storage
 import tiny_models
+from deepseek_models import yarn
+from expert_models import config as expert_config
 
 EXACT = ("--weight-dtype", "f32")
 PROMPTS, STEPS = (7, 40), 32
@@ -30,6 +32,8 @@ class Row:
     how: object  # matrix to tensors, values and configuration; None: an adapter
     options: tuple = EXACT
     folder: str = ""  # of another row, whose files these are
+    base: tuple = ()  # configuration and class
+    tolerance: float = reference.TOLERANCE
 
     def __post_init__(self):
         self.folder = self.folder or self.name
@@ -52,27 +56,48 @@ MODELS = [
     Row("llama-adapter", "LoRA on attention, MLP and embedding, one trained head", None,
         EXACT + ("--adapter", "models/llama-adapter/adapter")),
     Row("llama-nvfp4", "compressed-tensors: NVFP4", quantise.nvfp4),
+    Row("deepseek-v3-fp8", "DeepSeek-V3 as published: FP8 in blocks, experts and latent attention included",
+        lambda w: quantise.fp8_inverse(w, block=(24, 40)),
+        base=(expert_config(DeepseekV3Config, hidden_size=64, num_attention_heads=4, num_key_value_heads=4, intermediate_size=96,
+                            moe_intermediate_size=32, n_routed_experts=4, num_experts_per_tok=2, n_group=2, topk_group=1,
+                            first_k_dense_replace=1, q_lora_rank=32, kv_lora_rank=48, qk_nope_head_dim=20,
+                            qk_rope_head_dim=12, v_head_dim=28, rope_parameters=yarn(1.0, 1.0)), DeepseekV3ForCausalLM),
+        tolerance=5e-4),
 ]
 
 
 def base_model(row, seed):
-    config = tiny_models.llama(hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=96)
-    tiny = tiny_models.Tiny(row.name, row.why, config, LlamaForCausalLM, dtype="bf16")
-    model = LlamaForCausalLM._from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    llama = tiny_models.llama(hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=96)
+    config, kind = row.base or (llama, LlamaForCausalLM)
+    tiny = tiny_models.Tiny(row.name, row.why, config, kind, dtype="bf16")
+    model = kind._from_config(config, dtype=torch.float32, attn_implementation="eager",
+                              experts_implementation="eager").eval()
     tiny_models.initialise(model, tiny, seed)
     storage.round_weights(model, tiny)
     return model, tiny
 
 
+def parts_of(model):
+    """(name, view) of all parameters as checkpoints have them: a tensor for each expert and matrix."""
+    for name, parameter in model.named_parameters():
+        base, _, last = name.rpartition(".")
+        if not base.endswith(".experts"):
+            yield name, parameter.detach()
+            continue
+        for e, matrix in enumerate(parameter.detach()):
+            names = ("gate_proj", "up_proj") if last == "gate_up_proj" else (last,)
+            yield from ((f"{base}.{e}.{n}.weight", part) for n, part in zip(names, matrix.chunk(len(names))))
+
+
 def quantise_model(model, row, folder):
     """Writes the tensors and puts the values that they stand for into the model."""
-    tensors = {}
+    tensors = {name: tensor.clone() for name, tensor in tiny_models.corrections(model)}
     config = None
-    for name, parameter in model.named_parameters():
-        if not name.endswith("_proj.weight"):
-            tensors[name] = parameter.detach().bfloat16()
+    for name, parameter in parts_of(model):
+        if not name.endswith(("_proj.weight", "_proj_with_mqa.weight")):
+            tensors[name] = parameter.bfloat16()
             continue
-        parts, value, config = row.how(parameter.detach().numpy())
+        parts, value, config = row.how(parameter.numpy())
         tensors.update({name.removesuffix("weight") + suffix: part.contiguous() for suffix, part in parts.items()})
         with torch.no_grad():
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
