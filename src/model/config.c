@@ -58,6 +58,7 @@ static const neutral_key neutral_gguf[] = {
     {"attention.clamp_kqv", 0},
     {"attention.max_alibi_bias", 0},
     {"attention.scale", 0},
+    {"attention.temperature_scale", 0},
     {"attn_logit_softcapping", 0},
     {"final_logit_softcapping", 0},
     {"logit_scale", 1},

@@ -206,10 +206,13 @@ static fg_status read_heads(fg_config *config, const fg_gguf *gguf, fg_error *er
   return FG_OK;
 }
 
-static fg_status read_route(fg_config *config, const fg_gguf *gguf, fg_error *err) {
+static fg_status read_route(fg_config *config, const fg_gguf *gguf, uint32_t dense, fg_error *err) {
   enum { SOFTMAX = 1, SIGMOID = 2 }; // as the format numbers them
   uint32_t function;
-  fg_status status = number(gguf, "expert_gating_func", SOFTMAX, &function, err);
+  char correction[64]; // older files do not name the function; with sigmoids there is one
+  snprintf(correction, sizeof correction, "blk.%u.exp_probs_b.bias", dense);
+  fg_status status = number(gguf, "expert_gating_func",
+                            fg_config_gguf_holds(gguf, correction) ? SIGMOID : SOFTMAX, &function, err);
   if (!status) status = number(gguf, "expert_shared_count", 0, &config->shared_ffn, err);
   if (!status)
     status = fg_gguf_bool(gguf, "deepseek2.expert_weights_norm", false, &config->route.normalise, err);
@@ -229,8 +232,8 @@ static fg_status refine_gguf(fg_config *config, const fg_gguf *gguf, fg_error *e
   uint32_t dense, more;
   float multiplier; // of the logarithm of the factor
   fg_status status = read_heads(config, gguf, err);
-  if (!status) status = read_route(config, gguf, err);
   if (!status) status = number(gguf, "leading_dense_block_count", 0, &dense, err);
+  if (!status) status = read_route(config, gguf, dense, err);
   if (!status) status = number(gguf, "nextn_predict_layers", 0, &more, err);
   if (!status) status = fg_gguf_f32(gguf, "deepseek2.rope.scaling.yarn_log_multiplier", 0, &multiplier, err);
   if (status) return status;

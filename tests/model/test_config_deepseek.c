@@ -247,6 +247,25 @@ static void test_gguf_says_which_version_it_is_by_its_scores(void **state) {
   assert_true(c.rope[0].magnitude == 1 && fabs(c.score_scale - m * m / sqrt(40)) < 1e-6);
 }
 
+// The first files of V3's kind do not name the function, but have its corrections.
+static void test_gguf_with_corrections_has_sigmoids(void **state) {
+  (void)state;
+  const uint32_t dims = 1, f32 = 0;
+  const uint64_t experts = 8, offset = 0, tensors = 1;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  header h = gguf();
+  put_u32(&h, "deepseek2.attention.key_length", 40);
+  memcpy(h.data + 8, &tensors, 8);
+  put_text(&h, "blk.2.exp_probs_b.bias");
+  put(&h, &dims, 4);
+  put(&h, &experts, 8);
+  put(&h, &f32, 4);
+  put(&h, &offset, 8);
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_true(c.route.kind == FG_ROUTE_SIGMOID && c.route_correction);
+}
+
 static void test_gguf_that_makes_no_sense_is_refused_by_name(void **state) {
   (void)state;
   static const struct {
@@ -260,6 +279,7 @@ static void test_gguf_that_makes_no_sense_is_refused_by_name(void **state) {
       {"deepseek2.attention.key_length_mla", 16, FG_INVALID, "keys of 16"},
       {"deepseek2.attention.value_length_mla", 0, FG_INVALID, "0 values"},
       {"deepseek2.expert_group_count", 3, FG_INVALID, "3 groups"},
+      {"deepseek2.attention.temperature_scale", 1, FG_UNSUPPORTED, "temperature_scale"}, // Mistral Large 3
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fg_config c;
@@ -358,6 +378,7 @@ int main(void) {
       cmocka_unit_test(test_gguf_says_heads_in_two_ways),
       cmocka_unit_test(test_gguf_layers_that_predict_more_are_not_run),
       cmocka_unit_test(test_gguf_says_which_version_it_is_by_its_scores),
+      cmocka_unit_test(test_gguf_with_corrections_has_sigmoids),
       cmocka_unit_test(test_gguf_that_makes_no_sense_is_refused_by_name),
       cmocka_unit_test(test_keys_and_values_are_made_by_slices_of_one_tensor),
       cmocka_unit_test(test_check_finds_segments_that_do_not_fit),
