@@ -60,15 +60,15 @@ static void print_plan(const fg_hub_result *r, fg_console *console) {
            : r->files[i].have                    ? fg_size_format(r->files[i].have, b)
                                                  : "",
            r->files[i].path);
-  fg_console_say(console, 1, "%zu files of %s, %s to download", r->count, fg_size_format(r->bytes, a),
-                 fg_size_format(r->bytes - r->have, b));
+  fg_console_say(console, 1, "%zu file%s of %s, %s to download", r->count, r->count == 1 ? "" : "s",
+                 fg_size_format(r->bytes, a), fg_size_format(r->bytes - r->have, b));
 }
 
 static fg_status print_result(const fg_hub_result *r, const fg_hub_repo *repo, const fg_options *o,
                               const pulling *p, fg_error *err) {
   char size[16], time[32];
   if (!o->dry_run)
-    fg_console_say(p->console, 1, "%zu files, %s of them downloaded in %s", r->count,
+    fg_console_say(p->console, 1, "%zu file%s, %s downloaded in %s", r->count, r->count == 1 ? "" : "s",
                    fg_size_format(r->fetched, size),
                    fg_format_duration((double)(fg_now_ns() - p->start_ns) * 1e-9, time));
   if (o->json) return fg_print_json(result_json(r, repo), err);
