@@ -101,7 +101,7 @@ static fg_status pull(const fg_hub_repo *repo, const fg_hub_settings *settings, 
   fg_status status = fg_hub_pull(&result, &options, err);
   fg_console_clear(console);
   if (status == FG_OK) status = print_result(&result, repo, o, &p, err);
-  if (status == FG_CANCELLED) {
+  if (status == FG_CANCELLED && result.bytes) {
     char have[16], all[16];
     fg_fail(err, status, "interrupted; %s of %s are kept, the same command goes on there",
             fg_size_format(result.have, have), fg_size_format(result.bytes, all));

@@ -296,6 +296,8 @@ fg_status fg_hub_blob_fetch(fg_hub_line *line, const fg_hub_cache *cache, const 
   partial p = {.line = line, .blob = blob};
   int lock = -1;
   bool whole;
+  fg_hub_blob_have(cache, blob, &whole);
+  if (whole) return FG_OK; // needs no lock, which a cache that cannot be written to would not give
   fg_status status = fg_hub_cache_path(p.path, cache, "blobs", blob->etag, ".incomplete", err);
   if (status == FG_OK) status = fg_hub_cache_path(p.whole_path, cache, "blobs", blob->etag, "", err);
   if (status == FG_OK) status = wait_for_lock(&lock, &p, cache, err);

@@ -302,7 +302,9 @@ static fg_status ask(exchange *x, const char *url) {
   if (code == CURLE_ABORTED_BY_CALLBACK) return fg_fail(x->err, FG_CANCELLED, "interrupted");
   a->cut = is_cut(code);
   copy_host(curl, url, host);
-  return fg_fail(x->err, FG_IO, "%s: %s", host, curl->easy_strerror(code));
+  bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+  return fg_fail(x->err, FG_IO, "%s: %s%s", host, curl->easy_strerror(code),
+                 trust ? "; is ca-certificates installed, and the clock right?" : "");
 }
 
 // ---- redirects

@@ -141,7 +141,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, {"Content-Type": "application/json"}, hub.listing or hub.list())
 
     def serve_resolve(self, hub, commit, name):
-        if hub.revisions.get(commit) != hub.commit or name not in hub.files:
+        if hub.commit not in (commit, hub.revisions.get(commit)) or name not in hub.files:
             return self.answer(404, {"X-Error-Code": "EntryNotFound"})
         content = hub.files[name]
         said = {"X-Repo-Commit": hub.commit}
