@@ -1,14 +1,13 @@
 """flexgen pull: what goes wrong on the way, and that nothing wrong stays in the cache."""
 import json
 import os
+import shutil
 import signal
-import subprocess
-import time
 
 import fake_hub
 import harness
 from fake_hub import wait_until
-from harness import small_disk
+from harness import run, small_disk
 from pull_case import FILES, WEIGHTS, PullCase
 
 BIG = "model.safetensors"
@@ -88,6 +87,14 @@ class Resume(PullCase):
             self.leave(BIG, left)
             self.check(self.pull())
             os.unlink(self.blob(BIG))
+
+    def test_blobs_without_links_are_not_downloaded_again(self):
+        self.pull()
+        shutil.rmtree(os.path.join(self.repo, "snapshots"))
+        os.unlink(os.path.join(self.repo, "refs", "main"))
+        self.hub.requests.clear()
+        self.check(self.pull())
+        self.assertEqual(len(self.hub.requests), 1)
 
     def test_blob_of_another_size_is_replaced(self):
         self.pull()
@@ -197,7 +204,7 @@ class Wrong(PullCase):
             self.assertIn(b"No space left on device; what came is kept", said)
             kept = os.path.getsize(self.blob(BIG, ".incomplete"))
             self.assertGreaterEqual(kept, 100000)
-            self.assertIn(b" are free in ", harness.run("pull", "org/tiny", env=self.environment()).stderr)
+            self.assertIn(b" are free in ", run("pull", "org/tiny", env=self.environment()).stderr)
             os.unlink(os.path.join(disk, "another"))
             self.hub.hangs.clear()
             self.check(self.pull())
