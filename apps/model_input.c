@@ -10,8 +10,7 @@
 #include "format/store.h"
 #include "hub/pull.h"
 
-// ---- pulled models
-// -----------------------------------------------------------------------------------------
+// ---- pulled models --------------------------------------------------------------------------------------
 
 static bool ends_in(const char *text, const char *suffix) {
   size_t length = strlen(text), tail = strlen(suffix);
@@ -67,8 +66,7 @@ fg_status fg_model_find(fg_pulled_paths *paths, fg_options *options, fg_error *e
   return status ? status : find_pulled(paths->adapter, &options->adapter, err);
 }
 
-// ---- what the command line says
-// ----------------------------------------------------------------------------
+// ---- what the command line says -------------------------------------------------------------------------
 
 void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];

@@ -1,6 +1,5 @@
 // flexgen pull: a model from the Hugging Face Hub, or a server that speaks like it, into the cache that
 // Python's huggingface_hub shares. Prints the folder where it is.
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,8 +37,7 @@ static void on_progress(void *user, const fg_hub_progress *now) {
                       now->count, now->file);
 }
 
-// ---- results
-// -----------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------------------
 
 static json_t *result_json(const fg_hub_result *r, const fg_hub_repo *repo) {
   json_t *files = json_array();
@@ -79,8 +77,7 @@ static fg_status print_result(const fg_hub_result *r, const fg_hub_repo *repo, c
   return FG_OK;
 }
 
-// ---- the command
-// -------------------------------------------------------------------------------------------
+// ---- the command ----------------------------------------------------------------------------------------
 
 static fg_status pull(const fg_hub_repo *repo, const fg_hub_settings *settings, const fg_options *o,
                       fg_console *console, fg_error *err) {

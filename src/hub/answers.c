@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// ---- again
-// -------------------------------------------------------------------------------------------------
+// ---- again ----------------------------------------------------------------------------------------------
 
 enum { TRIES = 6, FIRST_WAIT_MS = 250, LONGEST_RETRY_S = 600 };
 
@@ -22,8 +21,7 @@ int64_t fg_hub_wait_ms(const fg_http_answer *answer, unsigned tried) {
   return (int64_t)FIRST_WAIT_MS << (tried - 1); // 8 s in all
 }
 
-// ---- in words
-// ----------------------------------------------------------------------------------------------
+// ---- in words -------------------------------------------------------------------------------------------
 
 typedef fg_status explain(const fg_hub_subject *s, const fg_http_answer *a, fg_error *err);
 

@@ -13,8 +13,7 @@
 #include "base/folders.h"
 #include "format/whole_file.h"
 
-// ---- paths
-// -------------------------------------------------------------------------------------------------
+// ---- paths ----------------------------------------------------------------------------------------------
 
 __attribute__((format(printf, 3, 4))) static fg_status make_path(char out[PATH_MAX], fg_error *err,
                                                                  const char *format, ...) {
@@ -47,8 +46,7 @@ static fg_status make_parent(const char *path, fg_error *err) {
   return status ? status : fg_folders_make(folder, err);
 }
 
-// ---- reading
-// -----------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------
 
 static bool is_folder(const char *path) {
   struct stat st;
@@ -87,8 +85,7 @@ fg_status fg_hub_cache_commit(char out[static FG_HUB_COMMIT_BYTES], const fg_hub
   return status;
 }
 
-// ---- writing
-// -----------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------
 
 // A file that appears whole or not at all.
 static fg_status write_file(const char *path, const char *text, fg_error *err) {
@@ -166,8 +163,7 @@ fg_status fg_hub_cache_set_commit(const fg_hub_cache *cache, const char *revisio
   return status ? status : write_file(path, commit, err);
 }
 
-// ---- locks
-// -------------------------------------------------------------------------------------------------
+// ---- locks ----------------------------------------------------------------------------------------------
 
 // Whether the open file is still the one of that name: a holder may remove it when it lets go.
 static bool is_current(int fd, const char *path) {

@@ -19,8 +19,7 @@ static const char *const forms[][PATTERNS_OF_FORM] = {
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
-// ---- patterns
-// ----------------------------------------------------------------------------------------------
+// ---- patterns -------------------------------------------------------------------------------------------
 
 static bool matches(const char *pattern, const char *path) {
   size_t length = strlen(pattern);
@@ -46,8 +45,7 @@ static size_t choose_pattern(fg_hub_listing *listing, const char *pattern, bool 
   return count;
 }
 
-// ---- messages
-// ----------------------------------------------------------------------------------------------
+// ---- messages -------------------------------------------------------------------------------------------
 
 // "a.gguf (1.2 GiB), b.gguf (4 GiB) and 3 more": files that end in `suffix`, as many as fit into a message.
 static void name_files(const fg_hub_listing *listing, const char *suffix, char *out, size_t bytes) {
@@ -86,8 +84,7 @@ static fg_status no_weights(const fg_hub_listing *listing, const char *repo, fg_
       repo, names[0] ? names : "nothing");
 }
 
-// ---- choosing
-// ----------------------------------------------------------------------------------------------
+// ---- choosing -------------------------------------------------------------------------------------------
 
 static bool choose_form(fg_hub_listing *listing, const char *const *patterns) {
   for (size_t p = 0; p < PATTERNS_OF_FORM && patterns[p]; p++)

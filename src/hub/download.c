@@ -10,11 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/size.h"
 #include "hub/digest.h"
 
-// ---- requests that are tried again
-// -------------------------------------------------------------------------
+// ---- requests that are tried again ----------------------------------------------------------------------
 
 fg_status fg_hub_line_open(fg_hub_line *line, fg_error *err) {
   const fg_http_options options = {.token = line->settings->token,
@@ -108,8 +106,7 @@ fg_status fg_hub_get_text(fg_hub_line *line, const char *url, size_t max_bytes, 
   }
 }
 
-// ---- a blob under way
-// --------------------------------------------------------------------------------------
+// ---- a blob under way -----------------------------------------------------------------------------------
 
 typedef struct partial {
   fg_hub_line *line;
@@ -231,8 +228,7 @@ static fg_status transfer(partial *p, fg_error *err) {
   return FG_OK;
 }
 
-// ---- a blob as a whole
-// -------------------------------------------------------------------------------------
+// ---- a blob as a whole ----------------------------------------------------------------------------------
 
 static fg_status complete(partial *p, fg_error *err) {
   fg_status status = transfer(p, err);

@@ -11,8 +11,7 @@
 
 enum { MAX_REDIRECTS = 8, CONNECT_S = 10 };
 
-// ---- libcurl
-// -----------------------------------------------------------------------------------------------
+// ---- libcurl --------------------------------------------------------------------------------------------
 
 typedef struct curl_api {
   CURLcode (*global_init)(long flags);
@@ -67,8 +66,7 @@ static fg_status load_curl(curl_api *out, fg_error *err) {
   return code ? fg_fail(err, FG_INTERNAL, "libcurl does not start: %s", out->easy_strerror(code)) : FG_OK;
 }
 
-// ---- the state of a request
-// --------------------------------------------------------------------------------
+// ---- the state of a request -----------------------------------------------------------------------------
 
 struct fg_http {
   curl_api curl;
@@ -120,8 +118,7 @@ void fg_http_destroy(fg_http *http) {
   free(http);
 }
 
-// ---- what comes in
-// -----------------------------------------------------------------------------------------
+// ---- what comes in --------------------------------------------------------------------------------------
 
 static bool read_number(const char *text, uint64_t *out) {
   uint64_t n = 0;
@@ -207,8 +204,7 @@ static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, cur
   return x->http->options.stopped(x->http->options.user);
 }
 
-// ---- one server
-// --------------------------------------------------------------------------------------------
+// ---- one server -----------------------------------------------------------------------------------------
 
 // Scheme, host and port of a URL in one text; "" if it is none.
 static void origin_of(const curl_api *curl, const char *url, char out[300]) {
@@ -307,8 +303,7 @@ static fg_status ask(exchange *x, const char *url) {
                  trust ? "; is ca-certificates installed, and the clock right?" : "");
 }
 
-// ---- redirects
-// ---------------------------------------------------------------------------------------------
+// ---- redirects ------------------------------------------------------------------------------------------
 
 static bool is_redirect(long status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;

@@ -21,8 +21,7 @@ typedef struct pull {
   uint64_t before;      // bytes of the files before it
 } pull;
 
-// ---- addresses
-// ---------------------------------------------------------------------------------------------
+// ---- addresses ------------------------------------------------------------------------------------------
 
 // A malloc'd URL: the endpoint, `prefix`, the repository, `middle`, `name` quoted, `suffix`.
 static fg_status make_url(char **out, const pull *p, const char *const parts[3], const char *name,
@@ -52,8 +51,7 @@ static fg_status file_url(char **out, const pull *p, const char *path, fg_error 
   return make_url(out, p, parts, path, "/", err);
 }
 
-// ---- what there is
-// -----------------------------------------------------------------------------------------
+// ---- what there is --------------------------------------------------------------------------------------
 
 static fg_status get_listing(pull *p, fg_error *err) {
   char *url;
@@ -133,8 +131,7 @@ static fg_status find_out(pull *p, fg_error *err) {
   return status;
 }
 
-// ---- getting it
-// --------------------------------------------------------------------------------------------
+// ---- getting it -----------------------------------------------------------------------------------------
 
 static uint64_t sum_of_have(const fg_hub_result *r) {
   uint64_t sum = 0;

@@ -24,8 +24,7 @@ static bool is_true(const char *value) {
   return false;
 }
 
-// ---- folders
-// -----------------------------------------------------------------------------------------------
+// ---- folders --------------------------------------------------------------------------------------------
 
 // `path` with a leading "~" as the home folder, and `more` behind it.
 static fg_status expand(char out[PATH_MAX], const char *path, const char *more, fg_hub_environment *get,
@@ -56,8 +55,7 @@ fg_status fg_hub_cache_folder(char out[PATH_MAX], fg_hub_environment *get, fg_er
   return cache ? expand(out, cache, "", get, err) : home_of_hub(out, "/hub", get, err);
 }
 
-// ---- the token
-// ---------------------------------------------------------------------------------------------
+// ---- the token ------------------------------------------------------------------------------------------
 
 // White space around it goes; what could end a header's line is refused, without being shown.
 static fg_status set_token(fg_hub_settings *out, const char *text, const char *where, fg_error *err) {
@@ -100,8 +98,7 @@ static fg_status find_token(fg_hub_settings *out, fg_hub_environment *get, fg_er
   return read_token_file(out, get, err);
 }
 
-// ---- the rest
-// ----------------------------------------------------------------------------------------------
+// ---- the rest -------------------------------------------------------------------------------------------
 
 static fg_status find_endpoint(fg_hub_settings *out, fg_hub_environment *get, fg_error *err) {
   const char *url = get_set(get, "HF_ENDPOINT");

@@ -27,7 +27,8 @@ static char *last_part(const char *path) {
   return strndup(path + begin, end - begin);
 }
 
-// NAME of .../models--ORG--NAME/snapshots/COMMIT, where a model lies that came from a Hub; NULL for another path.
+// NAME of .../models--ORG--NAME/snapshots/COMMIT, where a model lies that came from a Hub; NULL for another
+// path.
 static char *snapshot_name(const char *path) {
   static const char above[] = "/snapshots/", prefix[] = "models--";
   const char *end = NULL;

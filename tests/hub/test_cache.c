@@ -19,8 +19,7 @@
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
 #define OTHER  "89abcdef0123456789abcdef0123456789abcdef"
 
-// ---- folders
-// -----------------------------------------------------------------------------------------------
+// ---- folders --------------------------------------------------------------------------------------------
 
 typedef struct fixture {
   char root[64];
@@ -149,8 +148,7 @@ static void test_a_path_too_long_is_an_error(void **state) {
   assert_int_equal(fg_hub_cache_make(&cache, NULL), FG_INVALID);
 }
 
-// ---- hashes
-// ------------------------------------------------------------------------------------------------
+// ---- hashes ---------------------------------------------------------------------------------------------
 
 static bool matches(const char *etag, const char *text, uint64_t said) {
   fg_hub_digest *digest;

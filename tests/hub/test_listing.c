@@ -95,8 +95,7 @@ static void test_what_is_no_list_is_refused(void **state) {
   }
 }
 
-// ---- choosing
-// ----------------------------------------------------------------------------------------------
+// ---- choosing -------------------------------------------------------------------------------------------
 
 // Files of `names` (blanks between them), 1 KiB each.
 static fg_hub_listing list_of(const char *names) {

@@ -14,8 +14,7 @@
 #include "hub/repo.h"
 #include "hub/settings.h"
 
-// ---- names
-// -------------------------------------------------------------------------------------------------
+// ---- names ----------------------------------------------------------------------------------------------
 
 static void test_a_model_is_named_with_or_without_a_revision(void **state) {
   (void)state;
@@ -56,7 +55,7 @@ static void test_only_plain_relative_names_become_paths(void **state) {
   (void)state;
   static const char *const safe[] = {"a",     "a/b.c", ".gitattributes", "...",
                                      "a/..b", "x y",   "\xe4\xb8\xad",   "\xc2\xa0"};
-  static const char *const hostile[] = {"",     ".",      "..",   "/a",   "a/",    "a//b",      "./a",
+  static const char *const hostile[] = {"",     ".",      "..",   "/a",   "a/",    "a//b",     "./a",
                                         "a/..", "a/../b", "a\\b", "a\nb", "a\x7f", "\xc2\x85", "a\x1b[2J"};
   for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
     if (!fg_hub_path_is_safe(safe[i])) fail_msg("refused: %s", safe[i]);
@@ -110,8 +109,7 @@ static void test_what_a_url_cannot_hold_is_escaped(void **state) {
   fg_text_free(&url);
 }
 
-// ---- the environment
-// ---------------------------------------------------------------------------------------
+// ---- the environment ------------------------------------------------------------------------------------
 
 static const char *const *variables; // name, value, name, value, ..., NULL
 
