@@ -50,6 +50,11 @@ bool fg_hub_is_commit(const char *text) {
   return fg_hub_is_hex(text, FG_HUB_COMMIT_BYTES - 1);
 }
 
+// A control character of ASCII or, in UTF-8, of Latin 1.
+static bool is_control(unsigned char c, unsigned char next) {
+  return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
+}
+
 bool fg_hub_path_is_safe(const char *path) {
   size_t length = strlen(path), begin = 0;
   if (length == 0 || length > MAX_PATH) return false;
@@ -60,10 +65,8 @@ bool fg_hub_path_is_safe(const char *path) {
       if (part == 0 || part > MAX_PART || (path[begin] == '.' && part <= 2 && path[i - 1] == '.'))
         return false;
       begin = i + 1;
-    } else if (c < 0x20 || c == 0x7f || c == '\\') {
+    } else if (is_control(c, (unsigned char)path[i + 1]) || c == '\\') {
       return false;
-    } else if (c == 0xc2 && (unsigned char)path[i + 1] >= 0x80 && (unsigned char)path[i + 1] < 0xa0) {
-      return false; // the control characters of Latin 1
     }
   }
   return true;
