@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "interrupt.h"
+#include "model_input.h"
 
 typedef struct command_row {
   const char *name;
@@ -31,6 +32,8 @@ static const command_row commands[] = {
     {"store", fg_command_store, FG_CMD_STORE, false, "list|verify|clear [NAME...]",
      "look after packed stores"},
     {"tokenize", fg_command_tokenize, FG_CMD_TOKENIZE, true, "MODEL < TEXT", "text to token ids and back"},
+    {"pull", fg_command_pull, FG_CMD_PULL, false, "ORG/NAME[@REVISION] [PATTERN...]",
+     "download a model from the Hugging Face Hub"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
@@ -42,8 +45,9 @@ static void print_help(FILE *out) {
         out);
   for (size_t i = 0; i < COMMAND_COUNT; i++)
     fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-  fputs("\nMODEL is a Hugging Face folder, a .gguf file, a packed store, or with --synthetic the\n"
-        "name of a shape such as opt-6.7b. flexgen COMMAND --help lists the options of a command.\n",
+  fputs("\nMODEL is a Hugging Face folder, a .gguf file, a packed store, the ORG/NAME of a model that\n"
+        "was pulled, or with --synthetic the name of a shape such as opt-6.7b. flexgen COMMAND --help lists "
+        "the options of a command.\n",
         out);
 }
 
@@ -83,6 +87,17 @@ static bool has_model(const fg_options *options, fg_console *console) {
   return false;
 }
 
+// MODEL and --adapter may be names of pulled models; commands see paths only.
+static int run_with_model(const command_row *command, fg_options *options, fg_console *console) {
+  fg_pulled_paths pulled;
+  fg_error err = {FG_OK, ""};
+  fg_status status = FG_OK;
+  if (command->takes_model) status = fg_model_find(&pulled, options, &err);
+  if (status == FG_OK) return command->run(options, console);
+  fg_console_error(console, err.message);
+  return FG_EXIT_FAILED;
+}
+
 static int run_command(const command_row *command, int argc, char **argv) {
   fg_options options;
   fg_console console;
@@ -97,7 +112,7 @@ static int run_command(const command_row *command, int argc, char **argv) {
   } else {
     fg_console_init(&console, command->name, &options);
     bool ready = !command->takes_model || has_model(&options, &console);
-    code = ready ? command->run(&options, &console) : FG_EXIT_USAGE;
+    code = ready ? run_with_model(command, &options, &console) : FG_EXIT_USAGE;
   }
   fg_options_free(&options);
   return code;

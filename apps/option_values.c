@@ -183,6 +183,16 @@ static fg_status set_prompt(const fg_option_row *row, void *field, char **values
   return FG_OK;
 }
 
+static fg_status set_words(const fg_option_row *row, void *field, char **values, fg_error *err) {
+  fg_word_list *list = field;
+  if (!values[0][0]) return wants(row, "a pattern", values[0], err);
+  char **items = realloc(list->items, (list->count + 1u) * sizeof *items);
+  if (!items) return fg_fail(err, FG_NO_SPACE, "--%s: no memory for the list", row->name);
+  items[list->count++] = values[0];
+  list->items = items;
+  return FG_OK;
+}
+
 const fg_option_reader fg_option_readers[FG_KIND_COUNT_] = {
     [FG_KIND_FLAG] = {0, set_flag},       [FG_KIND_COUNT] = {0, set_count},
     [FG_KIND_BOOL] = {0, set_bool},       [FG_KIND_U32] = {1, set_u32},
@@ -191,5 +201,5 @@ const fg_option_reader fg_option_readers[FG_KIND_COUNT_] = {
     [FG_KIND_TEXT] = {1, set_text},       [FG_KIND_CHOICE] = {1, set_choice},
     [FG_KIND_PERCENT] = {6, set_percent}, [FG_KIND_RANGE] = {1, set_range},
     [FG_KIND_SHARD] = {1, set_shard},     [FG_KIND_PROMPT] = {1, set_prompt},
-    [FG_KIND_FILE] = {1, set_prompt},
+    [FG_KIND_FILE] = {1, set_prompt},     [FG_KIND_WORDS] = {1, set_words},
 };

@@ -12,7 +12,7 @@ enum {
   PACKING = RUNNING | FG_CMD_PACK,
   SIZED = PACKING | FG_CMD_INSPECT, // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
-  ALL = STORES | FG_CMD_TOKENIZE,
+  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL,
 };
 
 #define FIELD(name) offsetof(fg_options, name)
@@ -81,6 +81,14 @@ static const fg_option_row rows[] = {
      "ids to text: read one JSON array a line, print one JSON string a line"},
     {"skip-special", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(skip_special), FG_CMD_TOKENIZE,
      "leave special tokens out of decoded text"},
+    // pull
+    {"include", 0, FG_KIND_WORDS, "PATTERN", 0, 0, FIELD(include), FG_CMD_PULL,
+     "download the files that match, as in a shell, in place of those that a run needs; may be repeated; the "
+     "same as a PATTERN behind REPO"},
+    {"exclude", 0, FG_KIND_WORDS, "PATTERN", 0, 0, FIELD(exclude), FG_CMD_PULL,
+     "leave out files that match; may be repeated"},
+    {"dry-run", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(dry_run), FG_CMD_PULL,
+     "list the files and their sizes, download nothing"},
     // the machine
     {"host-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(host_memory), PACKING,
      "a promise: memory charged to this process stays within it, packing included (85 % of what the machine "
@@ -302,6 +310,9 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
 void fg_options_free(fg_options *options) {
   free(options->arguments);
   free(options->prompts.items);
+  free(options->include.items);
+  free(options->exclude.items);
+  options->include.items = options->exclude.items = NULL;
   options->arguments = NULL;
   options->prompts.items = NULL;
 }

@@ -23,6 +23,7 @@ typedef enum fg_command_bit {
   FG_CMD_INSPECT = 1 << 5,
   FG_CMD_STORE = 1 << 6,
   FG_CMD_TOKENIZE = 1 << 7,
+  FG_CMD_PULL = 1 << 8,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.
@@ -35,6 +36,12 @@ typedef struct fg_prompt_list {
   fg_prompt_source *items;
   uint32_t count;
 } fg_prompt_list;
+
+// Words of an option that may be repeated.
+typedef struct fg_word_list {
+  char **items;
+  uint32_t count;
+} fg_word_list;
 
 typedef struct fg_length_range {
   uint32_t low, high; // 0, 0 = not given
@@ -96,6 +103,9 @@ typedef struct fg_options {
   fg_size_limit cap;
   // tokenize
   bool jsonl, no_special, decode, skip_special;
+  // pull
+  fg_word_list include, exclude;
+  bool dry_run;
 
   bool help;
   char **arguments; // what is no option, in order; points into argv

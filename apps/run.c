@@ -6,29 +6,16 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/folders.h"
 #include "base/size.h"
 #include "format/store.h"
 #include "interrupt.h"
 #include "model_input.h"
 
 // ---- where things are --------------------------------------------------------------------------------
-
-static fg_status make_directories(char *path, fg_error *err) {
-  for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-    if (slash) *slash = 0;
-    int made = mkdir(path, 0777);
-    int reason = errno;
-    if (made != 0 && reason != EEXIST)
-      return fg_fail(err, FG_IO, "cannot make the offload dir %s: %s; choose another with --offload-dir",
-                     path, strerror(reason));
-    if (!slash) return FG_OK;
-    *slash = '/';
-  }
-}
 
 static bool default_offload_dir(char *out, size_t bytes) {
   const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -61,9 +48,10 @@ fg_status fg_offload_dir(char *out, size_t bytes, const fg_options *options, fg_
     return fg_fail(err, FG_INVALID,
                    "neither XDG_CACHE_HOME nor HOME says where to keep weights; give --offload-dir");
   }
-  fg_status status = make_directories(out, err);
-  if (status == FG_OK) say_size(out, console);
-  return status;
+  if (fg_folders_make(out, err) != FG_OK)
+    return fg_fail(err, err->status, "%s; choose another offload dir with --offload-dir", err->message);
+  say_size(out, console);
+  return FG_OK;
 }
 
 bool fg_packing_progress(void *user, uint64_t done, uint64_t total) {

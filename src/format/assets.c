@@ -30,6 +30,10 @@ static const char *const names[] = {
     "quant_config.json",
 };
 
+const char *fg_assets_name(size_t index) {
+  return index < sizeof names / sizeof *names ? names[index] : NULL;
+}
+
 // Takes the malloc'd `data`, in every case.
 static fg_status take(fg_assets *assets, const char *name, void *data, size_t bytes, fg_error *err) {
   fg_asset *items = realloc(assets->items, (assets->count + 1) * sizeof *items);

@@ -26,6 +26,8 @@ typedef struct fg_assets {
 // special_tokens_map.json, added_tokens.json, vocab.json, merges.txt, tokenizer.model,
 // chat_template.jinja, quantize_config.json, quant_config.json, those that exist) or a .gguf file. A lone
 // path to one config.json works too.
+// `index` counts these names; NULL behind the last one.
+const char *fg_assets_name(size_t index);
 fg_status fg_assets_load(fg_assets *out, const char *path, fg_error *err);
 fg_status fg_assets_add(fg_assets *assets, const char *name, const void *data, size_t bytes, fg_error *err);
 const fg_asset *fg_assets_find(const fg_assets *assets, const char *name); // NULL if absent

@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/folders.h"
 #include "base/size.h"
 #include "model/source.h"
 
@@ -97,22 +97,8 @@ static fg_status open_existing(fg_store **out, const fg_packed_job *job, const c
 // ---- room ----------------------------------------------------------------------------------------------
 
 static fg_status make_directory(const char *dir, fg_error *err) {
-  char path[PATH_MAX];
-  size_t length = dir ? strlen(dir) : 0;
-  if (length == 0 || length >= sizeof path) {
-    return fg_fail(err, FG_INVALID, "packing a model needs a directory (--offload-dir)");
-  }
-  memcpy(path, dir, length + 1);
-  for (size_t i = 1; i <= length; i++) {
-    if (path[i] != '/' && path[i] != 0) continue;
-    char kept = path[i];
-    path[i] = 0;
-    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
-      return fg_fail(err, FG_IO, "%s: cannot create the directory: %s", path, strerror(errno));
-    }
-    path[i] = kept;
-  }
-  return FG_OK;
+  if (!dir || !dir[0]) return fg_fail(err, FG_INVALID, "packing a model needs a directory (--offload-dir)");
+  return fg_folders_make(dir, err);
 }
 
 static fg_status check_room(const fg_packed_job *job, fg_error *err) {

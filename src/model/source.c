@@ -27,9 +27,24 @@ static char *last_part(const char *path) {
   return strndup(path + begin, end - begin);
 }
 
+// NAME of .../models--ORG--NAME/snapshots/COMMIT, where a model lies that came from a Hub; NULL for another
+// path.
+static char *snapshot_name(const char *path) {
+  static const char above[] = "/snapshots/", prefix[] = "models--";
+  const char *end = NULL;
+  for (const char *at = path; (at = strstr(at, above)); at++) end = at;
+  if (!end || strchr(end + strlen(above), '/')) return NULL;
+  const char *begin = end, *name;
+  while (begin > path && begin[-1] != '/') begin--;
+  if (strncmp(begin, prefix, strlen(prefix)) != 0) return NULL;
+  for (name = end; name[-1] != '-' || name[-2] != '-';) name--;
+  return strndup(name, (size_t)(end - name));
+}
+
 char *fg_source_name(const char *model) {
   static const char *const suffixes[] = {".gguf", ".fgstore"};
-  char *name = last_part(model);
+  char *name = snapshot_name(model);
+  if (!name) name = last_part(model);
   if (name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
     char *path = realpath(model, NULL);
     if (path) {

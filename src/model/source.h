@@ -5,7 +5,8 @@
 #include "format/assets.h"
 #include "model/model.h"
 
-// For people: the last part of the path without ".gguf" or ".fgstore", or the shape's name; malloc'd.
+// For people: the last part of the path without ".gguf" or ".fgstore" (of a pulled model's snapshot: the
+// model's own name), or the shape's name; malloc'd.
 char *fg_source_name(const char *model);
 
 // The key changes whenever the store's bytes could: with the format's version, the family of layouts, the

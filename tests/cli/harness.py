@@ -5,6 +5,7 @@ cases of both kinds alike.
 """
 import argparse
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -59,6 +60,19 @@ def write_rows(path, rows):
 
 def row(custom_id, url="/v1/completions", **body):
     return {"custom_id": custom_id, "method": "POST", "url": url, "body": {"model": "tiny", **body}}
+
+
+@contextlib.contextmanager
+def small_disk(size):
+    """A file system of `size`; None where it cannot be mounted."""
+    folder = tempfile.mkdtemp(prefix="flexgen-disk-")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], stderr=subprocess.DEVNULL)
+    try:
+        yield folder if mounted.returncode == 0 else None
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        os.rmdir(folder)
 
 
 # ---- a tiny model with a tokenizer -----------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 """A job that is asked to stop, or finds its disk full, loses nothing that was finished."""
-import contextlib
 import json
 import os
 import signal
@@ -8,20 +7,7 @@ import time
 
 import harness
 import job
-from harness import Case, run, write_rows
-
-
-@contextlib.contextmanager
-def small_disk(size):
-    """A file system of `size`; None where it cannot be mounted."""
-    folder = harness.tempfile.mkdtemp(prefix="flexgen-disk-")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], stderr=subprocess.DEVNULL)
-    try:
-        yield folder if mounted.returncode == 0 else None
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", folder], check=True)
-        os.rmdir(folder)
+from harness import Case, run, small_disk, write_rows
 
 
 class Interrupt(Case):
