@@ -529,6 +529,7 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const frame *f, const
                             fg_error *err) {
   fg_device *d = x->options.device;
   fg_view out = call->out, bias = call->c;
+  const bool same_a = call->params.matmul.same_a;
   call->params.matmul.k = weight->k;
   call->params.matmul.dtype = weight->dtype;
   call->params.matmul.layout = fg_layout_find(weight->layout);
@@ -541,7 +542,7 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const frame *f, const
       status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
     if (status != FG_OK) return status;
     call->params.matmul.n = panel->rows;
-    call->params.matmul.same_a = p > weight->panel;
+    call->params.matmul.same_a = same_a || p > weight->panel;
     call->out.offset = out.offset + panel->row * sizeof(float);
     call->c.offset = bias.offset + panel->row * sizeof(float);
     status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);

@@ -38,6 +38,7 @@ typedef struct fg_linear {
   uint32_t k;
   bool bias, accumulate;
   uint32_t in, out; // registers
+  uint32_t column;  // of out
 } fg_linear;
 
 // A norm of `segments` runs of `width` values, of register `reg` from `column` on, in place or into `out`.

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "format/gguf.h"
 #include "model/arch.h"
+#include "model/stacks.h"
 
 // Bounds on what a configuration may ask for: beyond any model, and small enough that products of two
 // fit into 64 bits and sums of a few into 32.
@@ -314,6 +315,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
   if (!status) status = fg_json_bool(root, "norm_affine", config->norm_affine, &config->norm_affine, err);
   if (!status) status = fg_json_bool(root, "experts_fused", false, &config->experts_fused, err);
+  if (!status) status = fg_stacks_apply(config, root, err);
   if (!status) status = apply_factors(&config->rope[0], root, err);
   json_decref(root);
   return status;
@@ -390,12 +392,14 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
   json_t *facts = json_object();
   json_object_set_new(facts, "embed", json_boolean(embed));
   json_object_set_new(facts, "head", json_boolean(head));
-  if (has_fused_experts(checkpoint, &config)) json_object_set_new(facts, "experts_fused", json_true());
+  config.experts_fused = has_fused_experts(checkpoint, &config);
+  if (config.experts_fused) json_object_set_new(facts, "experts_fused", json_true());
   if (!head && !config.tied && !config.gguf) {
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
   }
   if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, &config);
+  status = fg_stacks_gather(facts, checkpoint, &config, err);
   static const char *const factors[][2] = {{"rope_divisor", "rope_freqs.weight"},
                                            {"rope_long", "rope_factors_long.weight"},
                                            {"rope_short", "rope_factors_short.weight"}};

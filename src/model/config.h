@@ -124,6 +124,7 @@ typedef struct fg_config {
   bool route_bias;             // the router has biases
   bool route_correction;       // and others that count for the choice alone
   bool experts_fused;          // a fact: the checkpoint has all experts of a layer in one tensor
+  uint32_t apart;              // a fact: bits of the stacks that are (stacks.h)
   double glu_limit, glu_alpha; // of experts: fg_clamped_glu; 0 = not
 } fg_config;
 
