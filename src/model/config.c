@@ -368,12 +368,13 @@ static fg_status gather_factors(json_t *facts, const char *fact, fg_checkpoint *
 static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_config *config) {
   const fg_names *names = fg_config_names(config);
   const char *qkv = config->qkv_groups ? names->qkv : names->q;
+  const char *down = names->down ? names->down : names->experts ? names->experts->down : NULL;
   const struct {
     const char *fact, *tensor, *suffix;
   } rows[] = {
       {"qkv_bias", qkv, ".bias"},
       {"out_bias", names->attn_out, ".bias"},
-      {"mlp_bias", names->down, ".bias"},
+      {"mlp_bias", down, ".bias"},
       {"norm_affine", names->attn_norm ? names->attn_norm : names->attn_after, ".weight"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

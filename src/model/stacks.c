@@ -30,7 +30,7 @@ typedef struct stacked {
   const char *suffix;
 } stacked;
 
-// Experts that have a tensor each ("%e") are not looked at: these come from folders, in one type.
+// Experts that have tensors of their own ("%e") are not looked at: nobody gives gate and up of one two types.
 static fg_status types_differ(bool *out, const fg_checkpoint *checkpoint, const fg_config *config,
                               const stacked *s, fg_error *err) {
   *out = false;
