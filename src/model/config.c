@@ -136,19 +136,44 @@ static bool is_neutral(const json_t *value, double neutral) {
   return true;
 }
 
-static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_error *err) {
-  for (const neutral_key *n = neutral_json; n->key; n++) {
+// load_json puts the file's name in front of what is not kept.
+static fg_status keep_json(fg_reasons *reasons, fg_status status, fg_error *err) {
+  if (status && reasons) fg_fail_prefix(err, "config.json");
+  return fg_reasons_keep(reasons, status, err);
+}
+
+static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_reasons *reasons,
+                                    fg_error *err) {
+  fg_status status = FG_OK;
+  for (const neutral_key *n = neutral_json; n->key && !status; n++) {
     const json_t *value = json_object_get(root, n->key);
     if (is_neutral(value, n->value) || is_read(arch, n->key, false)) continue;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", n->key, text ? text : "this value");
     free(text);
-    return FG_UNSUPPORTED;
+    status = keep_json(reasons, FG_UNSUPPORTED, err);
   }
-  return FG_OK;
+  return status;
 }
 
-static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *err) {
+// What is looked at key by key, before the family looks at all of it.
+static fg_status read_json(fg_config *config, const json_t *root, fg_reasons *reasons, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = keep_json(reasons, key_from_json(config, &config->arch->keys[i], root, err), err);
+  }
+  if (!status) status = check_neutral_json(config->arch, root, reasons, err);
+  if (status) return status;
+  status = fg_rope_from_json(&config->rope[0], config->arch, root, config->max_positions, err);
+  return keep_json(reasons, status, err);
+}
+
+static uint32_t count_of(const fg_reasons *reasons) {
+  return reasons ? reasons->count : 0;
+}
+
+static fg_status load_json(fg_config *config, const fg_asset *asset, fg_reasons *reasons, fg_error *err) {
+  const uint32_t before = count_of(reasons);
   json_t *root = fg_json_parse(asset->data, asset->bytes, "config.json", err);
   if (!root) return FG_CORRUPT;
   const char *type, *inner = NULL;
@@ -168,13 +193,10 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
     status = fg_fail(err, FG_UNSUPPORTED, "\"model_type\": architecture %s is not supported (supported: %s)",
                      type ? type : "(missing)", fg_arch_list(list, sizeof list));
   }
-  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
-    status = key_from_json(config, &config->arch->keys[i], root, err);
-  }
-  if (!status) status = check_neutral_json(config->arch, root, err);
-  if (!status) status = fg_rope_from_json(&config->rope[0], config->arch, root, config->max_positions, err);
-  if (!status) status = fill_gaps(config, err);
-  if (!status && config->arch->refine) status = config->arch->refine(config, root, err);
+  if (!status) status = read_json(config, root, reasons, err);
+  const bool whole = count_of(reasons) == before;
+  if (!status && whole) status = fill_gaps(config, err);
+  if (!status && whole && config->arch->refine) status = config->arch->refine(config, root, err);
   json_decref(root);
   if (status) fg_fail_prefix(err, "config.json");
   return status;
@@ -202,8 +224,10 @@ static fg_status key_from_gguf(fg_config *config, const fg_config_key *key, cons
   return status;
 }
 
-static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
-  for (const neutral_key *n = neutral_gguf; n->key; n++) {
+static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_reasons *reasons,
+                                    fg_error *err) {
+  fg_status status = FG_OK;
+  for (const neutral_key *n = neutral_gguf; n->key && !status; n++) {
     char name[128];
     uint32_t integer;
     float real;
@@ -211,16 +235,17 @@ static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf
     if (!fg_gguf_has(gguf, name) || is_read(config->arch, n->key, true)) continue;
     if (!fg_gguf_u32(gguf, name, 0, &integer, NULL) && integer == n->value) continue;
     if (!fg_gguf_f32(gguf, name, 0, &real, NULL) && (real == n->value || real == 0)) continue;
-    return fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name);
+    status = fg_reasons_keep(reasons, fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name),
+                             err);
   }
-  return FG_OK;
+  return status;
 }
 
 // Sizes that must agree with the dimension of a head, where they are given.
 static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
   static const char *const keys[] = {"attention.value_length"};
   uint32_t dim = config->head_dim ? config->head_dim : config->heads ? config->hidden / config->heads : 0;
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+  for (size_t i = 0; dim && i < sizeof keys / sizeof *keys; i++) {
     char name[128];
     uint32_t value;
     snprintf(name, sizeof name, "%s.%s", config->arch->gguf, keys[i]);
@@ -244,7 +269,25 @@ bool fg_config_gguf_holds(const fg_gguf *gguf, const char *tensor) {
   return false;
 }
 
-static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *err) {
+// What is looked at key by key.
+static fg_status read_gguf(fg_config *config, const fg_gguf *gguf, fg_reasons *reasons, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = fg_reasons_keep(reasons, key_from_gguf(config, &config->arch->keys[i], gguf, err), err);
+  }
+  // The list of tokens is the vocabulary; a vocab_size beside it is for files without a tokenizer.
+  uint64_t tokens = 0;
+  if (!status) status = fg_gguf_array_count(gguf, "tokenizer.ggml.tokens", &tokens, err);
+  if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
+  if (!status) status = check_neutral_gguf(config, gguf, reasons, err);
+  if (!status) status = fg_reasons_keep(reasons, check_gguf_heads(config, gguf, err), err);
+  if (status) return status;
+  status = fg_rope_from_gguf(&config->rope[0], gguf, config->arch->gguf, err);
+  return fg_reasons_keep(reasons, status, err);
+}
+
+static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_reasons *reasons, fg_error *err) {
+  const uint32_t before = count_of(reasons);
   fg_gguf *gguf;
   fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
   if (status) return status;
@@ -257,18 +300,10 @@ static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *e
     status = fg_fail(err, FG_UNSUPPORTED, "GGUF: general.architecture %.*s is not supported",
                      name.data ? length : 9, name.data ? name.data : "(missing)");
   }
-  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
-    status = key_from_gguf(config, &config->arch->keys[i], gguf, err);
-  }
-  // The list of tokens is the vocabulary; a vocab_size beside it is for files without a tokenizer.
-  uint64_t tokens = 0;
-  if (!status) status = fg_gguf_array_count(gguf, "tokenizer.ggml.tokens", &tokens, err);
-  if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
-  if (!status) status = check_neutral_gguf(config, gguf, err);
-  if (!status) status = check_gguf_heads(config, gguf, err);
-  if (!status) status = fg_rope_from_gguf(&config->rope[0], gguf, config->arch->gguf, err);
-  if (!status) status = fill_gaps(config, err);
-  if (!status && config->arch->refine_gguf) status = config->arch->refine_gguf(config, gguf, err);
+  if (!status) status = read_gguf(config, gguf, reasons, err);
+  const bool whole = count_of(reasons) == before;
+  if (!status && whole) status = fill_gaps(config, err);
+  if (!status && whole && config->arch->refine_gguf) status = config->arch->refine_gguf(config, gguf, err);
   fg_gguf_destroy(gguf);
   return status;
 }
@@ -493,6 +528,10 @@ static fg_status fill_gaps(fg_config *c, fg_error *err) {
 }
 
 fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err) {
+  return fg_config_load_all(out, assets, NULL, err);
+}
+
+fg_status fg_config_load_all(fg_config *out, const fg_assets *assets, fg_reasons *reasons, fg_error *err) {
   *out = (fg_config){.norm_affine = true,
                      .norms_before = true,
                      .embed_stored = true,
@@ -503,10 +542,12 @@ fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err)
   const fg_asset *gguf = fg_assets_find(assets, FG_ASSET_GGUF_HEADER),
                  *json = fg_assets_find(assets, "config.json");
   if (!gguf && !json) return fg_fail(err, FG_NOT_FOUND, "no config.json");
-  fg_status status = gguf ? load_gguf(out, gguf, err) : load_json(out, json, err);
-  if (status) return status;
+  const uint32_t before = count_of(reasons);
+  fg_status status = gguf ? load_gguf(out, gguf, reasons, err) : load_json(out, json, reasons, err);
+  if (status || count_of(reasons) > before) return fg_reasons_keep(reasons, status, err);
   out->head_stored = !out->tied;
   const fg_asset *facts = fg_assets_find(assets, FG_ASSET_FACTS);
   if (facts) status = apply_facts(out, facts, err);
-  return status ? status : check_sizes(out, err);
+  if (!status) status = check_sizes(out, err);
+  return fg_reasons_keep(reasons, status, err);
 }
