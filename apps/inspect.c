@@ -93,7 +93,11 @@ static fg_status look(findings *f, fg_error *err) {
     f->packed_bytes = fg_model_weight_bytes(f->model, &options);
     fg_model_type_bytes(f->model, &options, f->packed_of);
   } else {
-    if (f->reasons.count == 0) return fg_fail(err, f->unsupported.status, "%s", f->unsupported.message);
+    // What stopped it before all else: where nothing is, nothing is wrong.
+    const fg_status why = f->unsupported.status;
+    const bool nothing = why == FG_NOT_FOUND || o->synthetic;
+    if (f->reasons.count == 0 && (nothing || fg_reasons_keep(&f->reasons, why, &f->unsupported) != FG_OK))
+      return fg_fail(err, why, "%s", f->unsupported.message);
     if (fg_model_assets(&f->own_assets, o->arguments[0], NULL) == FG_OK) f->assets = &f->own_assets;
   }
   find_weights(f);

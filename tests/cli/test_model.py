@@ -430,6 +430,16 @@ class Inspect(Case):
             self.assertEqual(sum(word in said for said in found["reasons"]), 1, word)
         self.assertEqual(found["weights"]["iq2_xxs"], 66)
 
+    def test_a_file_that_cannot_be_read_at_all_is_said_not_failed(self):
+        with open(self.path("model.gguf"), "wb") as file:
+            file.write(b"GGUF" + b"\xff" * 60)
+        found = self.inspect(self.path("model.gguf"))
+        self.assertFalse(found["supported"])
+        self.assertEqual(found["reasons"], [found["reason"]])
+        self.assertIn("GGUF version", found["reason"])
+        os.remove(self.path("model.gguf"))
+        self.fail_with(1, "inspect", self.path("model.gguf"))
+
     def test_special_tokens_are_named_with_their_ids(self):
         text_model(self.path("model"))
         found = self.inspect(self.path("model"))
