@@ -84,7 +84,8 @@ typedef union fg_op_params {
     fg_dtype dtype;
     const fg_layout *layout;
     bool accumulate; // out += instead of out =
-    bool same_a;     // a and rows are those of the MATMUL before, and so are the values: panels of one matrix
+    bool same_a; // a and rows are those of the MATMUL before, and so are the values: panels of one matrix,
+                 // or matrices that follow each other
   } matmul;
   struct {
     uint32_t heads, head_dim, rotary; // the first `rotary` of head_dim are turned

@@ -537,7 +537,8 @@ static fg_status run_piece(fg_executor *x, const fg_call *call, const fg_node *n
   const uint64_t segment = piece.row / each;
   fg_call one = *call;
   one.params.matmul.n = piece.count;
-  one.params.matmul.same_a = piece.row > 0 && (segment == 0 || node->in_step == 0);
+  one.params.matmul.same_a =
+      (call->params.matmul.same_a || piece.row > 0) && (segment == 0 || node->in_step == 0);
   one.a.offset += segment * node->in_step * sizeof(float);
   if (piece.skip) one.b.offset += one.params.matmul.layout->bytes(weight->dtype, piece.skip, weight->k);
   one.c.offset += piece.row * sizeof(float);

@@ -12,10 +12,11 @@
 // Vocabularies and templates make some 10 MB; the largest known header has 30.
 enum { MAX_HEADER_BYTES = 256 * 1024 * 1024 };
 
-// ggml's types by number. Those without a dtype are known by name only.
+// ggml's types by number. Those without a dtype, whose size is not known, are known by name only. Whether
+// values can be used is for who uses them to say (fg_dtype_info.to_f32).
 typedef struct type_row {
   const char *name;
-  bool readable;
+  bool sized;
   fg_dtype dtype;
 } type_row;
 
@@ -34,26 +35,26 @@ static const type_row types[] = {
     [13] = {"Q5_K", true, FG_Q5_K},
     [14] = {"Q6_K", true, FG_Q6_K},
     [15] = {.name = "Q8_K"},
-    [16] = {.name = "IQ2_XXS"},
-    [17] = {.name = "IQ2_XS"},
-    [18] = {.name = "IQ3_XXS"},
-    [19] = {.name = "IQ1_S"},
+    [16] = {"IQ2_XXS", true, FG_IQ2_XXS},
+    [17] = {"IQ2_XS", true, FG_IQ2_XS},
+    [18] = {"IQ3_XXS", true, FG_IQ3_XXS},
+    [19] = {"IQ1_S", true, FG_IQ1_S},
     [20] = {"IQ4_NL", true, FG_IQ4_NL},
-    [21] = {.name = "IQ3_S"},
-    [22] = {.name = "IQ2_S"},
+    [21] = {"IQ3_S", true, FG_IQ3_S},
+    [22] = {"IQ2_S", true, FG_IQ2_S},
     [23] = {"IQ4_XS", true, FG_IQ4_XS},
-    [24] = {.name = "I8"},
-    [25] = {.name = "I16"},
-    [26] = {.name = "I32"},
-    [27] = {.name = "I64"},
-    [28] = {.name = "F64"},
-    [29] = {.name = "IQ1_M"},
+    [24] = {"I8", true, FG_I8},
+    [25] = {"I16", true, FG_I16},
+    [26] = {"I32", true, FG_I32},
+    [27] = {"I64", true, FG_I64},
+    [28] = {"F64", true, FG_F64},
+    [29] = {"IQ1_M", true, FG_IQ1_M},
     [30] = {"BF16", true, FG_BF16},
-    [34] = {.name = "TQ1_0"},
-    [35] = {.name = "TQ2_0"},
+    [34] = {"TQ1_0", true, FG_TQ1_0},
+    [35] = {"TQ2_0", true, FG_TQ2_0},
     [39] = {"MXFP4", true, FG_MXFP4},
-    [40] = {.name = "NVFP4"},
-    [41] = {.name = "Q1_0"},
+    [40] = {"NVFP4", true, FG_NVFP4},
+    [41] = {"Q1_0", true, FG_Q1_0},
     [42] = {.name = "Q2_0"},
 };
 
@@ -74,7 +75,7 @@ static fg_status find_dtype(const fg_gguf_tensor *from, fg_checkpoint_tensor *t,
                             fg_error *err) {
   const type_row *row = from->type < sizeof types / sizeof *types ? &types[from->type] : &(type_row){0};
   t->dtype = row->dtype;
-  if (row->readable) return FG_OK;
+  if (row->sized) return FG_OK;
   char number[16];
   snprintf(number, sizeof number, "%" PRIu32, from->type);
   return fg_fail(err, FG_UNSUPPORTED, "%s: tensor %s has type %s, which this version cannot read", path,

@@ -233,7 +233,7 @@ fg_status fg_store_writer_begin(fg_store_writer *w, fg_store_piece *piece, fg_er
   if (weight && weight->kind == FG_WEIGHT_TABLE) {
     status = extend_table(w, weight, piece, err);
   } else {
-    fg_panel *panel;
+    fg_panel *panel = NULL;
     status = add_panel(w, piece->row, piece->rows, &panel, err);
     if (!status) panel->bytes = piece->bytes;
     if (!status) panel->hash = piece->hash;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/stacks.h"
+
 static fg_operand in_register(uint32_t index, uint32_t column) {
   return (fg_operand){.kind = FG_OPERAND_REGISTER, .index = index, .column = column};
 }
@@ -141,7 +143,8 @@ static const char *bias_suffix(const fg_part *part) {
   return part->bias_suffix ? part->bias_suffix : part->bare ? "_bias" : ".bias";
 }
 
-void fg_build_linear(fg_build *b, const fg_linear *linear) {
+// A product of one matrix.
+static fg_node *add_product(fg_build *b, const fg_linear *linear) {
   uint32_t n = 0;
   for (int i = 0; i < FG_MAX_SOURCES; i++) n += linear->parts[i].rows;
   uint32_t matrix = add_slot(b, linear->slot, "", FG_WEIGHT_MATRIX, n, linear->k);
@@ -162,6 +165,23 @@ void fg_build_linear(fg_build *b, const fg_linear *linear) {
   node->params.matmul.n = n;
   node->params.matmul.k = linear->k;
   node->params.matmul.accumulate = linear->accumulate;
+  return node;
+}
+
+void fg_build_linear(fg_build *b, const fg_linear *linear) {
+  const char *const *names = fg_stack_parts(b->config, linear->slot);
+  if (!names) {
+    add_product(b, linear);
+    return;
+  }
+  fg_linear one = *linear;
+  for (int i = 0; i < FG_MAX_SOURCES && linear->parts[i].rows; i++) {
+    memset(one.parts, 0, sizeof one.parts);
+    one.parts[0] = linear->parts[i];
+    one.slot = names[i];
+    add_product(b, &one)->params.matmul.same_a = i > 0;
+    one.out_column += one.parts[0].rows;
+  }
 }
 
 void fg_build_add(fg_build *b, uint32_t in, uint32_t out, double scale) {

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "format/gguf.h"
 #include "model/arch.h"
+#include "model/stacks.h"
 
 // Bounds on what a configuration may ask for: beyond any model, and small enough that products of two
 // fit into 64 bits and sums of a few into 32.
@@ -136,19 +137,44 @@ static bool is_neutral(const json_t *value, double neutral) {
   return true;
 }
 
-static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_error *err) {
-  for (const neutral_key *n = neutral_json; n->key; n++) {
+// load_json puts the file's name in front of what is not kept.
+static fg_status keep_json(fg_reasons *reasons, fg_status status, fg_error *err) {
+  if (status && reasons) fg_fail_prefix(err, "config.json");
+  return fg_reasons_keep(reasons, status, err);
+}
+
+static fg_status check_neutral_json(const fg_arch *arch, const json_t *root, fg_reasons *reasons,
+                                    fg_error *err) {
+  fg_status status = FG_OK;
+  for (const neutral_key *n = neutral_json; n->key && !status; n++) {
     const json_t *value = json_object_get(root, n->key);
     if (is_neutral(value, n->value) || is_read(arch, n->key, false)) continue;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     fg_fail(err, FG_UNSUPPORTED, "\"%s\": %.100s is not supported", n->key, text ? text : "this value");
     free(text);
-    return FG_UNSUPPORTED;
+    status = keep_json(reasons, FG_UNSUPPORTED, err);
   }
-  return FG_OK;
+  return status;
 }
 
-static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *err) {
+// What is looked at key by key, before the family looks at all of it.
+static fg_status read_json(fg_config *config, const json_t *root, fg_reasons *reasons, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = keep_json(reasons, key_from_json(config, &config->arch->keys[i], root, err), err);
+  }
+  if (!status) status = check_neutral_json(config->arch, root, reasons, err);
+  if (status) return status;
+  status = fg_rope_from_json(&config->rope[0], config->arch, root, config->max_positions, err);
+  return keep_json(reasons, status, err);
+}
+
+static uint32_t count_of(const fg_reasons *reasons) {
+  return reasons ? reasons->count : 0;
+}
+
+static fg_status load_json(fg_config *config, const fg_asset *asset, fg_reasons *reasons, fg_error *err) {
+  const uint32_t before = count_of(reasons);
   json_t *root = fg_json_parse(asset->data, asset->bytes, "config.json", err);
   if (!root) return FG_CORRUPT;
   const char *type, *inner = NULL;
@@ -168,13 +194,10 @@ static fg_status load_json(fg_config *config, const fg_asset *asset, fg_error *e
     status = fg_fail(err, FG_UNSUPPORTED, "\"model_type\": architecture %s is not supported (supported: %s)",
                      type ? type : "(missing)", fg_arch_list(list, sizeof list));
   }
-  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
-    status = key_from_json(config, &config->arch->keys[i], root, err);
-  }
-  if (!status) status = check_neutral_json(config->arch, root, err);
-  if (!status) status = fg_rope_from_json(&config->rope[0], config->arch, root, config->max_positions, err);
-  if (!status) status = fill_gaps(config, err);
-  if (!status && config->arch->refine) status = config->arch->refine(config, root, err);
+  if (!status) status = read_json(config, root, reasons, err);
+  const bool whole = count_of(reasons) == before;
+  if (!status && whole) status = fill_gaps(config, err);
+  if (!status && whole && config->arch->refine) status = config->arch->refine(config, root, err);
   json_decref(root);
   if (status) fg_fail_prefix(err, "config.json");
   return status;
@@ -202,8 +225,10 @@ static fg_status key_from_gguf(fg_config *config, const fg_config_key *key, cons
   return status;
 }
 
-static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
-  for (const neutral_key *n = neutral_gguf; n->key; n++) {
+static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf, fg_reasons *reasons,
+                                    fg_error *err) {
+  fg_status status = FG_OK;
+  for (const neutral_key *n = neutral_gguf; n->key && !status; n++) {
     char name[128];
     uint32_t integer;
     float real;
@@ -211,16 +236,17 @@ static fg_status check_neutral_gguf(const fg_config *config, const fg_gguf *gguf
     if (!fg_gguf_has(gguf, name) || is_read(config->arch, n->key, true)) continue;
     if (!fg_gguf_u32(gguf, name, 0, &integer, NULL) && integer == n->value) continue;
     if (!fg_gguf_f32(gguf, name, 0, &real, NULL) && (real == n->value || real == 0)) continue;
-    return fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name);
+    status = fg_reasons_keep(reasons, fg_fail(err, FG_UNSUPPORTED, "%s is set, which is not supported", name),
+                             err);
   }
-  return FG_OK;
+  return status;
 }
 
 // Sizes that must agree with the dimension of a head, where they are given.
 static fg_status check_gguf_heads(const fg_config *config, const fg_gguf *gguf, fg_error *err) {
   static const char *const keys[] = {"attention.value_length"};
   uint32_t dim = config->head_dim ? config->head_dim : config->heads ? config->hidden / config->heads : 0;
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+  for (size_t i = 0; dim && i < sizeof keys / sizeof *keys; i++) {
     char name[128];
     uint32_t value;
     snprintf(name, sizeof name, "%s.%s", config->arch->gguf, keys[i]);
@@ -245,7 +271,25 @@ bool fg_config_gguf_holds(const fg_gguf *gguf, const char *tensor) {
   return false;
 }
 
-static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *err) {
+// What is looked at key by key.
+static fg_status read_gguf(fg_config *config, const fg_gguf *gguf, fg_reasons *reasons, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
+    status = fg_reasons_keep(reasons, key_from_gguf(config, &config->arch->keys[i], gguf, err), err);
+  }
+  // The list of tokens is the vocabulary; a vocab_size beside it is for files without a tokenizer.
+  uint64_t tokens = 0;
+  if (!status) status = fg_gguf_array_count(gguf, "tokenizer.ggml.tokens", &tokens, err);
+  if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
+  if (!status) status = check_neutral_gguf(config, gguf, reasons, err);
+  if (!status) status = fg_reasons_keep(reasons, check_gguf_heads(config, gguf, err), err);
+  if (status) return status;
+  status = fg_rope_from_gguf(&config->rope[0], gguf, config->arch->gguf, err);
+  return fg_reasons_keep(reasons, status, err);
+}
+
+static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_reasons *reasons, fg_error *err) {
+  const uint32_t before = count_of(reasons);
   fg_gguf *gguf;
   fg_status status = fg_gguf_parse(&gguf, asset->data, asset->bytes, err);
   if (status) return status;
@@ -258,18 +302,10 @@ static fg_status load_gguf(fg_config *config, const fg_asset *asset, fg_error *e
     status = fg_fail(err, FG_UNSUPPORTED, "GGUF: general.architecture %.*s is not supported",
                      name.data ? length : 9, name.data ? name.data : "(missing)");
   }
-  for (uint32_t i = 0; !status && i < config->arch->key_count; i++) {
-    status = key_from_gguf(config, &config->arch->keys[i], gguf, err);
-  }
-  // The list of tokens is the vocabulary; a vocab_size beside it is for files without a tokenizer.
-  uint64_t tokens = 0;
-  if (!status) status = fg_gguf_array_count(gguf, "tokenizer.ggml.tokens", &tokens, err);
-  if (!status && tokens) config->vocab = tokens <= MAX_VOCAB ? (uint32_t)tokens : 0;
-  if (!status) status = check_neutral_gguf(config, gguf, err);
-  if (!status) status = check_gguf_heads(config, gguf, err);
-  if (!status) status = fg_rope_from_gguf(&config->rope[0], gguf, config->arch->gguf, err);
-  if (!status) status = fill_gaps(config, err);
-  if (!status && config->arch->refine_gguf) status = config->arch->refine_gguf(config, gguf, err);
+  if (!status) status = read_gguf(config, gguf, reasons, err);
+  const bool whole = count_of(reasons) == before;
+  if (!status && whole) status = fill_gaps(config, err);
+  if (!status && whole && config->arch->refine_gguf) status = config->arch->refine_gguf(config, gguf, err);
   fg_gguf_destroy(gguf);
   return status;
 }
@@ -316,6 +352,7 @@ static fg_status apply_facts(fg_config *config, const fg_asset *asset, fg_error 
   if (!status) status = fg_json_bool(root, "mlp_bias", config->mlp_bias, &config->mlp_bias, err);
   if (!status) status = fg_json_bool(root, "norm_affine", config->norm_affine, &config->norm_affine, err);
   if (!status) status = fg_json_bool(root, "experts_fused", false, &config->experts_fused, err);
+  if (!status) status = fg_stacks_apply(config, root, err);
   if (!status) status = apply_factors(&config->rope[0], root, err);
   json_decref(root);
   return status;
@@ -368,12 +405,13 @@ static fg_status gather_factors(json_t *facts, const char *fact, fg_checkpoint *
 static void gather_shapes(json_t *facts, const fg_checkpoint *checkpoint, const fg_config *config) {
   const fg_names *names = fg_config_names(config);
   const char *qkv = config->qkv_groups ? names->qkv : names->q;
+  const char *down = names->down ? names->down : names->experts ? names->experts->down : NULL;
   const struct {
     const char *fact, *tensor, *suffix;
   } rows[] = {
       {"qkv_bias", qkv, ".bias"},
       {"out_bias", names->attn_out, ".bias"},
-      {"mlp_bias", names->down, ".bias"},
+      {"mlp_bias", down, ".bias"},
       {"norm_affine", names->attn_norm ? names->attn_norm : names->attn_after, ".weight"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -392,12 +430,14 @@ fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg
   json_t *facts = json_object();
   json_object_set_new(facts, "embed", json_boolean(embed));
   json_object_set_new(facts, "head", json_boolean(head));
-  if (has_fused_experts(checkpoint, &config)) json_object_set_new(facts, "experts_fused", json_true());
+  config.experts_fused = has_fused_experts(checkpoint, &config);
+  if (config.experts_fused) json_object_set_new(facts, "experts_fused", json_true());
   if (!head && !config.tied && !config.gguf) {
     fg_log_line(log, FG_LOG_WARN, "the checkpoint has no %s.weight: the embedding serves as the head",
                 names->head);
   }
   if (config.gguf || config.arch->tensors_decide) gather_shapes(facts, checkpoint, &config);
+  status = fg_stacks_gather(facts, checkpoint, &config, err);
   static const char *const factors[][2] = {{"rope_divisor", "rope_freqs.weight"},
                                            {"rope_long", "rope_factors_long.weight"},
                                            {"rope_short", "rope_factors_short.weight"}};
@@ -498,6 +538,10 @@ static fg_status fill_gaps(fg_config *c, fg_error *err) {
 }
 
 fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err) {
+  return fg_config_load_all(out, assets, NULL, err);
+}
+
+fg_status fg_config_load_all(fg_config *out, const fg_assets *assets, fg_reasons *reasons, fg_error *err) {
   *out = (fg_config){.norm_affine = true,
                      .norms_before = true,
                      .embed_stored = true,
@@ -508,10 +552,12 @@ fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err)
   const fg_asset *gguf = fg_assets_find(assets, FG_ASSET_GGUF_HEADER),
                  *json = fg_assets_find(assets, "config.json");
   if (!gguf && !json) return fg_fail(err, FG_NOT_FOUND, "no config.json");
-  fg_status status = gguf ? load_gguf(out, gguf, err) : load_json(out, json, err);
-  if (status) return status;
+  const uint32_t before = count_of(reasons);
+  fg_status status = gguf ? load_gguf(out, gguf, reasons, err) : load_json(out, json, reasons, err);
+  if (status || count_of(reasons) > before) return fg_reasons_keep(reasons, status, err);
   out->head_stored = !out->tied;
   const fg_asset *facts = fg_assets_find(assets, FG_ASSET_FACTS);
   if (facts) status = apply_facts(out, facts, err);
-  return status ? status : check_sizes(out, err);
+  if (!status) status = check_sizes(out, err);
+  return fg_reasons_keep(reasons, status, err);
 }

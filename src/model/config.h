@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/reasons.h"
 #include "device/op.h"
 #include "format/assets.h"
 #include "format/checkpoint.h"
@@ -137,6 +138,7 @@ typedef struct fg_config {
   bool route_bias;             // the router has biases
   bool route_correction;       // and others that count for the choice alone
   bool experts_fused;          // a fact: the checkpoint has all experts of a layer in one tensor
+  uint32_t apart;              // a fact: bits of the stacks that are (stacks.h)
   double glu_limit, glu_alpha; // of experts: fg_clamped_glu; 0 = not
 } fg_config;
 
@@ -156,6 +158,9 @@ typedef struct fg_config_key {
 // Finds the architecture and reads the numbers. FG_NOT_FOUND: no configuration at all; FG_UNSUPPORTED
 // names what is not built; FG_INVALID what makes no sense.
 fg_status fg_config_load(fg_config *out, const fg_assets *assets, fg_error *err);
+// The same for who wants all that is not built or makes no sense (reasons.h): with FG_OK and more reasons
+// than before *out is not to be used.
+fg_status fg_config_load_all(fg_config *out, const fg_assets *assets, fg_reasons *reasons, fg_error *err);
 
 // Adds the facts of a checkpoint to its assets.
 fg_status fg_facts_gather(fg_assets *assets, fg_checkpoint *checkpoint, const fg_log *log, fg_error *err);

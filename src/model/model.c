@@ -25,6 +25,35 @@ typedef struct opener {
   fg_error *err;
 } opener;
 
+// ---- what speaks against it ------------------------------------------------------------------------------
+
+static bool is_refused(const opener *o) {
+  return o->options->reasons && o->options->reasons->count > 0;
+}
+
+static fg_status keep(opener *o, fg_status status) {
+  return fg_reasons_keep(o->options->reasons, status, o->err);
+}
+
+// Types of blocks that are known by their size alone, each once.
+static void keep_unread_types(opener *o) {
+  for (int type = 0; o->options->reasons && o->checkpoint && type < FG_DTYPE_COUNT; type++) {
+    const fg_dtype_info *info = fg_dtype_get((fg_dtype)type);
+    if (info->to_f32 || info->block == 1) continue;
+    const fg_checkpoint_tensor *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < o->checkpoint->count; i++) {
+      if (o->checkpoint->tensors[i].dtype != (fg_dtype)type) continue;
+      if (count++ == 0) first = &o->checkpoint->tensors[i];
+    }
+    char more[32] = "";
+    if (count > 1) snprintf(more, sizeof more, " and %zu more", count - 1);
+    if (first)
+      keep(o, fg_fail(o->err, FG_UNSUPPORTED, "values of type %s cannot be used: tensor %s%s", info->name,
+                      first->name, more));
+  }
+}
+
 // ---- from assets to a graph ----------------------------------------------------------------------------
 
 static uint64_t count_parameters(const fg_graph *g, bool tied) {
@@ -43,8 +72,9 @@ static uint64_t count_parameters(const fg_graph *g, bool tied) {
 // All that follows from the assets.
 static fg_status understand(opener *o) {
   fg_model *m = o->model;
-  fg_status status = fg_config_load(&o->config, &m->assets, o->err);
-  if (!status) status = fg_graph_build(&m->graph, &o->config, o->err);
+  fg_status status = fg_config_load_all(&o->config, &m->assets, o->options->reasons, o->err);
+  if (status || is_refused(o)) return status;
+  status = fg_graph_build(&m->graph, &o->config, o->err);
   if (!status) {
     status = fg_config_token_ids(&o->config, &m->assets, m->eos, FG_MAX_EOS, &m->eos_count, &m->bos, o->err);
   }
@@ -79,7 +109,12 @@ static fg_status prepare_weights(opener *o) {
   fg_status status =
       fg_quantised_wrap(&o->checkpoint, &o->model->assets,
                         exact ? FG_QUANTISED_EXACT : FG_QUANTISED_AS_STORED, options->host, o->err);
-  if (status || !options->adapter || !o->checkpoint) return status;
+  if (status) { // what is there has other names than the family's
+    fg_checkpoint_destroy(o->checkpoint);
+    o->checkpoint = NULL;
+    return keep(o, status);
+  }
+  if (!options->adapter || !o->checkpoint) return FG_OK;
   const fg_lora_options lora = {
       .folder = options->adapter, .exact = exact, .io = options->io, .budget = options->host};
   return fg_lora_wrap(&o->checkpoint, &lora, o->err);
@@ -89,6 +124,13 @@ static fg_status prepare_weights(opener *o) {
 static bool is_configuration(const char *path) {
   const size_t length = strlen(path);
   return length > 5 && strcmp(path + length - 5, ".json") == 0;
+}
+
+// What the configuration is refused for, understand() says.
+static fg_status gather_facts(opener *o) {
+  fg_assets *assets = &o->model->assets;
+  if (o->options->reasons && fg_config_load(&o->config, assets, NULL) != FG_OK) return FG_OK;
+  return keep(o, fg_facts_gather(assets, o->checkpoint, o->options->log, o->err));
 }
 
 static fg_status load_files(opener *o, bool weights_needed) {
@@ -108,9 +150,14 @@ static fg_status load_files(opener *o, bool weights_needed) {
                    options->model);
   }
   if (status && (weights_needed || status != FG_NOT_FOUND))
-    return fg_fail(o->err, status, "%s", reason.message);
+    status = fg_fail(o->err, status, "%s", reason.message);
+  else
+    status = FG_OK;
+  status = keep(o, status);
+  if (status) return status;
   status = prepare_weights(o);
-  if (!status && o->checkpoint) status = fg_facts_gather(assets, o->checkpoint, options->log, o->err);
+  keep_unread_types(o);
+  if (!status && o->checkpoint) status = gather_facts(o);
   if (!status) status = understand(o);
   if (status) fg_fail_prefix(o->err, "%s", options->model);
   return status;
@@ -236,7 +283,7 @@ static fg_status open_any(opener *o, bool with_store) {
   }
   if (is_store) return open_store_file(o, with_store);
   fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);
-  if (!status) status = plan(o);
+  if (!status && !is_refused(o)) status = plan(o);
   if (!status && with_store) status = open_packed(o);
   return status;
 }
@@ -248,6 +295,10 @@ static fg_status open_model(fg_model **out, const fg_model_options *options, boo
   opener o = {.options = &mine, .err = err, .model = calloc(1, sizeof *o.model)};
   if (!o.model) return fg_fail(err, FG_NO_SPACE, "no memory for a model");
   fg_status status = open_any(&o, with_store);
+  if (!status && is_refused(&o)) {
+    const fg_error *first = &options->reasons->items[0];
+    status = fg_fail(err, first->status, "%s: %s", options->model, first->message);
+  }
   fg_pack_plan_free(&o.plan);
   fg_checkpoint_destroy(o.checkpoint);
   if (status) {

@@ -11,6 +11,7 @@
 
 #include "base/budget.h"
 #include "base/log.h"
+#include "base/reasons.h"
 #include "base/threads.h"
 #include "format/assets.h"
 #include "format/store.h"
@@ -34,6 +35,7 @@ typedef struct fg_model_options {
   // Called while packing; returning false interrupts (FG_CANCELLED). May be NULL.
   bool (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total);
   void *user;
+  fg_reasons *reasons; // inspect: all that speaks against the model; NULL = the first of it will do
 } fg_model_options;
 
 enum { FG_MAX_EOS = 16 };
@@ -56,7 +58,8 @@ typedef struct fg_model {
 
 // Opens and packs if no fitting store is there. While another process packs the same model, waits for it.
 fg_status fg_model_open(fg_model **out, const fg_model_options *options, fg_error *err);
-// Configuration, graph and assets only; nothing is packed or written. For `inspect` and planning.
+// Configuration, graph and assets only; nothing is packed or written. For `inspect` and planning. With a list
+// of reasons, a failure that added to it is of the first of them.
 fg_status fg_model_inspect(fg_model **out, const fg_model_options *options, fg_error *err);
 void fg_model_close(fg_model *model);
 

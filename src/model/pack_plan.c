@@ -98,6 +98,7 @@ static fg_status find_tensor(const planner *p, const fg_slot *slot, uint32_t ind
                      : t->rows == rows && t->columns == columns;
   if (!fits) return wrong_shape(p, t, rows, columns);
   const fg_dtype_info *type = fg_dtype_get(t->dtype);
+  if (p->options->reasons && !type->to_f32 && type->block > 1) return FG_OK; // said once for all of them
   if (!type->to_f32) {
     return fg_fail(p->err, FG_UNSUPPORTED, "tensor %s: values of type %s cannot be used", t->name,
                    type->name);
@@ -231,6 +232,7 @@ static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer, con
     const uint32_t number = layer < 0 ? 0 : (uint32_t)layer;
     fg_status status = is_by_heads(p, slot, number) ? find_heads(p, item, number)
                                                     : find_tensor(p, slot, i, number, &item->tensors[i]);
+    status = fg_reasons_keep(p->options->reasons, status, p->err);
     if (status) return status;
   }
   fg_status status = FG_OK;

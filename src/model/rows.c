@@ -34,30 +34,51 @@ static uint64_t tensor_row(const fg_source *source, uint64_t row) {
 
 // ---- what is fetched -----------------------------------------------------------------------------------
 
+// Slices further apart than this are read one by one: a request costs about what the disk reads meanwhile.
+enum { LEAST_GAP = 32 << 10 };
+
 // The tensor's rows that rows [row, row + count) of the weight come from, as a part.
 static fg_rows_part part_of(const fg_pack_item *item, uint32_t index, uint64_t begin, uint64_t row,
                             uint64_t count) {
   const fg_source *source = &item->slot->sources[index];
+  const fg_row_slice *slice = &source->slice;
   const fg_checkpoint_tensor *t = item->tensors[index];
   fg_rows_part p = {.tensor = t, .source = source, .row = (uint32_t)row, .count = (uint32_t)count};
   if (!t) return p;
+  p.run_count = 1;
   p.dtype = fetched_type(item, index);
-  if (item->slot->kind == FG_WEIGHT_VECTOR) {
-    p.first = source->base;
-    p.lines = source->experts ? 1 : item->head_count ? item->head_count * t->rows : t->rows;
-    return p;
-  }
-  uint64_t first = row - begin, last = first + count;
+  if (item->slot->kind == FG_WEIGHT_VECTOR) return p;
+  p.begin = p.from = (uint32_t)(row - begin);
+  p.to = p.from + p.count;
   if (source->transform == FG_TRANSFORM_UNPERMUTE_ROPE) { // whole heads
-    first -= first % source->head_dim;
-    last = fg_align_up(last, source->head_dim);
-    if (last > source->rows) last = source->rows;
+    p.from -= p.from % source->head_dim;
+    p.to = (uint32_t)fg_align_up(p.to, source->head_dim);
+    if (p.to > source->rows) p.to = source->rows;
+  } else if (source->transform == FG_TRANSFORM_NONE && slice->block &&
+             (slice->period - slice->block) * row_bytes(t->dtype, t->columns) >= LEAST_GAP) {
+    p.run_count = (p.to - 1) / slice->block - p.from / slice->block + 1;
   }
-  // Rows between slices are read too, and left alone.
-  p.begin = (uint32_t)(row - begin);
-  p.first = tensor_row(source, first);
-  p.lines = tensor_row(source, last - 1) + 1 - p.first;
   return p;
+}
+
+// Where one of its runs stands.
+static fg_rows_run run_of(const fg_pack_item *item, const fg_rows_part *p, uint32_t index) {
+  const fg_source *source = p->source;
+  uint64_t from = p->from, to = p->to;
+  if (item->slot->kind == FG_WEIGHT_VECTOR) {
+    const uint64_t rows = p->tensor->rows;
+    return (fg_rows_run){.first = source->base,
+                         .lines = source->experts    ? 1
+                                  : item->head_count ? item->head_count * rows
+                                                     : rows};
+  }
+  if (p->run_count > 1) {
+    const uint64_t begin = (from / source->slice.block + index) * source->slice.block;
+    from = largest(from, begin);
+    if (to > begin + source->slice.block) to = begin + source->slice.block;
+  }
+  const uint64_t first = tensor_row(source, from);
+  return (fg_rows_run){.first = first, .lines = tensor_row(source, to - 1) + 1 - first};
 }
 
 static uint32_t find_parts(const fg_pack_item *item, uint32_t row, uint32_t count,
@@ -73,10 +94,9 @@ static uint32_t find_parts(const fg_pack_item *item, uint32_t row, uint32_t coun
   return found;
 }
 
-static uint64_t part_bytes(const fg_pack_item *item, const fg_rows_part *p) {
-  if (!p->tensor) return 0;
+static uint64_t run_bytes(const fg_pack_item *item, const fg_rows_part *p, const fg_rows_run *run) {
   if (is_turned(item, p->source)) return p->count * row_bytes(p->dtype, item->weight.k);
-  return p->lines * row_bytes(p->tensor->dtype, p->tensor->columns);
+  return run->lines * row_bytes(p->tensor->dtype, p->tensor->columns);
 }
 
 // What a direct read of these bytes may take, wherever they begin.
@@ -84,11 +104,23 @@ static uint64_t room_for(uint64_t bytes) {
   return fg_align_up(bytes, FG_IO_ALIGN) + FG_IO_ALIGN;
 }
 
+// Of the table of runs, which stands before what they read.
+static uint64_t table_bytes(const fg_rows_part *parts, uint32_t count) {
+  uint64_t runs = 0;
+  for (uint32_t i = 0; i < count; i++) runs += parts[i].run_count;
+  return fg_align_up(runs * sizeof(fg_rows_run), FG_IO_ALIGN);
+}
+
 uint64_t fg_rows_fetch_bytes(const fg_pack_item *item, uint32_t row, uint32_t count) {
   fg_rows_part parts[FG_MAX_SOURCES];
   uint32_t n = find_parts(item, row, count, parts);
-  uint64_t sum = 0;
-  for (uint32_t i = 0; i < n; i++) sum += room_for(part_bytes(item, &parts[i]));
+  uint64_t sum = table_bytes(parts, n);
+  for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t r = 0; r < parts[i].run_count; r++) {
+      const fg_rows_run run = run_of(item, &parts[i], r);
+      sum += room_for(run_bytes(item, &parts[i], &run));
+    }
+  }
   return sum;
 }
 
@@ -190,7 +222,8 @@ static fg_status read_heads(const fg_rows *rows, const fg_pack_item *item, char 
 // Values that are made up on the spot are made by all threads.
 typedef struct making {
   const fg_rows *rows;
-  const fg_rows_part *part;
+  const fg_checkpoint_tensor *tensor;
+  const fg_rows_run *run;
   uint64_t step;
   atomic_int failed;
 } making;
@@ -198,72 +231,101 @@ typedef struct making {
 static void make_lines(void *arg, uint32_t item, uint32_t thread) {
   (void)thread;
   making *m = arg;
-  const fg_checkpoint_tensor *t = m->part->tensor;
-  uint64_t first = item * m->step, left = m->part->lines - first;
-  char *out = m->part->data + first * row_bytes(t->dtype, t->columns);
-  fg_status status = fg_checkpoint_read_rows(m->rows->checkpoint, t, m->part->first + first,
+  const fg_checkpoint_tensor *t = m->tensor;
+  uint64_t first = item * m->step, left = m->run->lines - first;
+  char *out = m->run->data + first * row_bytes(t->dtype, t->columns);
+  fg_status status = fg_checkpoint_read_rows(m->rows->checkpoint, t, m->run->first + first,
                                              left < m->step ? left : m->step, out, NULL);
   if (status) atomic_store(&m->failed, (int)status);
 }
 
-static fg_status make_part(const fg_rows *rows, const fg_rows_part *p, fg_error *err) {
+static fg_status make_run(const fg_rows *rows, const fg_checkpoint_tensor *t, const fg_rows_run *run,
+                          fg_error *err) {
   const uint64_t pieces = 4ull * fg_threads_count(rows->threads);
-  making m = {.rows = rows, .part = p, .step = p->lines / pieces + 1};
-  fg_threads_run(rows->threads, (uint32_t)((p->lines + m.step - 1) / m.step), make_lines, &m);
+  making m = {.rows = rows, .tensor = t, .run = run, .step = run->lines / pieces + 1};
+  fg_threads_run(rows->threads, (uint32_t)((run->lines + m.step - 1) / m.step), make_lines, &m);
   int failed = atomic_load(&m.failed);
-  return failed ? fg_fail(err, (fg_status)failed, "tensor %s: cannot be made", p->tensor->name) : FG_OK;
+  return failed ? fg_fail(err, (fg_status)failed, "tensor %s: cannot be made", t->name) : FG_OK;
 }
 
-// Begins to read a part where it stands, or brings it at once if it has to be put together.
-static fg_status begin_part(const fg_rows *rows, const fg_rows_fetch *fetch, fg_rows_part *p, char *to,
-                            fg_error *err) {
+// Begins to read a run where it stands, or brings it at once if it has to be put together.
+static fg_status begin_run(const fg_rows *rows, const fg_rows_fetch *fetch, const fg_rows_part *p,
+                           fg_rows_run *run, fg_error *err) {
   fg_checkpoint *c = rows->checkpoint;
   fg_checkpoint_place place;
-  p->data = to;
-  if (!p->tensor) return FG_OK;
+  char *to = run->data;
   if (is_turned(fetch->item, p->source)) return read_turned(rows, p, fetch->item->weight.k, to, err);
   if (fetch->item->head_count) return read_heads(rows, fetch->item, to, err);
-  if (!rows->io || !c->ops->place || !c->ops->place(c, p->tensor, p->first, p->lines, &place)) {
-    if (c->ops->concurrent && rows->threads) return make_part(rows, p, err);
-    return fg_checkpoint_read_rows(c, p->tensor, p->first, p->lines, to, err);
+  if (!rows->io || !c->ops->place || !c->ops->place(c, p->tensor, run->first, run->lines, &place)) {
+    if (c->ops->concurrent && rows->threads) return make_run(rows, p->tensor, run, err);
+    return fg_checkpoint_read_rows(c, p->tensor, run->first, run->lines, to, err);
   }
   uint64_t skip = place.offset % FG_IO_ALIGN;
-  p->data = to + skip;
-  p->reading = true;
-  p->read = (fg_io_read){.file = place.file,
-                         .buffer = to,
-                         .offset = place.offset - skip,
-                         .bytes = fg_align_up(skip + place.bytes, FG_IO_ALIGN),
-                         .layer = -1};
-  fg_io_read_begin(rows->io, &p->read);
+  run->data = to + skip;
+  run->reading = true;
+  run->read = (fg_io_read){.file = place.file,
+                           .buffer = to,
+                           .offset = place.offset - skip,
+                           .bytes = fg_align_up(skip + place.bytes, FG_IO_ALIGN),
+                           .layer = -1};
+  fg_io_read_begin(rows->io, &run->read);
   return FG_OK;
+}
+
+// *used: of the fetch's buffer.
+static fg_status begin_part(const fg_rows *rows, const fg_rows_fetch *fetch, fg_rows_part *p, uint64_t *used,
+                            fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < p->run_count && !status; i++) {
+    fg_rows_run *run = &p->runs[i];
+    *run = run_of(fetch->item, p, i);
+    const uint64_t room = room_for(run_bytes(fetch->item, p, run));
+    if (room > fetch->buffer_bytes - *used)
+      return fg_fail(err, FG_INTERNAL, "%s: no room for its rows", fetch->item->weight.name);
+    run->data = fetch->buffer + *used;
+    *used += room;
+    status = begin_run(rows, fetch, p, run, err);
+  }
+  return status;
 }
 
 fg_status fg_rows_begin(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err) {
   fetch->part_count = find_parts(fetch->item, fetch->row, fetch->count, fetch->parts);
-  fg_status status = FG_OK;
-  uint64_t used = 0;
-  for (uint32_t i = 0; i < fetch->part_count && !status; i++) {
-    uint64_t room = room_for(part_bytes(fetch->item, &fetch->parts[i]));
-    if (room > fetch->buffer_bytes - used) {
-      status = fg_fail(err, FG_INTERNAL, "%s: no room for its rows", fetch->item->weight.name);
-    } else {
-      status = begin_part(rows, fetch, &fetch->parts[i], fetch->buffer + used, err);
-      used += room;
-    }
+  uint64_t used = table_bytes(fetch->parts, fetch->part_count);
+  if (used > fetch->buffer_bytes) {
+    fetch->part_count = 0;
+    return fg_fail(err, FG_INTERNAL, "%s: no room for its rows", fetch->item->weight.name);
   }
+  memset(fetch->buffer, 0, used);
+  fg_rows_run *runs = (fg_rows_run *)(void *)fetch->buffer;
+  for (uint32_t i = 0; i < fetch->part_count; i++) {
+    fetch->parts[i].runs = runs;
+    runs += fetch->parts[i].run_count;
+  }
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < fetch->part_count && !status; i++)
+    status = begin_part(rows, fetch, &fetch->parts[i], &used, err);
   if (status) fg_rows_wait(rows, fetch, NULL);
+  return status;
+}
+
+static fg_status wait_for_part(const fg_rows *rows, const fg_rows_part *p, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; i < p->run_count; i++) {
+    fg_rows_run *run = &p->runs[i];
+    if (!run->reading) continue;
+    run->reading = false;
+    fg_status one = fg_io_read_wait(rows->io, &run->read, status ? NULL : err);
+    if (one && !status) status = fg_fail_prefix(err, "tensor \"%s\"", p->tensor->name);
+  }
   return status;
 }
 
 fg_status fg_rows_wait(const fg_rows *rows, fg_rows_fetch *fetch, fg_error *err) {
   fg_status status = FG_OK;
   for (uint32_t i = 0; i < fetch->part_count; i++) {
-    fg_rows_part *p = &fetch->parts[i];
-    if (!p->reading) continue;
-    p->reading = false;
-    fg_status one = fg_io_read_wait(rows->io, &p->read, status ? NULL : err);
-    if (one && !status) status = fg_fail_prefix(err, "tensor \"%s\"", p->tensor->name);
+    fg_status one = wait_for_part(rows, &fetch->parts[i], status ? NULL : err);
+    if (!status) status = one;
   }
   return status;
 }
@@ -276,12 +338,14 @@ static const fg_rows_part *part_with(const fg_rows_fetch *fetch, uint32_t row) {
   return p;
 }
 
-// Place of the weight's row in the part's data.
+// Place of the weight's row in what was read.
 static const char *raw_row(const fg_rows_fetch *fetch, const fg_rows_part *p, uint32_t row) {
   const uint64_t bytes = row_bytes(p->dtype, fetch->item->weight.k);
-  uint64_t line = row - p->row;
-  if (!is_turned(fetch->item, p->source)) line = tensor_row(p->source, p->begin + line) - p->first;
-  return p->data + line * bytes;
+  const uint32_t line = row - p->row;
+  if (is_turned(fetch->item, p->source)) return p->runs->data + line * bytes;
+  const uint64_t at = p->begin + line, block = p->source->slice.block;
+  const fg_rows_run *run = p->run_count > 1 ? &p->runs[at / block - p->from / block] : p->runs;
+  return run->data + (tensor_row(p->source, at) - run->first) * bytes;
 }
 
 // Rows [row, row + count) of the weight are that many consecutive rows of the tensor.
@@ -335,7 +399,7 @@ void fg_rows_take_vector(const fg_rows_fetch *fetch, float *wide, float *out) {
       for (uint32_t j = 0; j < source->rows; j++) to[j] = source->missing;
       continue;
     }
-    fg_dtype_get(p->tensor->dtype)->to_f32(p->data, wide, fg_source_tensor_rows(source));
+    fg_dtype_get(p->tensor->dtype)->to_f32(p->runs->data, wide, fg_source_tensor_rows(source));
     const float more = source->transform == FG_TRANSFORM_PLUS_ONE ? 1 : 0;
     for (uint32_t j = 0; j < source->rows; j++) to[j] = wide[fg_source_row(source, j)] + more;
   }

@@ -16,17 +16,24 @@ typedef struct fg_rows {
   fg_threads *threads; // may be NULL
 } fg_rows;
 
+// Rows of a tensor that follow each other and are read at once.
+typedef struct fg_rows_run {
+  uint64_t first, lines;
+  char *data; // [lines, columns] in the part's type; transposed ones: [count, k]
+  bool reading;
+  fg_io_read read;
+} fg_rows_run;
+
 // What one tensor gives to a fetch.
 typedef struct fg_rows_part {
   const fg_checkpoint_tensor *tensor; // NULL: an optional vector that is absent
   const fg_source *source;
-  uint32_t row, count;   // of the weight's rows
-  uint32_t begin;        // the first of them among the source's rows
-  uint64_t first, lines; // rows of the tensor that are read: whole heads where these are turned
-  char *data;            // [lines, columns] of `dtype`; transposed ones: [count, k]
-  fg_dtype dtype;        // the tensor's, or f32 where blocks had to be opened to be turned
-  bool reading;
-  fg_io_read read;
+  uint32_t row, count; // of the weight's rows
+  uint32_t begin;      // the first of them among the source's rows
+  uint32_t from, to;   // rows of the source that are read: whole heads where these are turned
+  fg_dtype dtype;      // the tensor's, or f32 where blocks had to be opened to be turned
+  fg_rows_run *runs;   // in the fetch's buffer: more than one where rows between slices are left out
+  uint32_t run_count;
 } fg_rows_part;
 
 typedef struct fg_rows_fetch {

@@ -89,6 +89,9 @@ GROUPED(i8g256m, 8, 256, true)
 #define EXPANDED(type, values, size)                                                                         \
   { #type, values, size, 0, false, fg_##type##_to_f32, NULL }
 
+#define UNREAD(type, values, size)                                                                           \
+  { #type, values, size, 0, false, NULL, NULL }
+
 static const fg_dtype_info dtypes[] = {
     [FG_F32] = PLAIN("f32", 4, f32_to_f32, f32_from_f32),
     [FG_F16] = PLAIN("f16", 2, f16_to_f32, f16_from_f32),
@@ -131,6 +134,17 @@ static const fg_dtype_info dtypes[] = {
     [FG_IQ4_NL] = EXPANDED(iq4_nl, 32, 18),
     [FG_IQ4_XS] = EXPANDED(iq4_xs, 256, 136),
     [FG_MXFP4] = EXPANDED(mxfp4, 32, 17),
+    [FG_IQ1_S] = UNREAD(iq1_s, 256, 50),
+    [FG_IQ1_M] = UNREAD(iq1_m, 256, 56),
+    [FG_IQ2_XXS] = UNREAD(iq2_xxs, 256, 66),
+    [FG_IQ2_XS] = UNREAD(iq2_xs, 256, 74),
+    [FG_IQ2_S] = UNREAD(iq2_s, 256, 82),
+    [FG_IQ3_XXS] = UNREAD(iq3_xxs, 256, 98),
+    [FG_IQ3_S] = UNREAD(iq3_s, 256, 110),
+    [FG_TQ1_0] = UNREAD(tq1_0, 256, 54),
+    [FG_TQ2_0] = UNREAD(tq2_0, 256, 66),
+    [FG_Q1_0] = UNREAD(q1_0, 128, 18),
+    [FG_NVFP4] = UNREAD(nvfp4, 64, 36),
 };
 _Static_assert(sizeof dtypes / sizeof dtypes[0] == FG_DTYPE_COUNT, "a row for every type");
 

@@ -51,6 +51,17 @@ typedef enum fg_dtype {
   FG_IQ4_NL,
   FG_IQ4_XS,
   FG_MXFP4,
+  FG_IQ1_S, // from here on known by name and size alone
+  FG_IQ1_M,
+  FG_IQ2_XXS,
+  FG_IQ2_XS,
+  FG_IQ2_S,
+  FG_IQ3_XXS,
+  FG_IQ3_S,
+  FG_TQ1_0,
+  FG_TQ2_0,
+  FG_Q1_0,
+  FG_NVFP4,
   FG_DTYPE_COUNT
 } fg_dtype;
 

@@ -258,6 +258,10 @@ static const fg_role *find_role(const fg_tokenizer *tokenizer, const char *name)
   return NULL;
 }
 
+uint32_t fg_tokenizer_added_count(const fg_tokenizer *tokenizer) {
+  return tokenizer->added_count;
+}
+
 const char *fg_tokenizer_special_text(const fg_tokenizer *tokenizer, const char *role) {
   const fg_role *found = find_role(tokenizer, role);
   return found ? found->text : NULL;

@@ -388,6 +388,69 @@ class Inspect(Case):
         self.assertEqual(found["supported"], False)
         self.assertIn("perceptron", found["reason"])
 
+    def with_config(self, **keys):
+        """The tiny model with other entries in its configuration."""
+        shutil.rmtree(self.path("model"), ignore_errors=True)
+        shutil.copytree(MODEL, self.path("model"))
+        with open(self.path("model/config.json")) as file:
+            config = json.load(file)
+        with open(self.path("model/config.json"), "w") as file:
+            json.dump({**config, **keys}, file)
+        return self.path("model")
+
+    def test_all_that_a_configuration_is_refused_for_is_listed(self):
+        folder = self.with_config(hidden_act="mish", logit_scale=2, num_experts=8, rope_parameters={"rope_type": "spiral"})
+        found = self.inspect(folder)
+        self.assertFalse(found["supported"])
+        self.assertEqual(len(found["reasons"]), 4)
+        for said, word in zip(found["reasons"], ("mish", "logit_scale", "num_experts", "spiral")):
+            self.assertIn(word, said)
+            self.assertIn("config.json", said)
+        self.assertTrue(found["reason"].endswith(found["reasons"][0]))
+        said = self.succeed("inspect", folder).stdout.decode()
+        for word in ("mish", "logit_scale", "num_experts", "spiral"):
+            self.assertIn(word, said)
+        self.assertEqual(self.fail_with(1, "pack", folder, "--store", self.folder).count("is not supported"), 1)
+
+    def test_all_tensors_that_are_missing_or_do_not_fit_are_listed(self):
+        with open(os.path.join(MODEL, "config.json")) as file:
+            config = json.load(file)
+        layers = config["num_hidden_layers"]
+        found = self.inspect(self.with_config(num_hidden_layers=layers + 1, vocab_size=config["vocab_size"] + 1))
+        missing = [said for said in found["reasons"] if f"layers.{layers}." in said and "missing" in said]
+        shaped = [said for said in found["reasons"] if "has the shape" in said]
+        self.assertEqual((len(missing), len(shaped)), (9, 2))
+        self.assertEqual(len(found["reasons"]), 11)
+        found = self.inspect(self.with_config(num_hidden_layers=layers + 10))
+        self.assertEqual((len(found["reasons"]), found["reasons"][-1]), (33, "and 58 more"))
+
+    def test_types_that_cannot_be_used_are_listed_beside_what_else_is_wrong(self):
+        found = self.inspect(os.path.join(harness.ROOT, "tests", "format", "fixtures", "sized.gguf"))
+        for word in ("iq2_xxs", "tq1_0", "nvfp4", "llama.block_count is missing", "llama.embedding_length is missing"):
+            self.assertEqual(sum(word in said for said in found["reasons"]), 1, word)
+        self.assertEqual(found["weights"]["iq2_xxs"], 66)
+
+    def test_a_file_that_cannot_be_read_at_all_is_said_not_failed(self):
+        with open(self.path("model.gguf"), "wb") as file:
+            file.write(b"GGUF" + b"\xff" * 60)
+        found = self.inspect(self.path("model.gguf"))
+        self.assertFalse(found["supported"])
+        self.assertEqual(found["reasons"], [found["reason"]])
+        self.assertIn("GGUF version", found["reason"])
+        os.remove(self.path("model.gguf"))
+        self.fail_with(1, "inspect", self.path("model.gguf"))
+
+    def test_special_tokens_are_named_with_their_ids(self):
+        text_model(self.path("model"))
+        found = self.inspect(self.path("model"))
+        self.assertEqual(found["special_tokens"], {"bos_token": {"text": "<s>", "id": 1}, "eos_token": {"text": "</s>", "id": 2},
+                                                   "unk_token": {"text": "<unk>", "id": 0}})
+        with open(os.path.join(MODEL, "generation_config.json")) as file:
+            ends = json.load(file)["eos_token_id"]
+        self.assertEqual((found["added_tokens"], found["eos_ids"], found["reasons"]), (3, ends, []))
+        said = self.succeed("inspect", self.path("model")).stdout.decode()
+        self.assertIn('bos 1 "<s>" eos 2 "</s>"', said)
+
     def test_a_configuration_alone_tells_all_but_the_weights(self):
         path = self.path("some-config.json")
         with open(os.path.join(MODEL, "config.json")) as file:

@@ -8,6 +8,8 @@ from harness import Case, read_rows, row, write_rows
 # Blocks of several types and rows of 64 values, and a folder whose rows are no groups.
 GGUF = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
 ODD = harness.MODEL
+# Every tensor of a layer has another type, none of which is laid out in a way that pads it.
+BLOCKS = os.path.join(harness.ORACLE, "models", "gguf-llama-blocks.gguf")
 # Options, the type that rows of 64 values get, and how far log-probabilities may be from the checkpoint's own in the
 # mean. The random weights of the tiny model amplify what is lost: rounding to bf16 moves them by 0.02, wrong weights
 # by 3.
@@ -57,6 +59,11 @@ class Weights(Case):
                   for options, _, _ in WISHES}
         self.assertEqual(len(stores), len(WISHES) - 1)  # --compress-weight says the same as int4
         self.succeed("store", "verify", "--offload-dir", self.path("stores"))
+
+    def test_matrices_of_different_types_keep_their_own_bits(self):
+        store = self.succeed("pack", BLOCKS, "--store", self.path("stores")).stdout.decode().rstrip("\n")
+        held = [json.loads(self.succeed("inspect", "--json", path).stdout)["weights"] for path in (BLOCKS, store)]
+        self.assertEqual(*held)
 
     def test_a_shape_is_made_in_codes(self):
         store = self.succeed("pack", "opt-125m", "--synthetic", "--compress-weight", "--store",

@@ -202,12 +202,12 @@ def make_bin():
 
 # ---- GGUF --------------------------------------------------------------------------------------------------
 
-GGUF_NAMES = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0", "Q4_0": "q4_0", "Q4_1": "q4_1"}
+GGUF_NAMES = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 
 
 def gguf_entries(path):
     reader = gguf.GGUFReader(path)
-    return [{"name": t.name, "dtype": GGUF_NAMES[t.tensor_type.name], "shape": [int(n) for n in reversed(t.shape)],
+    return [{"name": t.name, "dtype": t.tensor_type.name.lower(), "shape": [int(n) for n in reversed(t.shape)],
              "hex": t.data.tobytes().hex()} for t in reader.tensors]
 
 
@@ -254,6 +254,9 @@ def add_all(writer):
     writer.add_tensor("vector", np.arange(5, dtype=np.float32))
 
 
+SIZED = ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0", "Q1_0", "NVFP4"]
+
+
 def make_gguf():
     path = place("all.gguf")
     write_gguf(path, add_all)
@@ -277,10 +280,20 @@ def make_gguf():
         entries += gguf_entries(path)
     expect("split/parts-00001-of-00003.gguf", "gguf", entries)
 
-    def unread(writer):
-        add_quantized(writer, "blk.0.attn_q.weight", (1, 256), "Q8_0")
-        writer.add_tensor("blk.0.ffn_up.weight", np.zeros((1, 66), dtype=np.uint8), raw_dtype=gguf.GGMLQuantizationType.IQ2_XXS)
-    write_gguf(place("refused/iq2_xxs.gguf"), unread)
+    # A block of each type that is known by its size, and something behind the last.
+    def sized(writer):
+        for i, kind in enumerate(SIZED):
+            kind = gguf.GGMLQuantizationType[kind]
+            block = np.full((1, gguf.GGML_QUANT_SIZES[kind][1]), i, dtype=np.uint8)
+            writer.add_tensor(f"blk.{i:02}.ffn_up.weight", block, raw_dtype=kind)
+        add_quantized(writer, "output.weight", (1, 32), "Q8_0")
+    path = place("sized.gguf")
+    write_gguf(path, sized)
+    expect("sized.gguf", "gguf", gguf_entries(path))
+
+    def unknown(writer):
+        writer.add_tensor("blk.0.ffn_up.weight", np.zeros((1, 292), dtype=np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q8_K)
+    write_gguf(place("refused/q8_k.gguf"), unknown)
     write_gguf(place("refused/big_endian.gguf"), lambda w: w.add_uint32("x", 1), endianess=gguf.GGUFEndian.BIG)
 
 

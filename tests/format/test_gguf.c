@@ -13,9 +13,13 @@ static void test_parts_make_one_checkpoint(void **state) {
   assert_fixture(*state, "split/parts-00001-of-00003.gguf");
 }
 
+static void test_types_that_cannot_be_weights_have_names_and_sizes(void **state) {
+  assert_fixture(*state, "sized.gguf");
+}
+
 static void test_types_that_we_cannot_read_are_refused_by_name(void **state) {
-  assert_refused(*state, FIXTURES "/refused/iq2_xxs.gguf", FG_UNSUPPORTED,
-                 "tensor blk.0.ffn_up.weight has type IQ2_XXS, which this version cannot read");
+  assert_refused(*state, FIXTURES "/refused/q8_k.gguf", FG_UNSUPPORTED,
+                 "tensor blk.0.ffn_up.weight has type Q8_K, which this version cannot read");
   assert_refused(*state, FIXTURES "/refused/big_endian.gguf", FG_UNSUPPORTED, "big-endian");
 }
 
@@ -305,6 +309,7 @@ int main(void) {
       cmocka_unit_test(test_all_types_as_gguf_py_reads_them),
       cmocka_unit_test(test_alignment_of_128),
       cmocka_unit_test(test_parts_make_one_checkpoint),
+      cmocka_unit_test(test_types_that_cannot_be_weights_have_names_and_sizes),
       cmocka_unit_test(test_types_that_we_cannot_read_are_refused_by_name),
       cmocka_unit_test(test_later_part_points_to_the_first),
       cmocka_unit_test(test_missing_or_misplaced_part_is_refused),

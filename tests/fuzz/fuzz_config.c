@@ -146,11 +146,24 @@ static void read_ends(const fg_config *config, const fg_assets *assets) {
     fuzz_broken("%u ends, begin %d: %s", count, bos, err.message);
 }
 
+// The list of all that is wrong begins with what the configuration is refused for, and is empty if it is not.
+static void list_reasons(const fg_assets *assets, fg_status expected, const char *first) {
+  fg_config config;
+  fg_reasons reasons = {.count = 0};
+  fg_error err = {0};
+  const fg_status status = fg_config_load_all(&config, assets, &reasons, &err);
+  const bool listed = status == FG_OK && reasons.count > 0 && strcmp(reasons.items[0].message, first) == 0;
+  if (expected ? !listed : status || reasons.count)
+    fuzz_broken("%d, %u reasons, the first %s; refused for %s", (int)status, reasons.count,
+                reasons.count ? reasons.items[0].message : "none", first);
+}
+
 static fuzz_outcome load(const fg_assets *assets) {
   fg_config config;
   fg_graph *graph = NULL;
   fg_error err = {0};
   fg_status status = fg_config_load(&config, assets, &err);
+  list_reasons(assets, status, err.message);
   if (status) {
     if (status == FG_INTERNAL || err.message[0] == 0) fuzz_broken("%d: %s", (int)status, err.message);
     bool early = strstr(err.message, "invalid JSON") || strstr(err.message, "\"model_type\"");

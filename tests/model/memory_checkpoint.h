@@ -12,7 +12,7 @@ typedef struct memory_checkpoint {
   fg_checkpoint base;
   fg_checkpoint_tensor tensors[MEMORY_TENSORS];
   const void *data[MEMORY_TENSORS];
-  uint64_t reads;
+  uint64_t reads, rows_read;
 } memory_checkpoint;
 
 static inline fg_status memory_read_rows(fg_checkpoint *self, const fg_checkpoint_tensor *tensor,
@@ -24,6 +24,7 @@ static inline fg_status memory_read_rows(fg_checkpoint *self, const fg_checkpoin
   }
   memcpy(out, (const char *)m->data[tensor->file] + row * bytes, count * bytes);
   m->reads++;
+  m->rows_read += count;
   return FG_OK;
 }
 

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/arch.h"
+#include "gguf_header.h"
 
 #define SIZES                                                                                                \
   "\"hidden_size\":64,\"num_hidden_layers\":4,\"num_attention_heads\":8,\"num_key_value_heads\":2,"          \
@@ -251,6 +251,52 @@ static void test_check_finds_experts_that_do_not_fit(void **state) {
   }
 }
 
+// ---- GGUF ----------------------------------------------------------------------------------------------
+
+static header gpt_oss_header(void) {
+  header h = begin_gguf("gpt-oss");
+  const uint32_t ffn = 32, experts = 5, used = 2, window = 16, original = 48, kv_heads = 2;
+  const float epsilon = 1e-5f, factor = 8;
+  put_of(&h, "gpt-oss", "expert_feed_forward_length", GGUF_U32, &ffn);
+  put_of(&h, "gpt-oss", "attention.head_count_kv", GGUF_U32, &kv_heads);
+  put_of(&h, "gpt-oss", "expert_count", GGUF_U32, &experts);
+  put_of(&h, "gpt-oss", "expert_used_count", GGUF_U32, &used);
+  put_of(&h, "gpt-oss", "attention.sliding_window", GGUF_U32, &window);
+  put_of(&h, "gpt-oss", "attention.layer_norm_rms_epsilon", GGUF_F32, &epsilon);
+  put_of(&h, "gpt-oss", "rope.scaling.factor", GGUF_F32, &factor);
+  put_of(&h, "gpt-oss", "rope.scaling.original_context_length", GGUF_U32, &original);
+  put_string_of(&h, "gpt-oss", "rope.scaling.type", "yarn");
+  return h;
+}
+
+static void test_gguf_of_gpt_oss_has_windows_in_even_layers(void **state) {
+  (void)state;
+  header h = gpt_oss_header();
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  if (load_gguf(&h, &c, &err)) fail_msg("%s", err.message);
+  assert_int_equal(c.ffn, 32);
+  assert_int_equal(c.kinds[c.kind_of_layer[0]].window, 16);
+  assert_int_equal(c.kinds[c.kind_of_layer[1]].window, 0);
+  assert_true(is_sparse(&c, 0) && is_sparse(&c, 1));
+  assert_true(c.head_kind == FG_HEAD_SINK && c.route.kind == FG_ROUTE_CHOSEN && c.route_bias);
+  assert_true(c.glu_limit == 7 && c.glu_alpha == 1.702);
+  assert_true(c.rope[0].scaling == FG_ROPE_YARN && !c.rope[0].whole_bounds);
+}
+
+static void test_gguf_of_gpt_oss_may_say_which_layers_see_all(void **state) {
+  (void)state;
+  fg_config c;
+  fg_error err = {FG_OK, ""};
+  for (uint32_t pattern = 0; pattern < 2; pattern++) {
+    header h = gpt_oss_header();
+    put_of(&h, "gpt-oss", "attention.sliding_window_pattern", GGUF_U32, &pattern);
+    assert_int_equal(load_gguf(&h, &c, &err), pattern ? FG_OK : FG_INVALID);
+  }
+  assert_non_null(strstr(err.message, "sliding_window_pattern"));
+  for (uint32_t i = 0; i < 2; i++) assert_int_equal(c.kinds[c.kind_of_layer[i]].window, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_mixtral_takes_the_defaults_of_the_reference),
@@ -264,6 +310,8 @@ int main(void) {
       cmocka_unit_test(test_gpt_oss_experts_are_columns_that_alternate),
       cmocka_unit_test(test_dense_layers_have_no_experts),
       cmocka_unit_test(test_check_finds_experts_that_do_not_fit),
+      cmocka_unit_test(test_gguf_of_gpt_oss_has_windows_in_even_layers),
+      cmocka_unit_test(test_gguf_of_gpt_oss_may_say_which_layers_see_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gguf_header.h"
 #include "memory_checkpoint.h"
 #include "model/arch.h"
 #include "model/pack.h"
@@ -312,81 +313,6 @@ static void test_slopes_are_those_of_the_paper(void **state) {
 
 // ---- GGUF ----------------------------------------------------------------------------------------------
 
-typedef struct header {
-  char data[4096];
-  size_t bytes;
-} header;
-
-static void put(header *h, const void *data, size_t bytes) {
-  assert_true(h->bytes + bytes <= sizeof h->data);
-  memcpy(h->data + h->bytes, data, bytes);
-  h->bytes += bytes;
-}
-
-static void put_text(header *h, const char *text) {
-  const uint64_t length = strlen(text);
-  put(h, &length, 8);
-  put(h, text, length);
-}
-
-// `value`: 4 bytes, or 1 of a bool.
-static void put_key(header *h, const char *arch, const char *key, uint32_t type, const void *value) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.%s", arch, key);
-  put_text(h, name);
-  put(h, &type, 4);
-  put(h, value, type == 7 ? 1 : 4);
-  uint64_t count;
-  memcpy(&count, h->data + 16, 8);
-  count++;
-  memcpy(h->data + 16, &count, 8);
-}
-
-enum { GGUF_U32 = 4, GGUF_F32 = 6, GGUF_BOOL = 7 };
-
-// What all have: 48 wide, two layers of 6 heads.
-static header begin_gguf(const char *arch) {
-  header h = {.bytes = 0};
-  const uint32_t version = 3, hidden = 48, layers = 2, heads = 6, ffn = 96, vocab = 100, text = 8;
-  const uint64_t none = 0, one = 1;
-  const float epsilon = 1e-5f;
-  put(&h, "GGUF", 4);
-  put(&h, &version, 4);
-  put(&h, &none, 8); // tensors
-  put(&h, &one, 8);  // keys
-  put_text(&h, "general.architecture");
-  put(&h, &text, 4);
-  put_text(&h, arch);
-  put_key(&h, arch, "embedding_length", GGUF_U32, &hidden);
-  put_key(&h, arch, "block_count", GGUF_U32, &layers);
-  put_key(&h, arch, "attention.head_count", GGUF_U32, &heads);
-  put_key(&h, arch, "feed_forward_length", GGUF_U32, &ffn);
-  put_key(&h, arch, "vocab_size", GGUF_U32, &vocab);
-  put_key(&h, arch, "attention.layer_norm_epsilon", GGUF_F32, &epsilon);
-  return h;
-}
-
-// Behind all keys.
-static void put_tensor(header *h, const char *name) {
-  const uint32_t dims = 1, type = 0;
-  const uint64_t columns = 48, offset = 0;
-  put_text(h, name);
-  put(h, &dims, 4);
-  put(h, &columns, 8);
-  put(h, &type, 4);
-  put(h, &offset, 8);
-  h->data[8]++;
-}
-
-static fg_status load_gguf(header *h, fg_config *config, fg_error *err) {
-  fg_assets assets = {0};
-  put(h, (char[32]){0}, 32); // up to the alignment, at least
-  assert_int_equal(fg_assets_add(&assets, FG_ASSET_GGUF_HEADER, h->data, h->bytes, err), FG_OK);
-  fg_status status = fg_config_load(config, &assets, err);
-  fg_assets_free(&assets);
-  return status;
-}
-
 static fg_config load_gguf_of(const char *arch, const char *tensor) {
   header h = begin_gguf(arch);
   if (tensor) put_tensor(&h, tensor);
@@ -417,7 +343,7 @@ static void test_gguf_tensors_and_flags_choose_a_form(void **state) {
   assert_int_equal(load_gguf_of("stablelm", "blk.0.attn_q_norm.weight").qk_norm, FG_QK_NORM_APART);
   assert_int_equal(load_gguf_of("gptneox", NULL).residual, FG_RESIDUAL_PARALLEL);
   header h = begin_gguf("gptneox");
-  put_key(&h, "gptneox", "use_parallel_residual", GGUF_BOOL, "");
+  put_of(&h, "gptneox", "use_parallel_residual", GGUF_BOOL, "");
   fg_error err = {FG_OK, ""};
   assert_int_equal(load_gguf(&h, &c, &err), FG_OK);
   assert_int_equal(c.residual, FG_RESIDUAL_SEQUENTIAL);
@@ -430,8 +356,8 @@ static void test_gguf_mpt_with_other_slopes_or_positions_is_refused(void **state
   const float most[] = {8, 0, 4}, clip = 6;
   for (int i = 0; i < 3; i++) {
     header h = begin_gguf("mpt");
-    put_key(&h, "mpt", "attention.max_alibi_bias", GGUF_F32, &most[i]);
-    put_key(&h, "mpt", "attention.clamp_kqv", GGUF_F32, &clip);
+    put_of(&h, "mpt", "attention.max_alibi_bias", GGUF_F32, &most[i]);
+    put_of(&h, "mpt", "attention.clamp_kqv", GGUF_F32, &clip);
     assert_int_equal(load_gguf(&h, &c, &err), i ? FG_UNSUPPORTED : FG_OK);
     assert_true(c.clip_qkv == 6);
   }

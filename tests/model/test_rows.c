@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory_checkpoint.h"
 #include "model/rows.h"
@@ -23,8 +24,8 @@ typedef struct fixture {
   char *buffer;
   uint64_t buffer_bytes;
   fg_error err;
-  float values[N * 300];
-  float out[N * 300];
+  float values[N * 1600];
+  float out[N * 1600];
 } fixture;
 
 static int setup(void **state) {
@@ -282,6 +283,91 @@ static void test_vector_of_a_tensor_for_each_head_is_stacked(void **state) {
 
 // ---- panels --------------------------------------------------------------------------------------------
 
+// ---- slices --------------------------------------------------------------------------------------------
+
+enum { BLOCK = 8, GROUPS = 6, PERIOD = 3 * BLOCK, ROWS = PERIOD * GROUPS, OFFSET = 1234 };
+
+// q, k and v of a tensor that holds rows of q, k and v in turn.
+static void slice_tensor(fixture *f, const fg_checkpoint_tensor *tensor, uint32_t k) {
+  weight_is(f, FG_WEIGHT_MATRIX, FG_F32, ROWS, k);
+  for (uint32_t i = 0; i < 3; i++) {
+    add_source(f, tensor, BLOCK * GROUPS, FG_TRANSFORM_NONE);
+    f->slot.sources[i].slice =
+        (fg_row_slice){.first = i * BLOCK, .block = BLOCK, .period = PERIOD, .rows = ROWS};
+  }
+}
+
+static void assert_sliced(const float *out, const float *values, uint32_t k) {
+  for (uint32_t r = 0; r < ROWS; r++) {
+    const uint32_t part = r / (BLOCK * GROUPS), in_part = r % (BLOCK * GROUPS);
+    const uint32_t from = part * BLOCK + in_part / BLOCK * PERIOD + in_part % BLOCK;
+    assert_memory_equal(out + r * k, values + from * k, k * sizeof(float));
+  }
+}
+
+// Rows of 256 bytes lie so near that all between them come along, those of 2048 are read alone.
+static void test_rows_between_distant_slices_are_not_read(void **state) {
+  fixture *f = *state;
+  static const uint32_t widths[] = {64, 512};
+  for (size_t i = 0; i < 2; i++) {
+    const uint32_t k = widths[i];
+    f->slot.source_count = 0;
+    f->checkpoint.rows_read = 0;
+    slice_tensor(f, memory_add(&f->checkpoint, "qkv", FG_F32, ROWS, k, f->values), k);
+    read_all(f, f->out, k * sizeof(float));
+    assert_sliced(f->out, f->values, k);
+    assert_true(k == 64 ? f->checkpoint.rows_read > ROWS : f->checkpoint.rows_read == ROWS);
+    fg_rows_fetch whole = fetch(f, 0, ROWS);
+    assert_non_null(fg_rows_borrow(&whole, BLOCK, BLOCK));
+    assert_null(fg_rows_borrow(&whole, BLOCK, BLOCK + 1));
+  }
+}
+
+typedef struct file_checkpoint {
+  fg_checkpoint base;
+  fg_file *file;
+} file_checkpoint;
+
+static bool place_in_file(const fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row,
+                          uint64_t count, fg_checkpoint_place *out) {
+  const file_checkpoint *c = (const file_checkpoint *)((const char *)self - offsetof(file_checkpoint, base));
+  const uint64_t bytes = tensor->columns * sizeof(float);
+  *out = (fg_checkpoint_place){.file = c->file, .offset = OFFSET + row * bytes, .bytes = count * bytes};
+  return true;
+}
+
+static void test_distant_slices_are_read_from_where_they_stand(void **state) {
+  fixture *f = *state;
+  static const fg_checkpoint_ops ops = {.format = "file", .place = place_in_file};
+  enum { WIDTH = 512, BYTES = OFFSET + ROWS * WIDTH * 4 };
+  char path[] = "/tmp/flexgen-rows-XXXXXX", *bytes = calloc(1, BYTES);
+  const int fd = mkstemp(path);
+  assert_true(fd >= 0 && bytes);
+  memcpy(bytes + OFFSET, f->values, BYTES - OFFSET);
+  assert_int_equal(write(fd, bytes, BYTES), BYTES);
+  close(fd);
+  free(bytes);
+  file_checkpoint c = {.base = {.ops = &ops}};
+  fg_budget *budget;
+  assert_int_equal(fg_budget_create(&budget, "host memory", "--host-memory", 0, &f->err), FG_OK);
+  assert_int_equal(fg_io_create(&f->rows.io, &(fg_io_options){.budget = budget}, &f->err), FG_OK);
+  assert_int_equal(fg_file_open(&c.file, path, FG_FILE_READ, &f->err), FG_OK);
+  f->rows.checkpoint = &c.base;
+  slice_tensor(f, memory_add(&f->checkpoint, "qkv", FG_F32, ROWS, WIDTH, NULL), WIDTH);
+  fg_rows_fetch whole = fetch(f, 0, ROWS);
+  // A block of the file at either end of each of the slices at most.
+  assert_true(fg_io_bytes_read(f->rows.io) <= ROWS * WIDTH * 4 + 3 * GROUPS * 2 * FG_IO_ALIGN);
+  float wide[WIDTH];
+  fg_rows_take(&whole, 0, ROWS, wide, f->out);
+  assert_sliced(f->out, f->values, WIDTH);
+  read_all(f, f->out, WIDTH * sizeof(float));
+  assert_sliced(f->out, f->values, WIDTH);
+  fg_file_close(c.file);
+  fg_io_destroy(f->rows.io);
+  fg_budget_destroy(budget);
+  unlink(path);
+}
+
 static void test_panels_are_nearly_equal_and_within_the_limit(void **state) {
   (void)state;
   static const uint32_t heights[] = {1, 63, 64, 65, 1000, 11008, 32000, 50272, 128256};
@@ -339,6 +425,8 @@ int main(void) {
       T(test_conversion_rounds_to_nearest_even),
       T(test_absent_optional_vector_has_its_value),
       T(test_vector_of_a_tensor_for_each_head_is_stacked),
+      T(test_rows_between_distant_slices_are_not_read),
+      T(test_distant_slices_are_read_from_where_they_stand),
       cmocka_unit_test(test_panels_are_nearly_equal_and_within_the_limit),
       cmocka_unit_test(test_panels_do_not_cut_segments),
   };

@@ -22,6 +22,7 @@ import glm_gguf
 import glm_models
 import gpt_gguf
 import gpt_models
+import gpt_oss_gguf
 import llama_gguf
 import llama_models
 import quantised_models
@@ -36,8 +37,8 @@ FAMILIES = [(1, tiny_models.MODELS), (201, llama_models.MODELS), (301, glm_model
             (501, expert_models.MODELS), (701, deepseek_models.MODELS)]
 # First seed, module that writes them, how their names end.
 FILES = [(101, gguf_models, ".gguf"), (351, gpt_gguf, ".gguf"), (371, glm_gguf, ".gguf"), (401, llama_gguf, ".gguf"),
-          (551, expert_gguf, ".gguf"),
-         (571, expert_mxfp4, ""), (731, deepseek_gguf, ".gguf")]
+         (551, expert_gguf, ".gguf"), (571, expert_mxfp4, ""), (581, gpt_oss_gguf, ".gguf"),
+         (731, deepseek_gguf, ".gguf")]
 ORACLE = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32"
 
 
