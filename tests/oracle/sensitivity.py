@@ -177,6 +177,7 @@ def explain(name, model):
     if name == "original_max_position_embeddings" and model.config.rope_parameters["rope_type"] == "default":
         return "unused: the rotary embedding is the usual one"
     rope = getattr(model.config, "rope_parameters", None) or {}
+    rope = rope.get("full_attention", rope)  # one for each type of layers: the other is not scaled
     inner = name.rpartition(".")[2]
     if rope.get("rope_type") == "yarn" and rope.get("truncate", True) and (inner in ("beta_fast", "beta_slow") or
                                                                            inner.startswith("original")):
