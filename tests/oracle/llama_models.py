@@ -53,6 +53,13 @@ def to_multimodal(config, tensors):
             }, {f"language_model.{name}": tensor for name, tensor in tensors.items()}
 
 
+def to_published_olmo3(config, tensors):
+    """As OLMo 3 was published: one base, the scaling of layers without a window, no list of layers."""
+    config = {k: v for k, v in config.items() if k != "layer_types"}
+    full = config.pop("rope_parameters")["full_attention"]
+    return dict(config, rope_theta=full.pop("rope_theta"), rope_scaling=full), tensors
+
+
 MODELS = [
     row("Llama", "internlm2", "the names of InternLM2's own code, q, k and v fused in groups, bfloat16",
         tie_word_embeddings=False, rms_norm_eps=1e-2, tiny=dict(BF16, remote=to_internlm2),
@@ -125,4 +132,15 @@ MODELS = [
         rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=700.0),
                              full_attention=dict(rope_type="linear", rope_theta=50000.0, factor=4.0)),
         tiny=dict(GEMMA, remote=to_multimodal)),
+    row("Olmo3", "olmo3", "OLMo 2 with windows, whose layers have a rotary base of their own, bfloat16", sliding_window=24,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"], attention_bias=True,
+        rms_norm_eps=1e-3, tie_word_embeddings=False, tiny=BF16, rope_parameters=dict(
+            sliding_attention=dict(rope_type="default", rope_theta=500.0),
+            full_attention=dict(rope_type="linear", rope_theta=20000.0, factor=4.0))),
+    row("Olmo3", "olmo3-yarn", "the published form: every fourth layer without a window, and yarn of these, float16",
+        sizes=dict(SIZES, num_hidden_layers=4, hidden_size=48), sliding_window=24, rms_norm_eps=1e-3,
+        tie_word_embeddings=False, tiny=dict(F16, remote=to_published_olmo3), rope_parameters=dict(
+            sliding_attention=dict(rope_type="default", rope_theta=500000.0),
+            full_attention=dict(rope_type="yarn", rope_theta=500000.0, factor=8.0, beta_fast=0.25, beta_slow=0.0105,
+                                original_max_position_embeddings=48))),
 ]
