@@ -15,6 +15,7 @@ typedef enum fg_activation {
   FG_ACT_GELU_ERF,
   FG_ACT_GELU_TANH,
   FG_ACT_SILU,
+  FG_ACT_RELU_SQUARED,
   FG_ACT_COUNT
 } fg_activation;
 

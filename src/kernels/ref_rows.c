@@ -34,6 +34,9 @@ static void norm_rms(const float *x, const float *weight, const float *bias, flo
 static double relu(double x) {
   return x > 0 ? x : x != x ? x : 0;
 }
+static double relu_squared(double x) {
+  return relu(x) * relu(x);
+}
 static double gelu_erf(double x) {
   return 0.5 * x * erfc(-x * M_SQRT1_2);
 }
@@ -46,10 +49,8 @@ static double silu(double x) {
 }
 
 static double (*const activations[FG_ACT_COUNT])(double) = {
-    [FG_ACT_RELU] = relu,
-    [FG_ACT_GELU_ERF] = gelu_erf,
-    [FG_ACT_GELU_TANH] = gelu_tanh,
-    [FG_ACT_SILU] = silu,
+    [FG_ACT_RELU] = relu, [FG_ACT_GELU_ERF] = gelu_erf,         [FG_ACT_GELU_TANH] = gelu_tanh,
+    [FG_ACT_SILU] = silu, [FG_ACT_RELU_SQUARED] = relu_squared,
 };
 
 static void act(fg_activation kind, float *x, uint32_t width) {

@@ -20,6 +20,11 @@ static inline vec vec_relu(vec x) {
   return vec_max(vec_set(0), x);
 }
 
+static inline vec vec_relu_squared(vec x) {
+  vec positive = vec_relu(x);
+  return vec_mul(positive, positive);
+}
+
 // x / (1 + exp(-x))
 static inline vec vec_silu(vec x) {
   return vec_div(x, vec_add(vec_set(1), vec_exp(vec_sub(vec_set(0), x))));
@@ -49,10 +54,8 @@ static inline vec vec_gelu_erf(vec x) {
 }
 
 static vec (*const vec_activations[FG_ACT_COUNT])(vec) = {
-    [FG_ACT_RELU] = vec_relu,
-    [FG_ACT_GELU_ERF] = vec_gelu_erf,
-    [FG_ACT_GELU_TANH] = vec_gelu_tanh,
-    [FG_ACT_SILU] = vec_silu,
+    [FG_ACT_RELU] = vec_relu, [FG_ACT_GELU_ERF] = vec_gelu_erf,         [FG_ACT_GELU_TANH] = vec_gelu_tanh,
+    [FG_ACT_SILU] = vec_silu, [FG_ACT_RELU_SQUARED] = vec_relu_squared,
 };
 
 static void vec_act(fg_activation kind, float *x, uint32_t width) {

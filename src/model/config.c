@@ -28,6 +28,7 @@ static const struct {
     {"swish", FG_ACT_SILU},
     {"gelu_python_tanh", FG_ACT_GELU_TANH},
     {"gelu_accurate", FG_ACT_GELU_TANH},
+    {"relu2", FG_ACT_RELU_SQUARED},
 };
 
 // Keys that change results and that nothing here reads: allowed if missing, null, false, or this value.

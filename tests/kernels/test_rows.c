@@ -111,7 +111,7 @@ static void test_reference_norms_are_the_formulas(void **state) {
 
 // ---- activations ---------------------------------------------------------------------------------------
 
-static const char *const act_names[] = {"relu", "gelu_erf", "gelu_tanh", "silu"};
+static const char *const act_names[] = {"relu", "gelu_erf", "gelu_tanh", "silu", "relu_squared"};
 
 // A sweep that takes in both tails, the neighbourhood of zero, subnormal and huge numbers.
 static float *sweep(size_t *count) {
@@ -128,7 +128,7 @@ static float *sweep(size_t *count) {
 // Left of -3 the exponent of the tanh form is large, and its rounding shows in the result.
 static const struct {
   double relative, absolute;
-} act_bounds[FG_ACT_COUNT] = {{0, 0}, {5e-7, 1e-36}, {3e-6, 1e-12}, {5e-7, 1e-36}};
+} act_bounds[FG_ACT_COUNT] = {{0, 0}, {5e-7, 1e-36}, {3e-6, 1e-12}, {5e-7, 1e-36}, {0, 0}};
 
 static void test_activations_match_the_reference(void **state) {
   (void)state;
@@ -151,13 +151,13 @@ static void test_activations_match_the_reference(void **state) {
   free(x);
 }
 
-// Published values of the functions (x, relu, gelu by erf, gelu by tanh, silu).
+// Published values of the functions (x, relu, gelu by erf, gelu by tanh, silu, the square of relu).
 static void test_reference_activations_are_the_functions(void **state) {
   (void)state;
-  static const float rows[][5] = {
-      {1, 1, 0.8413447461f, 0.8411919906f, 0.7310585786f},
-      {-1, 0, -0.1586552539f, -0.1588080094f, -0.2689414214f},
-      {2.5f, 2.5f, 2.484475837f, 2.484915733f, 2.31035455f},
+  static const float rows[][6] = {
+      {1, 1, 0.8413447461f, 0.8411919906f, 0.7310585786f, 1},
+      {-1, 0, -0.1586552539f, -0.1588080094f, -0.2689414214f, 0},
+      {2.5f, 2.5f, 2.484475837f, 2.484915733f, 2.31035455f, 6.25f},
   };
   fg_kernels k;
   fg_kernels_init(&k, 0);

@@ -104,7 +104,7 @@ static const refusal refusals[] = {
     {"[]", FG_UNSUPPORTED, "model_type"},
     {"{", FG_CORRUPT, "config.json"},
     {"{\"model_type\":\"llama\"}", FG_INVALID, "hidden_size"},
-    {"{" LLAMA ",\"hidden_act\":\"relu2\"}", FG_UNSUPPORTED, "relu2"},
+    {"{" LLAMA ",\"hidden_act\":\"relu6\"}", FG_UNSUPPORTED, "relu6"},
     {"{" LLAMA ",\"hidden_act\":3}", FG_UNSUPPORTED, "hidden_act"},
     {"{" LLAMA ",\"sliding_window\":4096}", FG_UNSUPPORTED, "sliding_window"},
     {"{" LLAMA ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", FG_UNSUPPORTED, "layer_types"},
