@@ -100,6 +100,11 @@ MODELS = [
         gguf_keys={"rope.dimension_count": 8, "rope.scaling.original_context_length": 48, "attention.sliding_window": 0,
                    "rope.scaling.attn_factor": (1 + math.log(320 / 48) / math.log(48)) ** 0.5},
         tensors={"rope_factors_short.weight": [1.0, 1.1, 1.2, 1.5], "rope_factors_long.weight": [1.2, 2.0, 4.0, 9.0]}),
+    row("arcee", "Arcee: relu squared without a gate", "arcee", "Arcee", permuted=True,
+        keys=dict(rope_parameters=rope(theta=50000.0))),
+    row("nemotron", "Nemotron: layer norms stored with the one, half of a head turned, relu squared", "nemotron",
+        "Nemotron", norm_less_one=True, keys=dict(norm_eps=1e-3, rope_parameters=rope(partial_rotary_factor=0.5)),
+        gguf_keys=dict(LAYER_NORM, **{"rope.dimension_count": 8})),
 ]
 
 
@@ -132,7 +137,7 @@ def turned(row, name, values, back):
     heads = row.config.num_attention_heads if "q_proj" in name else row.config.num_key_value_heads
     if row.permuted and ("q_proj" in name or "k_proj" in name):
         return (unpermute if back else permute)(values, heads)
-    return values + (-1 if back else 1) if row.norm_less_one and "norm" in name else values
+    return values + (-1 if back else 1) if row.norm_less_one and name.endswith("norm.weight") else values
 
 
 def write(row, model, path):

@@ -143,4 +143,16 @@ MODELS = [
             sliding_attention=dict(rope_type="default", rope_theta=500000.0),
             full_attention=dict(rope_type="yarn", rope_theta=500000.0, factor=8.0, beta_fast=0.25, beta_slow=0.0105,
                                 original_max_position_embeddings=48))),
+    row("Arcee", "arcee", "a feed-forward branch of relu squared without a gate, yarn, head size of its own, biases, bfloat16",
+        sizes=dict(SIZES, hidden_size=48), head_dim=10, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-3,
+        tie_word_embeddings=False, tiny=BF16, rope_parameters=dict(
+            rope_type="yarn", rope_theta=200.0, factor=4.0, original_max_position_embeddings=64, beta_fast=4.0,
+            beta_slow=0.25)),
+    row("Nemotron", "nemotron", "layer norms stored less one, part of a head turned, relu squared, biases, float16",
+        head_dim=14, attention_bias=True, mlp_bias=True, norm_eps=0.1, tie_word_embeddings=False,
+        tiny=dict(F16, norm_center=0.0),
+        rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.72)),
+    row("Nemotron", "nemotron-usual", "half of a head turned where nothing is said, old configuration, tied, sharded .bin",
+        sizes=dict(SIZES, hidden_size=48), norm_eps=0.1, tie_word_embeddings=True,
+        tiny=dict(BF16, norm_center=0.0, form="bin-sharded", old_config=True)),
 ]
