@@ -105,6 +105,10 @@ MODELS = [
     row("nemotron", "Nemotron: layer norms stored with the one, half of a head turned, relu squared", "nemotron",
         "Nemotron", norm_less_one=True, keys=dict(norm_eps=1e-3, rope_parameters=rope(partial_rotary_factor=0.5)),
         gguf_keys=dict(LAYER_NORM, **{"rope.dimension_count": 8})),
+    row("seed-oss", "Seed-OSS: biases of q, k and v, head size of its own", "seed_oss", "SeedOss",
+        keys=dict(head_dim=24, rope_parameters=rope(theta=50000.0))),
+    row("ernie", "ERNIE 4.5: neighbours are turned, tied", "ernie4_5", "Ernie4_5",
+        keys=dict(head_dim=24, tie_word_embeddings=True, rope_parameters=rope(theta=50000.0))),
 ]
 
 
