@@ -404,6 +404,15 @@ fg_status fg_gguf_array_i32(const fg_gguf *gguf, const char *key, int32_t *out, 
   return status;
 }
 
+fg_status fg_gguf_array_bool(const fg_gguf *gguf, const char *key, bool *out, uint64_t count, fg_error *err) {
+  const entry *e;
+  fg_status status = find_array(gguf, key, count, &e, err);
+  if (status || count == 0) return status;
+  if (e->type != TYPE_BOOL) return fail_type(e, "bools", err);
+  for (uint64_t i = 0; i < count; i++) out[i] = e->data[i] != 0;
+  return FG_OK;
+}
+
 fg_status fg_gguf_array_f32(const fg_gguf *gguf, const char *key, float *out, uint64_t count, fg_error *err) {
   const entry *e;
   fg_status status = find_array(gguf, key, count, &e, err);

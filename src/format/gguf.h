@@ -43,6 +43,7 @@ fg_status fg_gguf_array_strings(const fg_gguf *gguf, const char *key, fg_gguf_st
                                 fg_error *err);
 fg_status fg_gguf_array_i32(const fg_gguf *gguf, const char *key, int32_t *out, uint64_t count,
                             fg_error *err);
+fg_status fg_gguf_array_bool(const fg_gguf *gguf, const char *key, bool *out, uint64_t count, fg_error *err);
 fg_status fg_gguf_array_f32(const fg_gguf *gguf, const char *key, float *out, uint64_t count, fg_error *err);
 
 // ---- tensors -----------------------------------------------------------------------------------------

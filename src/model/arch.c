@@ -14,6 +14,7 @@ static const fg_arch *const archs[] = {
     &fg_arch_stablelm,    &fg_arch_starcoder2, &fg_arch_mixtral,     &fg_arch_qwen2_moe,   &fg_arch_qwen3_moe,
     &fg_arch_olmoe,       &fg_arch_gpt_oss,    &fg_arch_deepseek_v2, &fg_arch_deepseek_v3, &fg_arch_olmo3,
     &fg_arch_arcee,       &fg_arch_nemotron,   &fg_arch_seed_oss,    &fg_arch_helium,      &fg_arch_ernie,
+    &fg_arch_exaone4,
 };
 enum { ARCH_COUNT = sizeof archs / sizeof *archs };
 

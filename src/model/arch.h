@@ -79,7 +79,7 @@ extern const fg_arch fg_arch_llama, fg_arch_opt, fg_arch_mistral, fg_arch_qwen2,
     fg_arch_gemma2, fg_arch_gemma3, fg_arch_phi, fg_arch_phi3, fg_arch_granite, fg_arch_olmo2, fg_arch_cohere,
     fg_arch_cohere2, fg_arch_smollm3, fg_arch_glm, fg_arch_glm4, fg_arch_chatglm, fg_arch_internlm2,
     fg_arch_ministral, fg_arch_olmo, fg_arch_olmo3, fg_arch_arcee, fg_arch_nemotron, fg_arch_seed_oss,
-    fg_arch_helium, fg_arch_ernie;
+    fg_arch_helium, fg_arch_ernie, fg_arch_exaone4;
 extern const fg_arch fg_arch_bloom, fg_arch_codegen, fg_arch_falcon, fg_arch_gpt2, fg_arch_gpt_bigcode,
     fg_arch_gpt_neo, fg_arch_gpt_neox, fg_arch_gptj, fg_arch_mpt, fg_arch_stablelm, fg_arch_starcoder2;
 extern const fg_arch fg_arch_mixtral, fg_arch_qwen2_moe, fg_arch_qwen3_moe, fg_arch_olmoe, fg_arch_gpt_oss,

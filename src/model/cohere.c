@@ -43,8 +43,7 @@ static bool is_local(const fg_config *config, uint32_t layer) {
 static fg_status local_layers(fg_config *config, const json_t *root, fg_error *err) {
   if (!config->window_pattern) return fg_fail(err, FG_INVALID, "\"sliding_window_pattern\" is 0");
   fg_status status = fg_config_some_local(config, root, config->window, is_local, err);
-  for (uint32_t i = 0; i < config->kind_count; i++)
-    if (!config->kinds[i].window) config->kinds[i].rope = FG_LAYER_NO_ROPE;
+  fg_config_turn_by_window(config, FG_LAYER_ROPE, FG_LAYER_NO_ROPE);
   return status;
 }
 

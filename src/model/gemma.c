@@ -100,11 +100,6 @@ static fg_status refine2(fg_config *config, const json_t *root, fg_error *err) {
 }
 
 // Local layers are turned by a base of their own, without scaling.
-static void use_local_rope(fg_config *config) {
-  for (uint32_t i = 0; i < config->kind_count; i++)
-    if (config->kinds[i].window) config->kinds[i].rope = FG_LAYER_ROPE_LOCAL;
-}
-
 static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
   fg_rope *local = &config->rope[1];
   const json_t *nested = json_object_get(root, "rope_parameters");
@@ -115,7 +110,7 @@ static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
     status = fg_rope_from_object(local, config->arch, json_object_get(nested, "sliding_attention"),
                                  config->max_positions, err);
   if (!status) status = refine2(config, root, err);
-  if (!status) use_local_rope(config);
+  if (!status) fg_config_turn_by_window(config, FG_LAYER_ROPE_LOCAL, FG_LAYER_ROPE);
   config->score_softcap = 0; // the reference has the key and does not use it
   return status;
 }
@@ -136,7 +131,7 @@ static fg_status refine_gguf3(fg_config *config, const fg_gguf *gguf, fg_error *
   if (config->layers == 62) config->score_scale = 1 / sqrt((double)config->hidden / config->heads);
   if (!config->window) config->window_pattern = 1;
   status = local_layers(config, NULL, err);
-  if (!status) use_local_rope(config);
+  if (!status) fg_config_turn_by_window(config, FG_LAYER_ROPE_LOCAL, FG_LAYER_ROPE);
   return status;
 }
 

@@ -1,8 +1,10 @@
 // layer_kinds.c: layers that differ: which see a window of keys, which are turned and how.
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "format/gguf.h"
 #include "model/llama_like.h"
 
 fg_status fg_config_kind(fg_config *config, const fg_layer_kind *kind, uint8_t *number, fg_error *err) {
@@ -74,6 +76,13 @@ void fg_config_all_local(fg_config *config, uint32_t window) {
   config->kinds[0].window = window;
 }
 
+static fg_status give_windows(fg_config *config, const bool *local, uint32_t window, fg_error *err) {
+  const fg_layer_kind global_kind = config->kinds[0];
+  fg_layer_kind local_kind = global_kind;
+  local_kind.window = window;
+  return fg_config_two_kinds(config, local, &global_kind, &local_kind, err);
+}
+
 fg_status fg_config_some_local(fg_config *config, const json_t *root, uint32_t window,
                                bool (*is_local)(const fg_config *config, uint32_t layer), fg_error *err) {
   bool local[FG_MAX_LAYERS] = {false}, present;
@@ -81,8 +90,23 @@ fg_status fg_config_some_local(fg_config *config, const json_t *root, uint32_t w
   if (status) return status;
   for (uint32_t i = 0; !present && i < config->layers && i < FG_MAX_LAYERS; i++)
     local[i] = is_local(config, i);
-  const fg_layer_kind global_kind = config->kinds[0];
-  fg_layer_kind local_kind = global_kind;
-  local_kind.window = window;
-  return fg_config_two_kinds(config, local, &global_kind, &local_kind, err);
+  return give_windows(config, local, window, err);
+}
+
+fg_status fg_config_gguf_local(fg_config *config, const fg_gguf *gguf, uint32_t period, fg_error *err) {
+  bool local[FG_MAX_LAYERS] = {false};
+  char key[128];
+  snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", config->arch->gguf);
+  if (config->layers > FG_MAX_LAYERS) return fg_fail(err, FG_INVALID, "%u layers", config->layers);
+  const bool listed = fg_gguf_has(gguf, key) && fg_gguf_u32(gguf, key, 0, &period, NULL);
+  fg_status status = listed ? fg_gguf_array_bool(gguf, key, local, config->layers, err) : FG_OK;
+  if (!status && period == 0) status = fg_fail(err, FG_INVALID, "%s is 0", key);
+  if (status) return status;
+  for (uint32_t i = 0; !listed && i < config->layers; i++) local[i] = (i + 1) % period != 0;
+  return give_windows(config, local, config->window, err);
+}
+
+void fg_config_turn_by_window(fg_config *config, fg_layer_rope local, fg_layer_rope global) {
+  for (uint32_t i = 0; i < config->kind_count; i++)
+    config->kinds[i].rope = config->kinds[i].window ? local : global;
 }

@@ -74,5 +74,10 @@ void fg_config_all_local(fg_config *config, uint32_t window);
 // Layers are local by "layer_types", where that is missing by `is_local`; these see `window` keys.
 fg_status fg_config_some_local(fg_config *config, const json_t *root, uint32_t window,
                                bool (*is_local)(const fg_config *config, uint32_t layer), fg_error *err);
+// The same by "attention.sliding_window_pattern" of a GGUF, a list or a period; every `period`th layer sees
+// all keys where that is missing.
+fg_status fg_config_gguf_local(fg_config *config, const fg_gguf *gguf, uint32_t period, fg_error *err);
+// How layers with a window are turned, and how those without.
+void fg_config_turn_by_window(fg_config *config, fg_layer_rope local, fg_layer_rope global);
 
 #endif

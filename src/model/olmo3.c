@@ -33,8 +33,7 @@ static fg_status refine(fg_config *config, const json_t *root, fg_error *err) {
   if (!status) status = fg_rope_from_object(local, config->arch, own, config->max_positions, err);
   if (!status) status = fg_config_window(root, 4096, &config->window, err);
   if (!status) status = fg_config_some_local(config, root, config->window, is_local, err);
-  for (uint32_t i = 0; !status && i < config->kind_count; i++)
-    if (config->kinds[i].window) config->kinds[i].rope = FG_LAYER_ROPE_LOCAL;
+  if (!status) fg_config_turn_by_window(config, FG_LAYER_ROPE_LOCAL, FG_LAYER_ROPE);
   return status;
 }
 

@@ -118,6 +118,12 @@ static void test_arrays_of_all_types(void **state) {
     assert_int_equal(fg_gguf_array_i32(g, key, values, count, &err), FG_CORRUPT);
     assert_message(&err, "fit 32 bits");
   }
+  bool flags[2];
+  assert_int_equal(fg_gguf_array_bool(g, "test.array.bool", flags, 2, &err), FG_OK);
+  for (size_t n = 0; n < 2; n++)
+    assert_int_equal(flags[n], json_is_true(json_array_get(value_of(*state, "test.array.bool"), n)));
+  assert_int_equal(fg_gguf_array_bool(g, "test.array.uint8", flags, 2, &err), FG_CORRUPT);
+  assert_message(&err, "bools");
   assert_int_equal(fg_gguf_array_count(g, "test.uint8", &count, &err), FG_CORRUPT);
   assert_int_equal(fg_gguf_array_count(g, "test.absent", &count, &err), FG_OK);
   assert_int_equal(count, 0);

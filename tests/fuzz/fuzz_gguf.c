@@ -174,7 +174,7 @@ static void ask(const fg_gguf *g) {
   for (size_t i = 0; i < sizeof key_names / sizeof *key_names; i++) {
     uint32_t number;
     float real, reals[64];
-    bool yes;
+    bool yes, flags[64];
     int32_t numbers[64];
     uint64_t count = 0;
     fg_gguf_string text = {0}, texts[64];
@@ -184,6 +184,7 @@ static void ask(const fg_gguf *g) {
     fg_gguf_text(g, key_names[i], &text, &err);
     if (fg_gguf_array_count(g, key_names[i], &count, &err) || count > 64) continue;
     fg_gguf_array_i32(g, key_names[i], numbers, count, &err);
+    fg_gguf_array_bool(g, key_names[i], flags, count, &err);
     fg_gguf_array_f32(g, key_names[i], reals, count, &err);
     if (fg_gguf_array_strings(g, key_names[i], texts, count, &err)) continue;
     for (uint64_t n = 0; n < count; n++) {

@@ -68,6 +68,14 @@ static inline void put_string_of(header *h, const char *arch, const char *key, c
   put_text(h, value);
 }
 
+static inline void put_bools(header *h, const char *key, const bool *values, uint64_t count) {
+  const uint32_t type = 7;
+  put_key(h, key, 9); // an array
+  put(h, &type, 4);
+  put(h, &count, 8);
+  for (uint64_t i = 0; i < count; i++) put(h, &(char){values[i]}, 1);
+}
+
 static inline header gguf_header(const char *architecture) {
   header h = {.bytes = 0};
   const uint32_t version = 3;

@@ -60,6 +60,9 @@ static void test_a_missing_window_is_the_family_s_and_null_is_none(void **state)
   WINDOWS(MODEL("phi3", 2) ",\"sliding_window\":24}", 24);
   WINDOWS(MODEL("gemma2", 3) "}", 4096, 0, 4096);
   WINDOWS(MODEL("ministral", 3) ",\"sliding_window\":null}", 0);
+  WINDOWS(MODEL("olmo3", 5) "}", 4096, 4096, 4096, 0, 4096);
+  WINDOWS(MODEL("exaone4", 5) "}", 4096, 4096, 4096, 0, 4096);
+  WINDOWS(MODEL("exaone4", 5) ",\"sliding_window\":null,\"sliding_window_pattern\":\"LLLG\"}", 0);
 }
 
 static void test_layer_types_win_over_what_a_family_does_without_them(void **state) {
@@ -70,6 +73,10 @@ static void test_layer_types_win_over_what_a_family_does_without_them(void **sta
   WINDOWS(MODEL("gemma3_text", 3) ",\"sliding_window\":24," MIXED "}", 0, 24, 0);
   WINDOWS(MODEL("cohere2", 3) ",\"sliding_window\":24," MIXED "}", 0, 24, 0);
   WINDOWS(MODEL("qwen2", 3) ",\"use_sliding_window\":true,\"sliding_window\":24," MIXED "}", 0, 24, 0);
+  WINDOWS(MODEL("olmo3", 3) ",\"sliding_window\":24," MIXED "}", 0, 24, 0);
+  // As LGAI-EXAONE/EXAONE-4.0-32B has it.
+  WINDOWS(MODEL("exaone4", 3) ",\"sliding_window\":24,\"sliding_window_pattern\":\"LLLG\"," MIXED "}", 0, 24,
+          0);
 }
 
 static void test_qwen_has_windows_only_if_it_says_so_and_from_a_layer_on(void **state) {
@@ -85,6 +92,7 @@ static void test_every_nth_layer_is_global(void **state) {
   WINDOWS(MODEL("gemma3_text", 7) ",\"sliding_window\":24}", 24, 24, 24, 24, 24, 0, 24);
   WINDOWS(MODEL("gemma3_text", 4) ",\"sliding_window\":24,\"sliding_window_pattern\":2}", 24, 0, 24, 0);
   WINDOWS(MODEL("cohere2", 5) ",\"sliding_window\":24}", 24, 24, 24, 0, 24);
+  WINDOWS(MODEL("exaone4", 3) ",\"sliding_window\":24,\"sliding_window_pattern\":2}", 24, 0, 24);
 }
 
 static void test_soft_caps_of_gemma2_are_usual_where_missing_and_none_where_null(void **state) {
@@ -132,6 +140,24 @@ static void test_local_layers_of_gemma3_have_a_base_of_their_own_in_both_forms(v
   assert_true(c.rope[0].theta == 1000000 && c.rope[1].theta == 10000);
 }
 
+// In the older form the scaling is that of layers without a window alone.
+static void test_olmo3_scales_layers_without_a_window_in_both_forms(void **state) {
+  (void)state;
+  static const char *const forms[] = {
+      MODEL("olmo3", 4) ",\"rope_theta\":7000,\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8}}",
+      MODEL("olmo3", 4) ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8,"
+                        "\"rope_theta\":7000},\"sliding_attention\":{\"rope_type\":\"default\","
+                        "\"rope_theta\":7000}}}"};
+  for (size_t i = 0; i < 2; i++) {
+    fg_config c = load(forms[i]);
+    assert_true(c.rope[0].scaling == FG_ROPE_LINEAR && c.rope[0].factor == 8 && c.rope[0].theta == 7000);
+    assert_true(c.rope[1].scaling == FG_ROPE_DEFAULT && c.rope[1].theta == 7000);
+    assert_true(kind_of(&c, 0)->rope == FG_LAYER_ROPE_LOCAL && kind_of(&c, 3)->rope == FG_LAYER_ROPE);
+  }
+  fg_config c = load(MODEL("olmo3", 4) "}");
+  assert_true(c.rope[0].theta == 500000 && c.rope[1].theta == 500000);
+}
+
 // As in google/gemma-3-4b-it's first config.json.
 static void test_text_of_a_model_that_sees_leaves_out_what_is_usual(void **state) {
   (void)state;
@@ -148,6 +174,10 @@ static void test_layers_that_are_not_turned(void **state) {
   (void)state;
   fg_config c = load(MODEL("cohere2", 4) "}");
   assert_true(kind_of(&c, 0)->rope == FG_LAYER_ROPE && kind_of(&c, 3)->rope == FG_LAYER_NO_ROPE);
+  c = load(MODEL("exaone4", 4) "}");
+  assert_true(kind_of(&c, 0)->rope == FG_LAYER_ROPE && kind_of(&c, 3)->rope == FG_LAYER_NO_ROPE);
+  c = load(MODEL("exaone4", 4) ",\"sliding_window\":null}");
+  assert_int_equal(kind_of(&c, 3)->rope, FG_LAYER_ROPE);
   c = load(MODEL("smollm3", 4) ",\"no_rope_layer_interval\":2}");
   assert_true(kind_of(&c, 0)->rope == FG_LAYER_ROPE && kind_of(&c, 1)->rope == FG_LAYER_NO_ROPE);
   c = load(
@@ -173,6 +203,17 @@ static void test_numbers_of_single_families(void **state) {
   assert_int_equal(load(MODEL("cohere", 2) ",\"use_qk_norm\":true}").qk_norm, FG_QK_NORM_APART);
   assert_true(load(MODEL("qwen2", 2) "}").qkv_bias && !load(MODEL("qwen2", 2) "}").out_bias);
   assert_int_equal(load(MODEL("qwen3", 2) "}").head_dim, 128);
+  c = load(MODEL("seed_oss", 2) "}");
+  assert_true(c.qkv_bias && !c.out_bias && !c.mlp_bias && c.head_dim == 128);
+  c = load(MODEL("helium", 2) ",\"attention_bias\":true}");
+  assert_true(c.qkv_bias && !c.out_bias && c.rope_interleaved && c.rope[0].theta == 100000);
+  c = load(MODEL("ernie4_5", 2) ",\"use_bias\":true}");
+  assert_true(c.qkv_bias && c.out_bias && c.mlp_bias && c.tied && c.rope_interleaved);
+  c = load(MODEL("nemotron", 2) "}");
+  assert_true(c.rotary == 4 && c.norm_bias && c.activation == FG_ACT_RELU_SQUARED);
+  assert_int_equal(load(MODEL("nemotron", 2) ",\"rope_parameters\":{\"partial_rotary_factor\":0.25}}").rotary,
+                   2);
+  assert_int_equal(load(MODEL("arcee", 2) ",\"hidden_act\":\"silu\"}").activation, FG_ACT_SILU);
   assert_int_equal(load(MODEL("internlm2", 2) ",\"bias\":false}").qkv_groups, 2);
 }
 
@@ -187,6 +228,11 @@ static const struct {
     {MODEL("gemma3_text", 2) ",\"use_bidirectional_attention\":true}", FG_UNSUPPORTED, "bidirectional"},
     {MODEL("gemma", 2) ",\"use_bidirectional_attention\":true}", FG_UNSUPPORTED, "bidirectional"},
     {MODEL("cohere2", 2) ",\"sliding_window_pattern\":0}", FG_INVALID, "sliding_window_pattern"},
+    {MODEL("exaone4", 2) ",\"sliding_window_pattern\":0}", FG_INVALID, "sliding_window_pattern"},
+    {MODEL("exaone4", 2) ",\"sliding_window_pattern\":\"LLLG\"}", FG_INVALID, "sliding_window_pattern"},
+    {MODEL("olmo3", 2) "," MIXED "}", FG_INVALID, "layer_types"},
+    {MODEL("olmo3", 2) ",\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":0}}}", FG_INVALID,
+     "rotary base"},
     {MODEL("ministral", 2) "," MIXED "}", FG_INVALID, "layer_types"},
     {MODEL("ministral", 1) ",\"layer_types\":[\"chunked_attention\"]}", FG_UNSUPPORTED, "chunked_attention"},
     {MODEL("mistral", 3) "," MIXED "}", FG_UNSUPPORTED, "layer_types"},
@@ -261,6 +307,7 @@ int main(void) {
       cmocka_unit_test(test_gemma3_caps_logits_but_not_scores),
       cmocka_unit_test(test_gelu_of_gemma_is_the_tanh_form_and_others_stay),
       cmocka_unit_test(test_local_layers_of_gemma3_have_a_base_of_their_own_in_both_forms),
+      cmocka_unit_test(test_olmo3_scales_layers_without_a_window_in_both_forms),
       cmocka_unit_test(test_text_of_a_model_that_sees_leaves_out_what_is_usual),
       cmocka_unit_test(test_layers_that_are_not_turned),
       cmocka_unit_test(test_numbers_of_single_families),

@@ -48,6 +48,7 @@ def rope(kind="default", theta=10000.0, **more):
 
 
 FOUR_LAYERS = dict(SIZES, num_hidden_layers=4, hidden_size=32, intermediate_size=64)
+LOCAL_GLOBAL = ["sliding_attention", "full_attention"] * 2
 LAYER_NORM = {"attention.layer_norm_epsilon": 1e-3}
 MODELS = [
     row("qwen2", "Qwen2: biases of q, k and v, tied", "qwen2", "Qwen2",
@@ -109,6 +110,16 @@ MODELS = [
         keys=dict(head_dim=24, rope_parameters=rope(theta=50000.0))),
     row("ernie", "ERNIE 4.5: neighbours are turned, tied", "ernie4_5", "Ernie4_5",
         keys=dict(head_dim=24, tie_word_embeddings=True, rope_parameters=rope(theta=50000.0))),
+    row("olmo3", "OLMo 3, under OLMo 2's name: windows that a list gives, yarn on the other layers", "olmo2", "Olmo3",
+        sizes=FOUR_LAYERS, keys=dict(sliding_window=24, layer_types=LOCAL_GLOBAL, rope_parameters=dict(
+            sliding_attention=rope(theta=50000.0),
+            full_attention=rope("yarn", 50000.0, factor=8.0, original_max_position_embeddings=48))),
+        gguf_keys={"attention.sliding_window": 24, "attention.sliding_window_pattern": [True, False, True, False],
+                   "rope.freq_base": 50000.0, "rope.scaling.type": "yarn", "rope.scaling.factor": 8.0,
+                   "rope.scaling.yarn_attn_factor": 0.1 * math.log(8) + 1, "rope.scaling.original_context_length": 48}),
+    row("exaone4", "EXAONE 4: three of four layers have a window and alone are turned", "exaone4", "Exaone4",
+        sizes=FOUR_LAYERS, keys=dict(sliding_window=24, rope_parameters=rope(theta=50000.0)),
+        gguf_keys={"attention.sliding_window": 24}),
 ]
 
 
@@ -148,7 +159,8 @@ def write(row, model, path):
     writer = gguf.GGUFWriter(path, row.arch)
     writer.add_name(row.name)
     for key, value in header(row).items():
-        add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[type(value)]
+        add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string,
+               list: writer.add_array}[type(value)]
         add(f"{row.arch}.{key}", value)
     for name, values in row.tensors.items():
         writer.add_tensor(name, np.array(values, dtype=np.float32))

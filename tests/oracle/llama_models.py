@@ -60,6 +60,10 @@ def to_published_olmo3(config, tensors):
     return dict(config, rope_theta=full.pop("rope_theta"), rope_scaling=full), tensors
 
 
+def without_layer_types(config):
+    return {k: v for k, v in config.items() if k != "layer_types"}
+
+
 MODELS = [
     row("Llama", "internlm2", "the names of InternLM2's own code, q, k and v fused in groups, bfloat16",
         tie_word_embeddings=False, rms_norm_eps=1e-2, tiny=dict(BF16, remote=to_internlm2),
@@ -168,4 +172,14 @@ MODELS = [
     row("Ernie4_5", "ernie-biases", "biases everywhere, sharded float16", head_dim=10, use_bias=True, rms_norm_eps=1e-3,
         tie_word_embeddings=False, tiny=dict(F16, form="safetensors-sharded"),
         rope_parameters=dict(rope_type="linear", rope_theta=8000.0, factor=3.0)),
+    row("Exaone4", "exaone4", "norms behind the branches and of heads; layers with a window that alone are turned, bfloat16",
+        sliding_window=24, rms_norm_eps=1e-3, tie_word_embeddings=False, tiny=BF16,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    row("Exaone4", "exaone4-usual", "three of four layers have a window where no list says so, tied, old configuration",
+        sizes=dict(SIZES, num_hidden_layers=4), sliding_window=24, rms_norm_eps=1e-3, tie_word_embeddings=True,
+        tiny=dict(F16, old_config=True, rewrite=without_layer_types)),
+    row("Exaone4", "exaone4-small", "no windows: all layers are turned, llama3 scaling, head size of its own", sliding_window=None,
+        layer_types=["full_attention"] * 3, head_dim=14, rms_norm_eps=1e-3, tie_word_embeddings=True, tiny=BF16,
+        rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                             high_freq_factor=4.0, original_max_position_embeddings=64)),
 ]
