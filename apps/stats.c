@@ -54,13 +54,20 @@ static json_t *tiers_json(const fg_engine_info *info, const fg_engine_stats *s) 
                    "registered_bytes", n(s->registered_bytes), "process_read_bytes", process_read_bytes());
 }
 
+static json_t *experts_json(const fg_engine_stats *s) {
+  return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "used", n(s->experts_used), "hits", n(s->experts_hit),
+                   "read_bytes", n(s->expert_bytes_read), "absent_bytes", n(s->expert_bytes_absent),
+                   "ahead_bytes", n(s->expert_bytes_ahead), "wrong_bytes", n(s->expert_bytes_wrong),
+                   "open_bytes", n(s->expert_bytes_open));
+}
+
 json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
   fg_engine_stats s;
   fg_engine_get_stats(run->engine, &s);
   json_t *policy = fg_engine_policy_json(run->engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:n,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:n,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
                    run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
                    policy ? policy : json_null(), "predicted", "phases", phases_json(run, &s, seconds),
-                   "tokens", tokens_json(&s, seconds), "tiers", tiers_json(&run->info, &s), "rows",
-                   run->rows);
+                   "tokens", tokens_json(&s, seconds), "tiers", tiers_json(&run->info, &s), "experts",
+                   experts_json(&s), "rows", run->rows);
 }

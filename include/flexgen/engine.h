@@ -163,8 +163,12 @@ fg_status fg_engine_step(fg_engine *engine, fg_error *err);
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
-  uint64_t bytes_read, bytes_written;                      // disk
-  uint64_t weight_bytes_streamed;                          // of bytes_read
+  uint64_t bytes_read, bytes_written; // disk
+  uint64_t weight_bytes_streamed;     // of bytes_read
+  // Experts that are read when they are wanted; all 0 where every one is resident. Bytes read are those of
+  // used experts that were not in memory, and of wrong and open guesses.
+  uint64_t experts_used, experts_hit; // times that a layer used one; found it in memory
+  uint64_t expert_bytes_read, expert_bytes_absent, expert_bytes_ahead, expert_bytes_wrong, expert_bytes_open;
   uint64_t registered_bytes;                               // memory for reads that the kernel keeps pinned
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says

@@ -68,6 +68,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
 void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
+  const fg_expert_counts experts = fg_executor_expert_counts(e->executor);
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
@@ -76,6 +77,13 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io),
       .bytes_written = fg_io_bytes_written(e->io),
       .weight_bytes_streamed = fg_executor_weight_bytes_read(e->executor),
+      .experts_used = experts.used,
+      .experts_hit = experts.hits,
+      .expert_bytes_read = experts.read_bytes,
+      .expert_bytes_absent = experts.absent_bytes,
+      .expert_bytes_ahead = experts.ahead_bytes,
+      .expert_bytes_wrong = experts.wrong_bytes,
+      .expert_bytes_open = experts.open_bytes,
       .registered_bytes = fg_io_bytes_registered(e->io),
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),

@@ -738,9 +738,13 @@ fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_e
 }
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *x) {
-  return fg_weight_stream_bytes_read(x->stream) +
-         (x->expert_cache ? fg_expert_cache_bytes_read(x->expert_cache) : 0);
+  return fg_weight_stream_bytes_read(x->stream) + fg_executor_expert_counts(x).read_bytes;
 }
+
+fg_expert_counts fg_executor_expert_counts(const fg_executor *x) {
+  return x->expert_cache ? fg_expert_cache_counts(x->expert_cache) : (fg_expert_counts){0};
+}
+
 uint64_t fg_executor_resident_bytes(const fg_executor *x) {
   return x->resident;
 }

@@ -11,6 +11,7 @@
 #define FG_ENGINE_EXECUTOR_H
 
 #include "device/device.h"
+#include "engine/expert_cache.h"
 #include "engine/weight_stream.h"
 #include "io/io.h"
 #include "model/graph.h"
@@ -64,6 +65,8 @@ typedef void fg_logits_fn(void *user, const fg_logits_block *block);
 fg_status fg_executor_run(fg_executor *executor, fg_logits_fn *logits, void *user, fg_error *err);
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
+// All 0 where every expert is resident.
+fg_expert_counts fg_executor_expert_counts(const fg_executor *executor);
 uint64_t fg_executor_resident_bytes(const fg_executor *executor); // panels on the device or in host memory
 
 #endif

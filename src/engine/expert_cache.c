@@ -18,6 +18,8 @@ typedef struct slot {
   uint64_t used;     // when, in acquisitions
   bool wanted;       // by the layer at hand, and not yet used
   bool guessed;      // read for the next layer
+  bool ahead;        // read as a guess
+  bool fresh;        // read for a use that is still to come
   int staging;       // buffer that its reads go to; NONE: straight into the slot
   fg_event loaded;   // its bytes are on the device
   fg_event passed;   // its last use
@@ -43,7 +45,8 @@ struct fg_expert_cache {
   uint32_t *wanted;            // [most units of a layer]
   uint32_t wanted_count, next; // next: the first that may still have to be started
   int32_t acquired;            // slot
-  uint64_t clock, steps, bytes_read, bytes_wrong;
+  uint64_t clock, steps;
+  fg_expert_counts counts; // but open_bytes
   uint32_t track;
 };
 
@@ -84,13 +87,14 @@ static uint64_t slot_offset(const fg_expert_cache *c, const slot *s) {
   return (uint64_t)(s - c->slots) * c->slot_bytes;
 }
 
-// Whether a slot with this unit goes rather than the other: one that is not wanted, then that with fewer
-// hits, then that which was used longer ago.
+// Whether a slot with this unit goes rather than the other: one that is not wanted, then one that was not
+// read for a use to come, then that with fewer hits, then that which was used longer ago.
 static bool goes_first(const fg_expert_cache *c, const slot *a, const slot *b) {
   if (a->state != b->state) return a->state == SLOT_EMPTY;
   if (a->state == SLOT_EMPTY) return false;
   if (a->wanted != b->wanted) return !a->wanted;
   if (a->guessed != b->guessed) return !a->guessed;
+  if (a->fresh != b->fresh) return !a->fresh;
   if (c->hits[a->unit] != c->hits[b->unit]) return c->hits[a->unit] < c->hits[b->unit];
   return a->used < b->used;
 }
@@ -148,12 +152,13 @@ static fg_status start(fg_expert_cache *c, uint32_t unit, bool need, bool *start
     fg_status status = d->ops->host_wait(d, s->passed, err);
     if (status != FG_OK) return status;
     c->slot_of[s->unit] = NONE;
-    if (s->guessed) c->bytes_wrong += unit_bytes(c, s->unit);
+    if (s->fresh) c->counts.wrong_bytes += unit_bytes(c, s->unit);
   }
   s->state = SLOT_READING;
   s->unit = unit;
   s->wanted = true;
-  s->guessed = false;
+  s->guessed = s->ahead = false;
+  s->fresh = true;
   s->staging = staging;
   if (staging != NONE) c->staging_taken[staging] = true;
   c->slot_of[unit] = (int32_t)(s - c->slots);
@@ -199,9 +204,9 @@ static bool may_guess(const fg_expert_cache *c, uint32_t unit) {
   uint64_t open = 0;
   for (uint32_t i = 0; i < c->slot_count; i++)
     if (c->slots[i].state != SLOT_EMPTY && c->slots[i].guessed) open += unit_bytes(c, c->slots[i].unit);
-  const uint64_t wrong = c->bytes_wrong + open + unit_bytes(c, unit);
-  const uint64_t needed = c->bytes_read > c->bytes_wrong + open ? c->bytes_read - c->bytes_wrong - open : 0;
-  return wrong * NEEDED_PER_WRONG <= needed;
+  const uint64_t wrong = c->counts.wrong_bytes + open, read = c->counts.read_bytes;
+  const uint64_t needed = read > wrong ? read - wrong : 0;
+  return (wrong + unit_bytes(c, unit)) * NEEDED_PER_WRONG <= needed;
 }
 
 static fg_status guess(fg_expert_cache *c, fg_error *err) {
@@ -212,7 +217,8 @@ static fg_status guess(fg_expert_cache *c, fg_error *err) {
   const uint32_t first = next_layer(c, c->wanted[0]);
   for (int64_t unit = best_guess(c, first); unit != NONE; unit = best_guess(c, first)) {
     bool started;
-    if (!may_guess(c, (uint32_t)unit)) return FG_OK;
+    // One slot is left for what is used before the guesses are: else one of them would go for it.
+    if (!may_guess(c, (uint32_t)unit) || fg_expert_cache_guesses(c) + 1 >= c->slot_count) return FG_OK;
     const slot *victim = find_victim(c, false);
     // With the hit that it may be about to have, the guess must be worth its place.
     if (!victim || (victim->state == SLOT_LOADED &&
@@ -223,7 +229,7 @@ static fg_status guess(fg_expert_cache *c, fg_error *err) {
     if (status != FG_OK || !started) return status;
     slot *s = &c->slots[c->slot_of[unit]];
     s->wanted = false;
-    s->guessed = true;
+    s->guessed = s->ahead = true;
   }
   return FG_OK;
 }
@@ -265,7 +271,8 @@ static fg_status finish(fg_expert_cache *c, slot *s, fg_error *err) {
   for (uint32_t i = 0; i < u->panels; i++) {
     fg_status one = fg_io_read_wait(c->options.io, &s->reads[i], status ? NULL : err);
     if (status == FG_OK) status = one;
-    c->bytes_read += s->reads[i].bytes;
+    c->counts.read_bytes += s->reads[i].bytes;
+    if (s->ahead) c->counts.ahead_bytes += s->reads[i].bytes;
   }
   s->state = SLOT_LOADED;
   s->loaded = s->passed = (fg_event){0};
@@ -313,7 +320,8 @@ static fg_status judge_guesses(fg_expert_cache *c, fg_error *err) {
     const bool wrong = s->state != SLOT_EMPTY && s->guessed && !s->wanted;
     s->guessed = false;
     if (!wrong) continue;
-    c->bytes_wrong += unit_bytes(c, s->unit);
+    s->fresh = false;
+    c->counts.wrong_bytes += unit_bytes(c, s->unit);
     if (s->state == SLOT_READING && status == FG_OK) status = finish(c, s, err);
   }
   return status;
@@ -355,6 +363,10 @@ fg_status fg_expert_cache_acquire(fg_expert_cache *c, uint32_t unit, fg_error *e
   }
   if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, s->loaded, err);
   s->used = ++c->clock;
+  c->counts.used++;
+  if (s->fresh) c->counts.absent_bytes += unit_bytes(c, unit);
+  if (!s->fresh) c->counts.hits++;
+  s->fresh = false;
   c->acquired = c->slot_of[unit];
   return status;
 }
@@ -371,8 +383,13 @@ fg_status fg_expert_cache_release(fg_expert_cache *c, fg_error *err) {
   return pump(c, err);
 }
 
-uint64_t fg_expert_cache_bytes_read(const fg_expert_cache *c) {
-  return c->bytes_read;
+fg_expert_counts fg_expert_cache_counts(const fg_expert_cache *c) {
+  fg_expert_counts counts = c->counts;
+  for (uint32_t i = 0; i < c->slot_count; i++) {
+    const slot *s = &c->slots[i];
+    if (s->state == SLOT_LOADED && s->guessed) counts.open_bytes += unit_bytes(c, s->unit);
+  }
+  return counts;
 }
 
 uint32_t fg_expert_cache_guesses(const fg_expert_cache *c) {
@@ -380,10 +397,6 @@ uint32_t fg_expert_cache_guesses(const fg_expert_cache *c) {
   for (uint32_t i = 0; i < c->slot_count; i++)
     count += c->slots[i].state != SLOT_EMPTY && c->slots[i].guessed;
   return count;
-}
-
-uint64_t fg_expert_cache_bytes_wrong(const fg_expert_cache *c) {
-  return c->bytes_wrong;
 }
 
 uint64_t fg_expert_cache_bytes(const fg_expert_cache *c) {

@@ -60,10 +60,19 @@ fg_view fg_expert_cache_panel(const fg_expert_cache *cache, uint32_t panel);
 // After the last call that uses the unit has been enqueued.
 fg_status fg_expert_cache_release(fg_expert_cache *cache, fg_error *err);
 
-uint64_t fg_expert_cache_bytes_read(const fg_expert_cache *cache);
-uint32_t fg_expert_cache_guesses(
-    const fg_expert_cache *cache); // units that are there or on their way for the next layer
-uint64_t fg_expert_cache_bytes_wrong(const fg_expert_cache *cache); // of those read: guessed wrong
-uint64_t fg_expert_cache_bytes(const fg_expert_cache *cache);       // of slots
+// What has happened until now: read_bytes = absent_bytes + wrong_bytes + open_bytes.
+typedef struct fg_expert_counts {
+  uint64_t used, hits;   // units that layers have used; those of them that were there
+  uint64_t read_bytes;   // from disk
+  uint64_t absent_bytes; // of used units that were not there: read ahead, or when they were wanted
+  uint64_t ahead_bytes;  // read as guesses
+  uint64_t wrong_bytes; // read in vain: guesses that the layer did not want, units that went before their use
+  uint64_t open_bytes;  // of guesses: for the layer that comes next
+} fg_expert_counts;
+
+fg_expert_counts fg_expert_cache_counts(const fg_expert_cache *cache);
+// Units that are there or on their way for the next layer.
+uint32_t fg_expert_cache_guesses(const fg_expert_cache *cache);
+uint64_t fg_expert_cache_bytes(const fg_expert_cache *cache); // of slots
 
 #endif

@@ -23,6 +23,7 @@ class Experts(Case):
             stats = json.load(file)
         self.assertEqual(stats["tokens"]["steps"], steps)
         tokens = read_rows(self.path("out.jsonl"))[0]["response"]["body"]["choices"][0]["token_ids"]
+        self.experts = stats["experts"]
         return tokens, stats["tiers"]["disk"]["weight_bytes_streamed"]
 
     def unit(self):
@@ -40,6 +41,22 @@ class Experts(Case):
         self.assertLessEqual(streamed, STEPS * (LAYERS * USED * self.unit() * 11 // 10 + others))
         self.assertLess(streamed, STEPS * LAYERS * EXPERTS * self.unit() * 3 // 5)
         self.assertEqual(tokens, self.stream(100)[0])
+
+    def test_what_is_read_was_not_there_or_guessed_wrong(self):
+        unit = self.unit()
+        for share in (0, 30, SOME):
+            streamed = self.stream(share)[1]
+            e = self.experts
+            self.assertEqual(e["used"], STEPS * LAYERS * USED)
+            self.assertEqual(e["absent_bytes"], (e["used"] - e["hits"]) * unit)
+            self.assertEqual(e["read_bytes"], e["absent_bytes"] + e["wrong_bytes"] + e["open_bytes"])
+            self.assertLessEqual(10 * e["wrong_bytes"], e["absent_bytes"])
+            self.assertLessEqual(e["wrong_bytes"] + e["open_bytes"], e["ahead_bytes"])
+            self.assertLessEqual(e["read_bytes"], streamed)
+        self.assertEqual(e["read_bytes"], streamed)  # all but experts has stayed
+        self.assertGreater(e["hits"], 0)
+        self.stream(100)
+        self.assertEqual(set(self.experts.values()), {0})
 
     def test_experts_that_fit_are_read_once(self):
         tokens, streamed = self.stream(SOME)

@@ -129,6 +129,7 @@ static void use_at_random(const char *device, uint32_t slots, unsigned seed) {
   open_bench(b, device);
   must(create_cache(b, slots));
   srand(seed);
+  uint64_t used = 0;
   for (int step = 0; step < 150; step++) {
     fg_expert_cache_begin(b->cache);
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
@@ -136,10 +137,14 @@ static void use_at_random(const char *device, uint32_t slots, unsigned seed) {
       for (uint32_t e = 0; e < EXPERTS; e++)
         if (rand() % 3 == 0) units[count++] = layer * EXPERTS + e;
       must(run_layer(b, units, count));
+      used += count;
     }
   }
-  const uint64_t wrong = fg_expert_cache_bytes_wrong(b->cache);
-  assert_true(10 * wrong <= fg_expert_cache_bytes_read(b->cache) - wrong);
+  const fg_expert_counts counts = fg_expert_cache_counts(b->cache);
+  assert_int_equal(counts.used, used);
+  assert_int_equal(counts.absent_bytes, (used - counts.hits) * UNIT_BYTES);
+  assert_int_equal(counts.read_bytes, counts.absent_bytes + counts.wrong_bytes + counts.open_bytes);
+  assert_true(10 * counts.wrong_bytes <= counts.absent_bytes);
   close_bench(b);
 }
 
@@ -160,10 +165,10 @@ static void test_only_what_is_wanted_is_read(void **state) {
     open_bench(b, devices[d]);
     must(create_cache(b, 3));
     must(run_layer(b, units, 2));
-    assert_int_equal(fg_expert_cache_bytes_read(b->cache), 2 * UNIT_BYTES);
+    assert_int_equal(fg_expert_cache_counts(b->cache).read_bytes, 2 * UNIT_BYTES);
     must(run_layer(b, units, 2)); // they are there
     must(run_layer(b, (uint32_t[]){4}, 1));
-    assert_int_equal(fg_expert_cache_bytes_read(b->cache), 2 * UNIT_BYTES);
+    assert_int_equal(fg_expert_cache_counts(b->cache).read_bytes, 2 * UNIT_BYTES);
     close_bench(b);
   }
 }
@@ -177,7 +182,7 @@ static void test_units_with_hits_stay(void **state) {
   must(create_cache(b, LAYERS + 1));
   uint64_t before = 0;
   for (uint32_t step = 0; step < STEPS; step++) {
-    if (step == WARM) before = fg_expert_cache_bytes_read(b->cache);
+    if (step == WARM) before = fg_expert_cache_counts(b->cache).read_bytes;
     fg_expert_cache_begin(b->cache);
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
       const uint32_t units[] = {layer * EXPERTS, layer * EXPERTS + 1 + step % (EXPERTS - 1)};
@@ -186,8 +191,8 @@ static void test_units_with_hits_stay(void **state) {
   }
   // And a tenth more at most, guessed wrong: the second unit is never that of the step before.
   const uint64_t needed = (STEPS - WARM) * LAYERS * UNIT_BYTES, all = STEPS * LAYERS * 2 * UNIT_BYTES;
-  assert_in_range(fg_expert_cache_bytes_read(b->cache) - before, needed, needed + all / 10);
-  assert_true(fg_expert_cache_bytes_wrong(b->cache) > 0);
+  assert_in_range(fg_expert_cache_counts(b->cache).read_bytes - before, needed, needed + all / 10);
+  assert_true(fg_expert_cache_counts(b->cache).wrong_bytes > 0);
   close_bench(b);
 }
 
@@ -210,8 +215,8 @@ static void test_what_the_next_layer_used_before_is_read_ahead(void **state) {
       }
     }
     assert_true(ahead > STEPS);
-    assert_int_equal(fg_expert_cache_bytes_wrong(b->cache), 0);
-    assert_in_range(fg_expert_cache_bytes_read(b->cache), (STEPS * LAYERS - 1) * UNIT_BYTES,
+    assert_int_equal(fg_expert_cache_counts(b->cache).wrong_bytes, 0);
+    assert_in_range(fg_expert_cache_counts(b->cache).read_bytes, (STEPS * LAYERS - 1) * UNIT_BYTES,
                     STEPS * LAYERS * UNIT_BYTES);
     close_bench(b);
   }
