@@ -62,7 +62,7 @@ def changed(value):
 
 
 def is_function(field, value):
-    names = {field.partition(".")[0], field.rpartition(".")[2]}
+    names = set(field.split("."))
     return value is not None and not names & NOT_THE_FUNCTION and not field.endswith(DROPOUTS)
 
 
