@@ -27,6 +27,7 @@ class Row:
     old_config: bool = False
     dtype: str = "bf16"
     generation: dict = dataclasses.field(default_factory=dict)
+    rewrite: object = None
 
 
 MODELS = [
