@@ -115,8 +115,8 @@ def adapt(model, folder, seed):
               os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     keys = LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "down_proj", "embed_tokens"],
                       modules_to_save=["lm_head"], rank_pattern={"down_proj": 3}, task_type="CAUSAL_LM")
+    torch.manual_seed(seed)  # it begins with random factors
     tuned = get_peft_model(model, keys)
-    torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in tuned.named_parameters():
             if "lora_" in name or "modules_to_save" in name:
