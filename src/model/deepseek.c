@@ -172,6 +172,7 @@ static fg_status refine3(fg_config *config, const json_t *root, fg_error *err) {
   if (!status) status = read_method(root, "noaux_tc", NULL, &method, err);
   if (!status) status = fg_json_bool(root, "rope_interleave", true, &config->rope_interleaved, err);
   if (status) return status;
+  if (!config->route.top_groups) return fg_fail(err, FG_INVALID, "\"topk_group\": experts of 0 groups");
   config->route.kind = FG_ROUTE_SIGMOID;
   config->route.group_best = 2;
   config->route_correction = true;

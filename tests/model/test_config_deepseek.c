@@ -152,6 +152,7 @@ static const struct {
     {"{" V3 ",\"topk_method\":\"greedy\"}", FG_UNSUPPORTED, "topk_method"},
     {"{" V2_LITE ",\"topk_method\":\"noaux_tc\"}", FG_UNSUPPORTED, "topk_method"},
     {"{" V3 ",\"n_group\":7}", FG_INVALID, "7 groups"},
+    {"{" V3 ",\"n_group\":1,\"topk_group\":0}", FG_INVALID, "topk_group"},
     {"{" V3 ",\"kv_lora_rank\":0}", FG_INVALID, "rank 0"},
     {"{" V3 ",\"kv_lora_rank\":1000}", FG_INVALID, "rank 1000"},
     {"{" V3 ",\"qk_nope_head_dim\":0}", FG_INVALID, "128 heads of 0"},
