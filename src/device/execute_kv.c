@@ -219,8 +219,8 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (status) return status;
   attention_job j = {
       .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
-  if (e->options.compute != FG_COMPUTE_F32 && e->kernels.attend_bf16[kv->dtype])
-    j.attend = e->kernels.attend_bf16[kv->dtype];
+  if (e->options.compute != FG_COMPUTE_F32 && e->kernels.attend_rounded[kv->dtype])
+    j.attend = e->kernels.attend_rounded[kv->dtype];
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;
   j.attention = (fg_attention){

@@ -24,7 +24,10 @@ void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
     fg_attention_avx512_bf16(kernels);
     fg_product_avx512_bf16(kernels);
   }
-  if (features & FG_CPU_AVX512_VNNI) fg_q_product_avx512_vnni(kernels);
+  if (features & FG_CPU_AVX512_VNNI) {
+    fg_attention_avx512_codes(kernels);
+    fg_q_product_avx512_vnni(kernels);
+  }
 #else
   (void)features;
 #endif

@@ -64,9 +64,9 @@ typedef struct fg_kernels {
   void (*finish)(const float *sums, const float *bias, float *out, uint32_t width, bool accumulate);
 
   fg_attend_fn *attend[FG_DTYPE_COUNT]; // by the cache's type
-  // With queries, weights and expanded codes rounded to bfloat16; NULL for other caches and where the CPU has
-  // no dot products of such pairs.
-  fg_attend_fn *attend_bf16[FG_DTYPE_COUNT];
+  // With queries and weights rounded: to bfloat16 for a bfloat16 cache, to whole numbers of 16 bits for one
+  // of codes; NULL for other caches and where the CPU has no dot products of such pairs, of bytes.
+  fg_attend_fn *attend_rounded[FG_DTYPE_COUNT];
 } fg_kernels;
 
 // `features`: a set of fg_cpu_feature, what fg_cpu_features says or less; 0 = the reference.

@@ -10,6 +10,7 @@ void fg_tiles_avx2(fg_kernels *k); // of quantized types in the layout n64
 void fg_kernels_avx512(fg_kernels *k);
 void fg_tiles_avx512(fg_kernels *k); // of the layout n64
 void fg_attention_avx512_bf16(fg_kernels *k);
+void fg_attention_avx512_codes(fg_kernels *k);
 void fg_product_avx512_bf16(fg_kernels *k);
 // Quantised products.
 void fg_quantise_avx2(fg_kernels *k);
