@@ -60,7 +60,7 @@ static fg_status read_byte_level(reader *r, const json_t *json) {
 
 static fg_status read_split(reader *r, const json_t *json) {
   fg_pattern pattern;
-  fg_split_behavior behavior;
+  fg_split_behavior behavior = FG_SPLIT_ISOLATED;
   bool invert;
   fg_status status = read_behavior(json, FG_SPLIT_ISOLATED, &behavior, r->err);
   if (status == FG_OK) status = fg_json_bool(json, "invert", false, &invert, r->err);
@@ -77,7 +77,7 @@ static fg_status read_digits(reader *r, const json_t *json) {
 }
 
 static fg_status read_punctuation(reader *r, const json_t *json) {
-  fg_split_behavior behavior;
+  fg_split_behavior behavior = FG_SPLIT_ISOLATED;
   fg_status status = read_behavior(json, FG_SPLIT_ISOLATED, &behavior, r->err);
   return status ? status : add_split(r, (fg_pattern){.test = fg_is_punctuation}, behavior, false);
 }

@@ -87,7 +87,7 @@ static json_t *walk(fuzz_random *r, json_t *root, size_t *index) {
 }
 
 static void set_member(json_t *parent, size_t index, json_t *value) {
-  const char *key;
+  const char *key = NULL;
   member(parent, index, &key);
   if (!value) return;
   if (json_is_array(parent))
@@ -97,7 +97,7 @@ static void set_member(json_t *parent, size_t index, json_t *value) {
 }
 
 static void remove_member(json_t *parent, size_t index) {
-  const char *key;
+  const char *key = NULL;
   member(parent, index, &key);
   if (json_is_array(parent))
     json_array_remove(parent, index);
