@@ -14,7 +14,7 @@
 #include "kernels/kernels_internal.h"
 
 enum {
-  MOST_ROWS = 6,  // with 4 vectors of weights they leave 4 of 32 registers
+  MOST_ROWS = 6,  // with 4 vectors of weights and one of activations they leave 3 of 32 registers
   FEW_ROWS = 16,  // from here on the cache holds the longer step with no loss
   FEW_PAIRS = 64, // of k in a step: 16 KiB of the tile
   MANY_PAIRS = 128,
@@ -33,10 +33,16 @@ typedef struct pass {
   float *out;                // [rows, 64]
 } pass;
 
-// The instruction itself, the pair of activations broadcast as it reads it: no register is spent on it.
+// The instruction itself, and a pair of activations in all places of a register, from which four instructions
+// take it: read by each from memory, a CPU of two such units (Zen 5) waits for its two loads a cycle.
 typedef int32_t pair_word __attribute__((may_alias));
-static inline __m512 dot(__m512 sum, __m512i w, const uint16_t *x) {
-  __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*(const pair_word *)(const void *)x));
+static inline __m512i spread(const uint16_t *x) {
+  __m512i y;
+  __asm__("vpbroadcastd %1, %0" : "=v"(y) : "m"(*(const pair_word *)(const void *)x));
+  return y;
+}
+static inline __m512 dot(__m512 sum, __m512i w, __m512i y) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(y));
   return sum;
 }
 
@@ -51,7 +57,7 @@ static inline __m512 dot(__m512 sum, __m512i w, const uint16_t *x) {
   }
 #define DOT(r)                                                                                               \
   if ((r) < rows) {                                                                                          \
-    const uint16_t *y = x + (r)*p->stride;                                                                   \
+    const __m512i y = spread(x + (r)*p->stride);                                                             \
     a##r = dot(a##r, w0, y), b##r = dot(b##r, w1, y), c##r = dot(c##r, w2, y), d##r = dot(d##r, w3, y);      \
   }
 #define STORE(r)                                                                                             \

@@ -10,8 +10,8 @@
 static inline ivec dot4(ivec a, ivec w, ivec x) {
   return q_add(a, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 }
-#define q_dot4(a, w, x) dot4(a, w, q_activations(x))
-#define q_dot8(a, w, x) dot4(a, _mm256_abs_epi8(w), _mm256_sign_epi8(q_activations(x), w))
+#define q_dot4(a, w, x) dot4(a, w, x)
+#define q_dot8(a, w, x) dot4(a, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
 
 #include "kernels/qproduct_tmpl.h"
 

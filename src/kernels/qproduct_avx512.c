@@ -13,11 +13,17 @@ enum { Q_VEC = 16 };
 #define Q_UNSIGNED  1
 #define Q_SHAPES(X) X(1, 4) X(2, 4) X(3, 4) X(4, 4)
 
-// The instruction itself, the activations broadcast as it reads them: given the intrinsics gcc 12 hoists the
-// broadcasts, runs out of registers and spills sums.
+// The instruction itself, and activations in a register from which four instructions take them: read by each
+// from memory, a CPU of two such units (Zen 5) waits for its two loads a cycle. Not as intrinsics: gcc 12
+// hoists the broadcasts, runs out of registers and spills sums.
 typedef int32_t q_word __attribute__((may_alias));
-static inline ivec dot(ivec a, ivec w, const int8_t *x) {
-  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(a) : "v"(w), "m"(*(const q_word *)(const void *)x));
+static inline ivec q_spread(const int8_t *x) {
+  ivec y;
+  __asm__("vpbroadcastd %1, %0" : "=v"(y) : "m"(*(const q_word *)(const void *)x));
+  return y;
+}
+static inline ivec dot(ivec a, ivec w, ivec x) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(a) : "v"(w), "v"(x));
   return a;
 }
 #define q_dot4(a, w, x) dot(a, w, x)

@@ -10,8 +10,8 @@
 #define Q_DPBUSD _mm256_dpbusd_epi32
 #endif
 #define Q_UNSIGNED      1
-#define q_dot4(a, w, x) Q_DPBUSD(a, w, q_activations(x))
-#define q_dot8(a, w, x) Q_DPBUSD(a, w, q_activations(x))
+#define q_dot4(a, w, x) Q_DPBUSD(a, w, x)
+#define q_dot8(a, w, x) Q_DPBUSD(a, w, x)
 
 #include "kernels/qproduct_tmpl.h"
 

@@ -6,8 +6,9 @@
 //                           with that many rows, at most 16 sums
 //   q_load, q_broadcast, q_zero, q_low, q_high (halves of each byte), q_flip (the top bit of each byte),
 //   q_byte (byte i of each word), q_to_f32, f_set, f_add, f_mul, f_fma, f_load, f_store, f_load_f16
-//   q_dot4, q_dot8          acc += sums of 4 products of codes and 4 activations from memory; codes of 4
-//                           bits, or of 8 bits that are unsigned if Q_UNSIGNED, else signed
+//   q_spread                4 activations from memory in all places
+//   q_dot4, q_dot8          acc += sums of 4 products of codes and spread activations; codes of 4 bits, or
+//                           of 8 bits that are unsigned if Q_UNSIGNED, else signed
 //
 // All rows pass over one activation group of the weights before the next: 64 columns of it stay in the
 // first-level cache, 8 to 16 KiB of codes, while the next is asked for.
@@ -73,10 +74,17 @@ typedef struct q_part {
 #define Q_PICK(i, w) ((i) % v == 0 ? w##0 : (i) % v == 1 ? w##1 : (i) % v == 2 ? w##2 : w##3)
 #define Q_START(i)                                                                                           \
   ivec a##i = (i) >= rows * v ? q_zero() : q_broadcast(q_start(kind, starts + ((i) / v), sums + ((i) / v)));
+// A row's activations are spread once for all of its vectors.
 #define Q_DOT4(i)                                                                                            \
-  if ((i) < rows * v) a##i = q_dot4(a##i, Q_PICK(i, w), y + ((i) / v) * FG_Q_GROUP);
+  if ((i) < rows * v) {                                                                                      \
+    if ((i) % v == 0) b = q_spread(y + ((i) / v) * FG_Q_GROUP);                                              \
+    a##i = q_dot4(a##i, Q_PICK(i, w), b);                                                                    \
+  }
 #define Q_DOT8(i)                                                                                            \
-  if ((i) < rows * v) a##i = q_dot8(a##i, Q_PICK(i, w), y + ((i) / v) * FG_Q_GROUP);
+  if ((i) < rows * v) {                                                                                      \
+    if ((i) % v == 0) b = q_spread(y + ((i) / v) * FG_Q_GROUP);                                              \
+    a##i = q_dot8(a##i, Q_PICK(i, w), b);                                                                    \
+  }
 #define Q_SCALE(i)                                                                                           \
   if ((i) < rows * v) {                                                                                      \
     fvec f = f_fma(q_to_f32(a##i), Q_PICK(i, d), g ? f_load(s + (i)*Q_VEC) : f_set(0));                      \
@@ -127,7 +135,7 @@ Q_INLINE void q_dense(const q_kind kind, const int rows, const int v, const q_pa
     const uint8_t *head = weights + column * 2, *codes = weights + q_head_bytes(kind) + column * 4;
     Q_ASK
     Q_CELLS(Q_START)
-    ivec w0, w1, w2, w3;
+    ivec w0, w1, w2, w3, b;
     uint32_t i = 0;
     do {
       Q_ASK

@@ -28,7 +28,7 @@ enum { Q_VEC = 8 };
 #define f_store(p, v)  _mm256_storeu_ps(p, v)
 #define f_load_f16(p)  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 
-static inline ivec q_activations(const int8_t *p) {
+static inline ivec q_spread(const int8_t *p) {
   int32_t word;
   __builtin_memcpy(&word, p, sizeof word);
   return q_broadcast(word);
