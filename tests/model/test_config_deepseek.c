@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "gguf_header.h"
+#include "json_config.h"
 #include "model/arch.h"
 
 #define YARN(mscale)                                                                                         \
@@ -31,21 +32,6 @@
 #define V3                                                                                                   \
   "\"model_type\":\"deepseek_v3\",\"vocab_size\":129280,\"hidden_size\":7168,\"intermediate_size\":18432,"   \
   "\"num_hidden_layers\":61,\"num_attention_heads\":128,\"num_nextn_predict_layers\":1" YARN("1.0")
-
-static fg_status load_with(fg_config *config, const char *json, fg_error *err) {
-  fg_assets assets = {0};
-  assert_int_equal(fg_assets_add(&assets, "config.json", json, strlen(json), err), FG_OK);
-  fg_status status = fg_config_load(config, &assets, err);
-  fg_assets_free(&assets);
-  return status;
-}
-
-static fg_config load(const char *json) {
-  fg_config config;
-  fg_error err = {FG_OK, ""};
-  if (load_with(&config, json, &err)) fail_msg("%s", err.message);
-  return config;
-}
 
 static fg_graph *build(const char *json) {
   fg_config config = load(json);
@@ -167,7 +153,7 @@ static void test_what_is_not_built_is_refused_by_name(void **state) {
   for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
     fg_config config;
     fg_error err = {FG_OK, ""};
-    fg_status status = load_with(&config, refusals[i].json, &err);
+    fg_status status = try_load(&config, refusals[i].json, &err);
     if (status != refusals[i].status || !strstr(err.message, refusals[i].named))
       fail_msg("%s: status %d, %s", refusals[i].json, (int)status, err.message);
   }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "gguf_header.h"
+#include "json_config.h"
 #include "memory_checkpoint.h"
 #include "model/arch.h"
 #include "model/pack.h"
@@ -41,21 +42,6 @@
 #define OPT                                                                                                  \
   "\"model_type\":\"opt\",\"hidden_size\":48,\"num_hidden_layers\":2,\"num_attention_heads\":4,"             \
   "\"ffn_dim\":96,\"vocab_size\":100"
-
-static fg_status load_to(fg_config *config, const char *json, fg_error *err) {
-  fg_assets assets = {0};
-  assert_int_equal(fg_assets_add(&assets, "config.json", json, strlen(json), err), FG_OK);
-  fg_status status = fg_config_load(config, &assets, err);
-  fg_assets_free(&assets);
-  return status;
-}
-
-static fg_config load(const char *json) {
-  fg_config config;
-  fg_error err = {FG_OK, ""};
-  if (load_to(&config, json, &err)) fail_msg("%s", err.message);
-  return config;
-}
 
 // What must be built, so that the family's parts fit each other.
 static fg_graph *build(const fg_config *config) {
@@ -408,7 +394,7 @@ static void test_what_is_not_built_is_refused_by_name(void **state) {
   for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
     fg_config config;
     fg_error err = {FG_OK, ""};
-    fg_status status = load_to(&config, refusals[i].json, &err);
+    fg_status status = try_load(&config, refusals[i].json, &err);
     if (status != refusals[i].status || !strstr(err.message, refusals[i].named)) {
       fail_msg("%s: status %d, %s", refusals[i].json, status, err.message);
     }

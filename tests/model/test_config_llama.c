@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "json_config.h"
 #include "model/arch.h"
 
 #define SIZES(layers)                                                                                        \
@@ -17,21 +18,6 @@
   ",\"num_attention_heads\":8,\"num_key_value_heads\":2,\"intermediate_size\":96,\"vocab_size\":100"
 #define MODEL(type, layers) "{\"model_type\":\"" type "\"," SIZES(layers)
 #define MIXED               "\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\"]"
-
-static fg_status try_load(fg_config *config, const char *json, fg_error *err) {
-  fg_assets assets = {0};
-  assert_int_equal(fg_assets_add(&assets, "config.json", json, strlen(json), err), FG_OK);
-  fg_status status = fg_config_load(config, &assets, err);
-  fg_assets_free(&assets);
-  return status;
-}
-
-static fg_config load(const char *json) {
-  fg_config config;
-  fg_error err = {FG_OK, ""};
-  if (try_load(&config, json, &err)) fail_msg("%s: %s", json, err.message);
-  return config;
-}
 
 static const fg_layer_kind *kind_of(const fg_config *c, uint32_t layer) {
   return &c->kinds[c->kind_of_layer[layer]];
