@@ -36,9 +36,11 @@ static fg_status read_known(fg_json_scan *scan, const char *key, const member *r
   return FG_OK;
 }
 
-static fg_status read_lfs(fg_json_scan *scan, const char **sha256, uint64_t *bytes, fg_error *err) {
-  const member rows[] = {{"sha256", sha256, NULL}, {"size", NULL, bytes}, {NULL, NULL, NULL}};
-  if (fg_scan_peek(scan) != '{') return fg_scan_skip(scan, err);
+// The members of an object that `rows` name; `other`, which may be NULL, takes or skips any other one.
+static fg_status read_members(fg_json_scan *scan, const member *rows,
+                              fg_status (*other)(fg_json_scan *scan, const char *key, void *user,
+                                                 fg_error *err),
+                              void *user, fg_error *err) {
   bool more = false;
   fg_status status = fg_scan_take(scan, '{', err);
   for (size_t i = 0; status == FG_OK; i++) {
@@ -48,9 +50,22 @@ static fg_status read_lfs(fg_json_scan *scan, const char **sha256, uint64_t *byt
     if (status != FG_OK || !more) break;
     status = fg_scan_key(scan, &key, err);
     if (status == FG_OK) status = read_known(scan, key, rows, &known, err);
-    if (status == FG_OK && !known) status = fg_scan_skip(scan, err);
+    if (status != FG_OK || known) continue;
+    status = other ? other(scan, key, user, err) : fg_scan_skip(scan, err);
   }
   return status;
+}
+
+typedef struct large_file {
+  const char *sha256;
+  uint64_t bytes;
+} large_file;
+
+static fg_status read_lfs(fg_json_scan *scan, const char *key, void *user, fg_error *err) {
+  large_file *lfs = user;
+  const member rows[] = {{"sha256", &lfs->sha256, NULL}, {"size", NULL, &lfs->bytes}, {NULL, NULL, NULL}};
+  if (strcmp(key, "lfs") != 0 || fg_scan_peek(scan) != '{') return fg_scan_skip(scan, err);
+  return read_members(scan, rows, NULL, NULL, err);
 }
 
 static fg_status push(fg_hub_listing *out, const fg_hub_file *file, size_t *capacity, const char *where,
@@ -74,29 +89,18 @@ static fg_status push(fg_hub_listing *out, const fg_hub_file *file, size_t *capa
 }
 
 static fg_status read_file(fg_json_scan *scan, fg_hub_file *file, fg_error *err) {
-  const char *sha256 = NULL, *git = NULL;
-  uint64_t lfs_bytes = FG_HUB_UNKNOWN_SIZE;
+  const char *git = NULL;
+  large_file lfs = {.bytes = FG_HUB_UNKNOWN_SIZE};
   *file = (fg_hub_file){.bytes = FG_HUB_UNKNOWN_SIZE};
   const member rows[] = {{"rfilename", &file->path, NULL},
                          {"size", NULL, &file->bytes},
                          {"blobId", &git, NULL},
                          {NULL, NULL, NULL}};
-  bool more = false;
-  fg_status status = fg_scan_take(scan, '{', err);
-  for (size_t i = 0; status == FG_OK; i++) {
-    char *key;
-    bool known = false;
-    status = fg_scan_next(scan, i, '}', &more, err);
-    if (status != FG_OK || !more) break;
-    status = fg_scan_key(scan, &key, err);
-    if (status == FG_OK) status = read_known(scan, key, rows, &known, err);
-    if (status != FG_OK || known) continue;
-    status = strcmp(key, "lfs") == 0 ? read_lfs(scan, &sha256, &lfs_bytes, err) : fg_scan_skip(scan, err);
-  }
-  if (lfs_bytes != FG_HUB_UNKNOWN_SIZE) file->bytes = lfs_bytes;
-  if (sha256 && fg_hub_is_hex(sha256, 64))
-    file->etag = sha256;
-  else if (!sha256 && git && fg_hub_is_hex(git, 40))
+  fg_status status = read_members(scan, rows, read_lfs, &lfs, err);
+  if (lfs.bytes != FG_HUB_UNKNOWN_SIZE) file->bytes = lfs.bytes;
+  if (lfs.sha256 && fg_hub_is_hex(lfs.sha256, 64))
+    file->etag = lfs.sha256;
+  else if (!lfs.sha256 && git && fg_hub_is_hex(git, 40))
     file->etag = git;
   return status;
 }
@@ -116,26 +120,26 @@ static fg_status read_files(fg_json_scan *scan, fg_hub_listing *out, fg_error *e
   return status;
 }
 
+typedef struct answer {
+  fg_hub_listing *listing;
+  bool listed;
+} answer;
+
+static fg_status read_siblings(fg_json_scan *scan, const char *key, void *user, fg_error *err) {
+  answer *a = user;
+  if (strcmp(key, "siblings") != 0) return fg_scan_skip(scan, err);
+  a->listed = true;
+  return read_files(scan, a->listing, err);
+}
+
 static fg_status read_all(fg_json_scan *scan, fg_hub_listing *out, fg_error *err) {
   const char *commit = NULL;
-  bool more = false, listed = false;
+  answer a = {.listing = out};
   const member rows[] = {{"sha", &commit, NULL}, {NULL, NULL, NULL}};
-  fg_status status = fg_scan_take(scan, '{', err);
-  for (size_t i = 0; status == FG_OK; i++) {
-    char *key;
-    bool known = false;
-    status = fg_scan_next(scan, i, '}', &more, err);
-    if (status != FG_OK || !more) break;
-    status = fg_scan_key(scan, &key, err);
-    if (status == FG_OK) status = read_known(scan, key, rows, &known, err);
-    if (status != FG_OK || known) continue;
-    bool files = strcmp(key, "siblings") == 0;
-    listed |= files;
-    status = files ? read_files(scan, out, err) : fg_scan_skip(scan, err);
-  }
+  fg_status status = read_members(scan, rows, read_siblings, &a, err);
   if (status == FG_OK) status = fg_scan_end(scan, err);
   if (status != FG_OK) return status;
-  if (!commit || !fg_hub_is_commit(commit) || !listed)
+  if (!commit || !fg_hub_is_commit(commit) || !a.listed)
     return fg_fail(err, FG_CORRUPT, "%s: this is no answer of a Hub (no commit or no files in it)",
                    scan->where);
   strcpy(out->commit, commit);

@@ -9,7 +9,7 @@ import os
 import gguf
 import numpy as np
 import torch
-from gguf.quants import dequantize, quantize
+from gguf.quants import dequantize
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
 
 import expert_gguf
@@ -133,19 +133,7 @@ def add_numbers(writer, row):
 def write(row, model, path):
     writer = gguf.GGUFWriter(path, "deepseek2")
     add_numbers(writer, row)
-    turn = 0
-    for name, tensor in model.state_dict().items():
-        for target, values in parts(name, tensor.numpy(), row):
-            kind = Q.F32
-            if values.ndim > 1 and "ffn_gate_inp" not in target:
-                kind = row.types[turn % len(row.types)]
-                turn += 1
-            values = np.ascontiguousarray(values)
-            writer.add_tensor(target, quantize(values, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    expert_gguf.write_tensors(writer, row, model, parts)
 
 
 def read(path, row):

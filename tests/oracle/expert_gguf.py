@@ -104,9 +104,8 @@ def add_numbers(writer, row):
         writer.add_clamp_kqv(c.clip_qkv)
 
 
-def write(row, model, path):
-    writer = gguf.GGUFWriter(path, row.architecture)
-    add_numbers(writer, row)
+def write_tensors(writer, row, model, parts):
+    """All tensors, matrices in the row's types by turns, and the file; `parts` as above."""
     turn = 0
     for name, tensor in model.state_dict().items():
         for target, values in parts(name, tensor.numpy(), row):
@@ -120,6 +119,12 @@ def write(row, model, path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write(row, model, path):
+    writer = gguf.GGUFWriter(path, row.architecture)
+    add_numbers(writer, row)
+    write_tensors(writer, row, model, parts)
 
 
 def read(path, row):
