@@ -11,6 +11,8 @@
 #include "format/store.h"
 #include "io/io.h"
 
+enum { FG_SMALL_TABLE = 8 * 1024 * 1024 }; // tables up to this size, positions mostly, are always kept
+
 typedef struct fg_table fg_table;
 
 // weight: an index of store->weights, kind TABLE. resident: read whole now (and compared with its hash).

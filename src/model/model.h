@@ -65,7 +65,10 @@ void fg_model_close(fg_model *model);
 
 // Bytes on disk of all weights as packed, or as they would be for options' family and panels.
 uint64_t fg_model_weight_bytes(const fg_model *model, const fg_model_options *options);
-// The same by type. // out: [FG_DTYPE_COUNT]
+// A store as packing would make it, without a file; fg_store_close frees it.
+fg_status fg_model_expected_store(fg_store **out, const fg_model *model, const fg_model_options *options,
+                                  fg_error *err);
+// Bytes as above by type. // out: [FG_DTYPE_COUNT]
 void fg_model_type_bytes(const fg_model *model, const fg_model_options *options, uint64_t *out);
 
 #endif

@@ -2,8 +2,6 @@
 
 #include <stddef.h>
 
-#include <coin/Clp_C_Interface.h>
-
 // Columns: the shares, then the seconds of a step. Rows: a lane takes no longer than the step, a tier holds
 // what is there, the shares of weights and of the cache are 1 each.
 enum { COLUMNS = FG_SHARE_COUNT + 1, SECONDS = FG_SHARE_COUNT };
@@ -17,7 +15,7 @@ static double coefficient(const fg_step_cost *cost, int row, int column) {
   return (column < FG_CACHE_DEVICE) == (row == SUMS);
 }
 
-static void load(Clp_Simplex *lp, const fg_step_cost *cost) {
+static void load(const fg_solver *solver, Clp_Simplex *lp, const fg_step_cost *cost) {
   CoinBigIndex start[COLUMNS + 1];
   int index[COLUMNS * ROWS];
   double value[COLUMNS * ROWS], lower[COLUMNS] = {0}, upper[COLUMNS], objective[COLUMNS] = {0};
@@ -40,19 +38,20 @@ static void load(Clp_Simplex *lp, const fg_step_cost *cost) {
         : row < SUMS ? (cost->room[row - TIERS] - cost->taken[row - TIERS]) / (cost->room[row - TIERS] + 1)
                      : 1;
   }
-  Clp_loadProblem(lp, COLUMNS, ROWS, start, index, value, lower, upper, objective, row_lower, row_upper);
+  solver->load_problem(lp, COLUMNS, ROWS, start, index, value, lower, upper, objective, row_lower, row_upper);
 }
 
-fg_status fg_placement_find(const fg_step_cost *cost, fg_placement *out, fg_error *err) {
-  Clp_Simplex *lp = Clp_newModel();
+fg_status fg_placement_find(const fg_solver *solver, const fg_step_cost *cost, fg_placement *out,
+                            fg_error *err) {
+  Clp_Simplex *lp = solver->new_model();
   if (!lp) return fg_fail(err, FG_NO_SPACE, "no memory for the linear program of the placement");
-  Clp_setLogLevel(lp, 0);
-  load(lp, cost);
-  Clp_primal(lp, 0);
-  const int status = Clp_status(lp);
-  const double *solution = Clp_primalColumnSolution(lp);
+  solver->set_log_level(lp, 0);
+  load(solver, lp, cost);
+  solver->primal(lp, 0);
+  const int status = solver->status(lp);
+  const double *solution = solver->solution(lp);
   for (int i = 0; i < FG_SHARE_COUNT && status == 0; i++) out->shares[i] = solution[i];
-  Clp_deleteModel(lp);
+  solver->delete_model(lp);
   if (status)
     return fg_fail(err, FG_NO_SPACE, "weights and KV cache of a step do not fit into memory and disk");
   out->seconds = 0;
@@ -65,8 +64,8 @@ fg_status fg_placement_find(const fg_step_cost *cost, fg_placement *out, fg_erro
   return FG_OK;
 }
 
-fg_status fg_placement_search(const fg_hardware *hw, const fg_plan_shape *shape, uint32_t most,
-                              fg_step_wish *wish, fg_placement *out, fg_error *err) {
+fg_status fg_placement_search(const fg_solver *solver, const fg_hardware *hw, const fg_plan_shape *shape,
+                              uint32_t most, fg_step_wish *wish, fg_placement *out, fg_error *err) {
   fg_status status = FG_NO_SPACE;
   double best = 0;
   fg_step_wish tried = *wish;
@@ -76,7 +75,7 @@ fg_status fg_placement_search(const fg_hardware *hw, const fg_plan_shape *shape,
     tried.sequences = n;
     const fg_step_cost cost = fg_step_cost_of(hw, shape, &tried);
     fg_error none;
-    if (fg_placement_find(&cost, &placement, best > 0 ? &none : err) != FG_OK)
+    if (fg_placement_find(solver, &cost, &placement, best > 0 ? &none : err) != FG_OK)
       break; // more will not fit either
     status = FG_OK;
     if (n / placement.seconds <= best) continue;

@@ -134,9 +134,10 @@ static void choose_pages(const fg_plan_input *in, fg_policy *p) {
   uint64_t share = (in->expected.tokens ? content : content / 2) / in->page_bytes;
   uint64_t pages = min_u64(share, wanted);
   if (weights + enough * in->page_bytes <= content) pages = (content - weights) / in->page_bytes;
+  if (in->device_pages) pages = min_u64(in->device_pages, content / in->page_bytes);
   if (pages < least) pages = least;
   if (pages > most) pages = most;
-  p->pages = (uint32_t)min_u64(pages, UINT32_MAX / 2);
+  p->pages = p->device_pages = (uint32_t)min_u64(pages, UINT32_MAX / 2);
 }
 
 static fg_status choose_weights(const fg_plan_input *in, fg_policy *p, fg_error *err) {

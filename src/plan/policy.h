@@ -19,10 +19,10 @@ typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
 typedef struct fg_plan_input {
   bool one_memory;       // the device computes in host memory
   uint64_t host, device; // bytes left in the budgets (one_memory: host only)
+  uint64_t disk;         // free for the KV cache
   // the model
   uint64_t panel_bytes; // all matrices, padded
   uint64_t largest_panel;
-  uint64_t head_bytes;   // of panel_bytes
   uint64_t expert_least; // experts that are in memory at once at least; 0 = the model has none
   uint64_t vector_bytes;
   uint64_t table_bytes, small_table_bytes; // gathered tables; those small enough to keep always
@@ -37,6 +37,7 @@ typedef struct fg_plan_input {
   const void *user;
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
+  uint32_t device_pages, disk_pages; // of the KV cache; both 0 = choose
   fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
 } fg_plan_input;
@@ -45,7 +46,8 @@ typedef struct fg_policy {
   uint32_t max_tokens; // token budget of a step
   uint32_t max_seqs;
   uint32_t max_len;
-  uint32_t pages;
+  uint32_t pages;                    // KV pages of sequences, wherever they are
+  uint32_t device_pages, disk_pages; // of them, where the device computes; on disk
   uint64_t ring_bytes;
   uint64_t expert_bytes; // for experts, where not all stay; what is left of resident weights comes to it
   uint64_t device_weight_bytes; // resident panels where the device computes

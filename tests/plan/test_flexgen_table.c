@@ -105,9 +105,13 @@ static fg_step_wish wish_of(const row *r) {
 static void by_this_engine(const row *r, fg_step_wish *wish, fg_placement *placement) {
   const fg_plan_shape shape = shape_of(r);
   fg_error err;
+  fg_solver solver;
   *wish = wish_of(r);
-  if (fg_placement_search(fg_hardware_known("t4"), &shape, MOST_SEQUENCES, wish, placement, &err) != FG_OK)
+  if (fg_solver_open(&solver, &err) != FG_OK ||
+      fg_placement_search(&solver, fg_hardware_known("t4"), &shape, MOST_SEQUENCES, wish, placement, &err) !=
+          FG_OK)
     fail_msg("%s: %s", r->name, err.message);
+  fg_solver_close(&solver);
 }
 
 static void test_flexgen_under_its_own_policies_is_within_a_quarter(void **state) {

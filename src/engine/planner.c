@@ -1,0 +1,167 @@
+#include "engine/planner.h"
+
+#include <math.h>
+
+// Steps of a job that are gone through for one of many policies, and for the one that was chosen.
+enum { STEPS_TRIED = 160, STEPS_CHOSEN = 20000 };
+
+static const uint32_t token_choices[] = {16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
+static const uint32_t seq_choices[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,   48,
+                                       64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048};
+enum {
+  TOKEN_CHOICES = sizeof token_choices / sizeof *token_choices,
+  SEQ_CHOICES = sizeof seq_choices / sizeof *seq_choices,
+};
+
+// ---- one policy --------------------------------------------------------------------------------------
+
+fg_status fg_planner_predict(fg_plan *plan, const fg_planner_input *in, uint32_t most_steps, fg_error *err) {
+  const fg_step_rates rates = fg_step_rates_of(in->profile, in->model);
+  plan->traffic = fg_plan_traffic_of(in->model, &in->plan, &plan->policy);
+  const fg_predict_options options = {.rates = &rates,
+                                      .policy = &plan->policy,
+                                      .traffic = plan->traffic,
+                                      .page_tokens = in->plan.page_tokens,
+                                      .most_steps = most_steps};
+  fg_status status = fg_predict(&plan->predicted, &options, in->job, err);
+  const fg_prediction *p = &plan->predicted;
+  plan->bound = p->disk_seconds > p->compute_seconds ? FG_LANE_DISK : FG_LANE_DEVICE;
+  return status;
+}
+
+// ---- placement by a linear program ---------------------------------------------------------------------
+
+typedef struct means {
+  double prompt, generated;
+} means;
+
+static means means_of(const fg_plan_job *job) {
+  means m = {0, 0};
+  for (uint32_t i = 0; i < job->count; i++) {
+    m.prompt += job->rows[i].prompt;
+    m.generated += job->rows[i].generated;
+  }
+  m.prompt /= job->count;
+  m.generated /= job->count;
+  if (m.generated < 1) m.generated = 1; // a row that is only scored passes once
+  return m;
+}
+
+// A step in the middle of the job: of `sequences` at once, each at another point of its way.
+static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, means m) {
+  const fg_plan_input *plan = &in->plan;
+  const fg_step_rates rates = fg_step_rates_of(in->profile, in->model);
+  const double for_one = 1 + m.prompt / m.generated;
+  const double tokens = fmin(p->max_tokens, p->max_seqs * for_one), decoded = tokens / for_one;
+  const double context = m.prompt + m.generated / 2, page = (double)plan->page_bytes / plan->page_tokens;
+  const double weights = (double)plan->panel_bytes;
+  fg_step_work work = {.tokens = tokens, .selected = decoded};
+  for (uint32_t a = 0; a < in->model->attention_count; a++) {
+    const uint32_t window = in->model->attention[a].window;
+    work.keys[a] = decoded * (window && window < context ? window : context);
+    work.pairs[a] = decoded / m.generated * fg_plan_visible_keys(window, 0, m.prompt);
+  }
+  const double disk = rates.disk_read > 0 ? rates.disk_read : INFINITY;
+  const double link = in->profile->memory_copy > 0 ? in->profile->memory_copy : INFINITY;
+  fg_step_cost cost = {.tokens = tokens};
+  cost.fixed[FG_LANE_DEVICE] = fg_step_time(&rates, &work).compute;
+  double(*s)[FG_SHARE_COUNT] = cost.seconds;
+  s[FG_LANE_DISK][FG_WEIGHTS_DISK] = weights / disk;
+  s[FG_LANE_DISK][FG_CACHE_DISK] =
+      decoded * context * page / disk + tokens * page / (rates.disk_write > 0 ? rates.disk_write : disk);
+  if (!plan->one_memory) {
+    s[FG_LANE_IN][FG_WEIGHTS_HOST] = s[FG_LANE_IN][FG_WEIGHTS_DISK] = weights / link;
+    s[FG_LANE_IN][FG_CACHE_HOST] = s[FG_LANE_IN][FG_CACHE_DISK] = decoded * context * page / link;
+  }
+  // Pages are whole, and each sequence has one to grow.
+  const double held = p->max_seqs * (m.prompt + m.generated + 1.5 * plan->page_tokens) * page;
+  static const fg_tier tier_of[FG_SHARE_COUNT] = {FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK, FG_TIER_DEVICE,
+                                                  FG_TIER_HOST,   FG_TIER_HOST, FG_TIER_DISK};
+  for (int share = 0; share < FG_SHARE_COUNT; share++)
+    cost.bytes[tier_of[share]][share] = share < FG_CACHE_DEVICE ? weights : held;
+  return cost;
+}
+
+// Room for weights and the cache: what the policy left to them.
+static void set_room(fg_step_cost *cost, const fg_planner_input *in, const fg_policy *p) {
+  const double cache = (double)in->plan.page_bytes * p->device_pages;
+  cost->room[FG_TIER_DEVICE] = (double)p->device_weight_bytes + cache;
+  const uint64_t spare =
+      in->plan.one_memory ? in->plan.host - p->host_needed : in->plan.device - p->device_needed;
+  cost->room[FG_TIER_DEVICE] += (double)spare;
+  cost->room[FG_TIER_HOST] = in->plan.one_memory ? 0 : (double)p->host_weight_bytes;
+  cost->room[FG_TIER_DISK] = (double)in->plan.panel_bytes + (double)in->plan.disk;
+}
+
+// Pages in fast memory and on disk by the linear program; false: it found none.
+static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint32_t *device, uint32_t *disk) {
+  fg_step_cost cost = middle_step(in, p, m);
+  set_room(&cost, in, p);
+  fg_placement placement;
+  if (fg_placement_find(in->solver, &cost, &placement, NULL) != FG_OK) return false;
+  const double page = (double)in->plan.page_bytes;
+  const double held = cost.bytes[FG_TIER_DEVICE][FG_CACHE_DEVICE] / page;
+  *device = (uint32_t)(held * placement.shares[FG_CACHE_DEVICE]);
+  *disk = (uint32_t)ceil(held * placement.shares[FG_CACHE_DISK]);
+  return true;
+}
+
+// ---- the search ----------------------------------------------------------------------------------------
+
+static bool is_better(const fg_plan *a, const fg_plan *b) {
+  if (!b->tried) return true;
+  // Of two that are as fast, the smaller one: less can go wrong with it.
+  const double slack = 1.002;
+  return a->predicted.seconds * slack < b->predicted.seconds;
+}
+
+static void try_policy(fg_plan *best, const fg_planner_input *in, fg_error *err) {
+  fg_plan plan = {.tried = best->tried};
+  if (fg_policy_make(&in->plan, &plan.policy, err) != FG_OK) return;
+  if (fg_planner_predict(&plan, in, STEPS_TRIED, err) != FG_OK) return;
+  const bool better = is_better(&plan, best);
+  plan.tried = ++best->tried;
+  if (better) *best = plan;
+}
+
+static void try_shape(fg_plan *best, const fg_planner_input *in, means m, fg_error *err) {
+  const bool free_pages = !in->plan.device_pages && !in->plan.disk_pages && !in->plan.percent;
+  fg_planner_input mine = *in;
+  fg_policy rule;
+  try_policy(best, &mine, err);
+  if (!free_pages || fg_policy_make(&mine.plan, &rule, err) != FG_OK) return;
+  uint32_t device, disk;
+  if (!place(&mine, &rule, m, &device, &disk)) return;
+  mine.plan.device_pages = device ? device : 1;
+  mine.plan.disk_pages = disk;
+  try_policy(best, &mine, err);
+}
+
+static uint32_t most_seqs(const fg_planner_input *in) {
+  const uint64_t requests = in->job->requests;
+  return requests && requests < UINT32_MAX ? (uint32_t)requests : UINT32_MAX;
+}
+
+fg_status fg_planner_choose(fg_plan *out, const fg_planner_input *in, fg_error *err) {
+  *out = (fg_plan){0};
+  fg_policy rule;
+  fg_status status = fg_policy_make(&in->plan, &rule, err); // what can never run is refused in its words
+  if (status != FG_OK) return status;
+  const means m = means_of(in->job);
+  fg_planner_input mine = *in;
+  fg_error unused;
+  try_shape(out, &mine, m, &unused);
+  for (int t = 0; t < TOKEN_CHOICES; t++) {
+    if (!in->plan.max_tokens) mine.plan.max_tokens = token_choices[t];
+    for (int s = 0; s < SEQ_CHOICES; s++) {
+      if (!in->plan.max_seqs) mine.plan.max_seqs = seq_choices[s];
+      const bool more =
+          mine.plan.max_seqs <= mine.plan.max_tokens && (s == 0 || seq_choices[s - 1] < most_seqs(in));
+      if (more) try_shape(out, &mine, m, &unused);
+      if (!more || in->plan.max_seqs) break;
+    }
+    if (in->plan.max_tokens) break;
+  }
+  if (!out->tried) return fg_fail(err, FG_NO_SPACE, "no policy was found by which the job could run");
+  return fg_planner_predict(out, in, STEPS_CHOSEN, err);
+}

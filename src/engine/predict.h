@@ -1,0 +1,32 @@
+// predict.h: how long a job takes under a policy, before it runs.
+//
+// The engine's own scheduler goes through the job with nothing but lengths; each step is timed by the rates
+// of the machine (plan/step_time.h). So what mixed steps, uneven lengths, waiting for pages and the tail of
+// the job cost comes in as it comes in the run. Of a long job the beginning is gone through, and what is left
+// goes on as the last half of that did. Pure: no clock, no files.
+#ifndef FG_ENGINE_PREDICT_H
+#define FG_ENGINE_PREDICT_H
+
+#include "engine/plan_model.h"
+#include "plan/job.h"
+
+typedef struct fg_prediction {
+  double seconds, compute_seconds, disk_seconds; // of the steps; what each of both alone would take
+  double steps, preempted;
+  double prompt_tokens, generated_tokens;
+  double read_bytes, written_bytes; // of the disk, opening included
+} fg_prediction;
+
+typedef struct fg_predict_options {
+  const fg_step_rates *rates;
+  const fg_policy *policy;
+  fg_plan_traffic traffic;
+  uint32_t page_tokens;
+  uint32_t most_steps; // to go through; 0 = all of the job
+} fg_predict_options;
+
+// FG_NO_SPACE, also where a row can never run.
+fg_status fg_predict(fg_prediction *out, const fg_predict_options *options, const fg_plan_job *job,
+                     fg_error *err);
+
+#endif

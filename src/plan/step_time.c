@@ -1,0 +1,88 @@
+#include "plan/step_time.h"
+
+#include <math.h>
+
+// Seconds at a number of rows between the measured ones, which are powers of two; beyond the last one work
+// goes on at its rate.
+static double at_rows(const double *points, double rows) {
+  if (rows <= 0) return 0;
+  const double place = log2(rows);
+  if (place <= 0) return points[0];
+  const int last = FG_PROFILE_ROW_POINTS - 1;
+  if (place >= last) return points[last] * exp2(place - last);
+  const int below = (int)place;
+  const double share = place - below;
+  if (points[below] <= 0 || points[below + 1] <= 0) return 0;
+  return points[below] * pow(points[below + 1] / points[below], share);
+}
+
+static void add_products(const fg_profile *profile, const fg_plan_model *model,
+                         const fg_plan_products *products, double *points) {
+  for (int p = 0; p < FG_PROFILE_ROW_POINTS; p++) {
+    points[p] = 0;
+    for (uint32_t i = 0; i < products->count; i++) {
+      const fg_plan_matrices *m = &products->kinds[i];
+      points[p] += fg_profile_product_seconds(profile, m->dtype, model->compute, m->k, m->values, exp2(p));
+    }
+  }
+}
+
+fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *model) {
+  fg_step_rates r = {.model = model,
+                     .disk_read = profile->disk_read,
+                     .disk_write = profile->disk_write,
+                     .read_cost = profile->read_cost};
+  add_products(profile, model, &model->body, r.body);
+  add_products(profile, model, &model->head, r.head);
+  add_products(profile, model, &model->experts, r.experts);
+  for (uint32_t i = 0; i < model->attention_count; i++) {
+    const fg_plan_attention *a = &model->attention[i];
+    r.key[i] = a->layers * fg_profile_decode_seconds(profile, &model->kv, a->heads, 1);
+    r.pair[i] = a->layers * fg_profile_prefill_seconds(profile, &model->kv, a->heads, 1);
+  }
+  const double stored = model->layers * (double)model->kv.kv_heads *
+                        (model->kv.k_dim + (model->kv.v_in_k ? 0 : model->kv.v_dim));
+  r.token = model->row_values * profile->row_value + stored * profile->store_value;
+  r.selected = model->head_row_values * profile->row_value + model->vocab * profile->logit;
+  r.step = model->operations * profile->launch;
+  return r;
+}
+
+double fg_plan_experts_touched(const fg_plan_model *model, double tokens) {
+  if (!model->expert_count) return 0;
+  const double share = (double)model->experts_used / model->expert_count;
+  return share >= 1 ? model->expert_count : model->expert_count * (1 - pow(1 - share, tokens));
+}
+
+// Each expert that is used is used by about as many tokens.
+static double expert_seconds(const fg_step_rates *r, double tokens) {
+  const double touched = fg_plan_experts_touched(r->model, tokens);
+  if (touched <= 0) return 0;
+  const double rows = tokens * r->model->experts_used / touched;
+  return touched / r->model->expert_count * at_rows(r->experts, rows);
+}
+
+fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
+  fg_step_seconds s = {0};
+  s.compute = r->step + work->tokens * r->token + work->selected * r->selected +
+              at_rows(r->body, work->tokens) + at_rows(r->head, work->selected) +
+              expert_seconds(r, work->tokens);
+  for (uint32_t i = 0; i < r->model->attention_count; i++)
+    s.compute += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
+  if (work->read_bytes > 0) s.disk += work->read_bytes / r->disk_read;
+  if (work->written_bytes > 0) s.disk += work->written_bytes / r->disk_write;
+  // Reading takes processors away from computing for as long as it lasts.
+  s.compute += r->read_cost * s.disk;
+  s.seconds = fmax(s.compute, s.disk);
+  return s;
+}
+
+// Of positions 0 ... n - 1.
+static double keys_before(double window, double n) {
+  if (window <= 0 || n <= window) return n * (n + 1) / 2;
+  return window * (window + 1) / 2 + (n - window) * window;
+}
+
+double fg_plan_visible_keys(uint32_t window, double position, double count) {
+  return keys_before(window, position + count) - keys_before(window, position);
+}
