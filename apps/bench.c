@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "engine/engine_internal.h"
 #include "engine/random.h"
-#include "run.h"
+#include "job_size.h"
 
 #include <stdlib.h>
 
@@ -24,18 +24,6 @@ typedef struct bench_figures {
   double prefill_s, decode_s, total_s;
   double prefill_per_s, decode_per_s, generated_per_s;
 } bench_figures;
-
-static uint32_t longest_prompt(const fg_options *o) {
-  return o->input_len_range.high ? o->input_len_range.high : o->prompt_len;
-}
-
-// The random numbers of a prompt are keyed by (seed, prompt); position 0 gives its length, the rest its ids.
-static uint32_t prompt_length(const fg_options *o, uint32_t prompt) {
-  uint32_t r[4];
-  if (!o->input_len_range.high) return o->prompt_len;
-  fg_random(o->seed, prompt, 0, 0, r);
-  return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
-}
 
 static void fill_prompt(const benchmark *b, uint32_t prompt, uint32_t length) {
   uint32_t r[4];
@@ -73,7 +61,7 @@ static fg_status submit(void *user, bool *more, fg_error *err) {
   bench_request *r = calloc(1, sizeof *r);
   if (!r) return fg_fail(err, FG_NO_SPACE, "no memory for prompt %u", b->submitted);
   r->bench = b;
-  uint32_t prompt = b->submitted++, length = prompt_length(b->options, prompt);
+  uint32_t prompt = b->submitted++, length = fg_bench_prompt_length(b->options, prompt);
   fill_prompt(b, prompt, length);
   fg_request request = {
       .prompt = b->ids,
@@ -139,37 +127,33 @@ static fg_status print_figures(benchmark *b, fg_error *err) {
     return FG_OK;
   }
   json_t *policy = fg_engine_policy_json(b->run.engine);
-  return fg_print_json(
-      json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:o,s:n}", "prompt_tokens",
-                (json_int_t)b->prompt_tokens, "generated_tokens", (json_int_t)b->generated_tokens,
-                "prefill_s", f.prefill_s, "decode_s", f.decode_s, "total_s", f.total_s,
-                "prefill_tokens_per_s", f.prefill_per_s, "decode_tokens_per_s", f.decode_per_s,
-                "generated_tokens_per_s", f.generated_per_s, "peak_memory_bytes", (json_int_t)s.process_peak,
-                "bytes_read", (json_int_t)s.bytes_read, "policy", policy ? policy : json_null(), "predicted"),
-      err);
-}
-
-static uint32_t prompt_count(const fg_options *o) {
-  if (o->num_prompts) return o->num_prompts;
-  if (o->gpu_batch_size) return o->gpu_batch_size * (o->num_gpu_batches ? o->num_gpu_batches : 1);
-  return 32;
+  return fg_print_json(json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:o,s:o}", "prompt_tokens",
+                                 (json_int_t)b->prompt_tokens, "generated_tokens",
+                                 (json_int_t)b->generated_tokens, "prefill_s", f.prefill_s, "decode_s",
+                                 f.decode_s, "total_s", f.total_s, "prefill_tokens_per_s", f.prefill_per_s,
+                                 "decode_tokens_per_s", f.decode_per_s, "generated_tokens_per_s",
+                                 f.generated_per_s, "peak_memory_bytes", (json_int_t)s.process_peak,
+                                 "bytes_read", (json_int_t)s.bytes_read, "policy",
+                                 policy ? policy : json_null(), "predicted", fg_run_predicted(&b->run)),
+                       err);
 }
 
 int fg_command_bench(const fg_options *options, fg_console *console) {
-  benchmark b = {.options = options, .prompts = prompt_count(options)};
-  uint64_t tokens = (uint64_t)longest_prompt(options) + options->gen_len;
+  benchmark b = {.options = options, .prompts = fg_bench_prompts(options)};
+  uint64_t tokens = (uint64_t)fg_bench_longest_prompt(options) + options->gen_len;
   if (tokens > UINT32_MAX) {
     fg_console_error(console, "the prompt and --gen-len are too long together");
     return FG_EXIT_USAGE;
   }
-  fg_workload expected = {.requests = b.prompts, .tokens = (uint32_t)tokens, .generated = options->gen_len};
-  int code = fg_run_open(&b.run, "bench", options, console, expected);
+  static fg_job_size size; // of some KiB, and wanted once
+  int code = fg_run_open(&b.run, "bench", options, console, fg_job_size_of_bench(&size, options));
   if (code != FG_EXIT_DONE) return code;
   fg_error err = {FG_OK, ""};
   fg_status status = FG_OK;
-  b.ids = calloc(longest_prompt(options), sizeof *b.ids);
+  b.ids = calloc(fg_bench_longest_prompt(options), sizeof *b.ids);
   if (!b.ids)
-    status = fg_fail(&err, FG_NO_SPACE, "no memory for a prompt of %u tokens", longest_prompt(options));
+    status =
+        fg_fail(&err, FG_NO_SPACE, "no memory for a prompt of %u tokens", fg_bench_longest_prompt(options));
   b.begin_ns = fg_now_ns();
   fg_feed feed = {submit, stepped, &b};
   if (status == FG_OK) status = fg_run_drive(&b.run, &feed, &err);

@@ -130,7 +130,7 @@ int fg_command_eval(const fg_options *options, fg_console *console) {
   if (read_ids(&e, options, &err) != FG_OK) {
     fg_console_error(console, err.message);
   } else if ((code = fg_run_open(&e.run, "eval", options, console,
-                                 (fg_workload){.tokens = options->window})) == FG_EXIT_DONE) {
+                                 (fg_run_job){.expected = {.tokens = options->window}})) == FG_EXIT_DONE) {
     fg_status status = cut_windows(&e, &err);
     fg_feed feed = {submit, stepped, &e};
     if (status == FG_OK) status = fg_run_drive(&e.run, &feed, &err);

@@ -222,7 +222,7 @@ int fg_command_generate(const fg_options *options, fg_console *console) {
     release(&g);
     return FG_EXIT_FAILED;
   }
-  int code = fg_run_open(&g.run, "generate", options, console, (fg_workload){0});
+  int code = fg_run_open(&g.run, "generate", options, console, (fg_run_job){0});
   if (code == FG_EXIT_DONE) {
     status = find_text_parts(&g, &err);
     fg_feed feed = {submit, print_answers, &g};

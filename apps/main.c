@@ -24,6 +24,8 @@ static const command_row commands[] = {
      "continue one or a few prompts"},
     {"bench", fg_command_bench, FG_CMD_BENCH, true, "MODEL [--prompt-len N] [--gen-len N]",
      "measure throughput on prompts of random tokens"},
+    {"plan", fg_command_plan, FG_CMD_PLAN, true, "MODEL [-i IN.jsonl | --num-prompts N ...]",
+     "the memory and time that a job would take; runs nothing"},
     {"eval", fg_command_eval, FG_CMD_EVAL, true, "MODEL --text FILE", "perplexity of a text"},
     {"pack", fg_command_pack, FG_CMD_PACK, true, "MODEL [--store DIR]",
      "make a packed store ahead; prints its path"},

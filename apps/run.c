@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/folders.h"
 #include "base/size.h"
+#include "engine/engine_internal.h"
 #include "format/store.h"
 #include "interrupt.h"
 #include "model_input.h"
@@ -67,7 +68,25 @@ bool fg_packing_progress(void *user, uint64_t done, uint64_t total) {
 
 // ---- open, drive, close ------------------------------------------------------------------------------
 
-static fg_status open_engine(fg_run *run, fg_workload expected, fg_error *err) {
+// What the engine calls, with the run as its user.
+static void forward_log(void *user, int level, const char *line) {
+  const fg_run *run = user;
+  fg_console_log(run->console, level, line);
+}
+
+static bool forward_packing(void *user, uint64_t done, uint64_t total) {
+  const fg_run *run = user;
+  return fg_packing_progress(run->console, done, total);
+}
+
+static fg_workload forward_survey(void *user, fg_engine *engine) {
+  const fg_run *run = user;
+  return run->job.survey(run->job.user, engine);
+}
+
+typedef fg_status open_fn(fg_engine **out, const fg_engine_options *options, fg_error *err);
+
+static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
   const fg_options *o = run->options;
   char dir[PATH_MAX];
   fg_status status = fg_offload_dir(dir, sizeof dir, o, run->console, err);
@@ -91,33 +110,45 @@ static fg_status open_engine(fg_run *run, fg_workload expected, fg_error *err) {
       .max_num_seqs = o->max_num_seqs,
       .max_num_batched_tokens = o->max_num_batched_tokens,
       .max_model_len = o->max_model_len,
-      .expected = expected,
+      .expected = run->job.expected,
+      .survey = run->job.survey ? forward_survey : NULL,
       .threads = o->threads,
       .deterministic = o->deterministic,
       .trace_path = o->trace,
       .io = o->io,
-      .log = fg_console_log,
+      .log = forward_log,
       .log_level = run->console->level,
-      .packing = fg_packing_progress,
-      .user = run->console,
+      .packing = forward_packing,
+      .user = run,
   };
-  return fg_engine_open(&run->engine, &options, err);
+  return open(&run->engine, &options, err);
 }
 
-int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
-                fg_workload expected) {
-  *run = (fg_run){.command = command, .options = options, .console = console, .start_ns = fg_now_ns()};
+static int open_run(fg_run *run, open_fn *open) {
+  run->start_ns = fg_now_ns();
   fg_interrupt_install();
   fg_error err = {FG_OK, ""};
-  fg_status status = open_engine(run, expected, &err);
-  fg_console_clear(console);
+  fg_status status = open_engine(run, open, &err);
+  fg_console_clear(run->console);
   if (status != FG_OK) {
-    fg_console_error(console, err.message);
+    fg_console_error(run->console, err.message);
     return status == FG_INVALID ? FG_EXIT_USAGE : FG_EXIT_FAILED;
   }
   fg_engine_describe(run->engine, &run->info);
   run->opened_ns = fg_now_ns();
   return FG_EXIT_DONE;
+}
+
+int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                fg_run_job job) {
+  *run = (fg_run){.command = command, .options = options, .console = console, .job = job};
+  return open_run(run, fg_engine_open);
+}
+
+int fg_run_open_plan(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                     fg_run_job job) {
+  *run = (fg_run){.command = command, .options = options, .console = console, .job = job};
+  return open_run(run, fg_engine_open_plan);
 }
 
 fg_status fg_run_drive(fg_run *run, const fg_feed *feed, fg_error *err) {

@@ -11,6 +11,14 @@
 #include "command.h"
 #include "flexgen/engine.h"
 
+// What a command knows of its job before it runs.
+typedef struct fg_run_job {
+  fg_workload expected;
+  // Asked in place of `expected` once the tokenizer is there. May be NULL.
+  fg_workload (*survey)(void *user, const fg_engine *engine);
+  void *user;
+} fg_run_job;
+
 typedef struct fg_run {
   const char *command; // for --stats
   const fg_options *options;
@@ -19,6 +27,7 @@ typedef struct fg_run {
   fg_engine_info info;
   uint64_t start_ns, opened_ns;
   json_t *rows; // what the command adds to --stats, or NULL; owned
+  fg_run_job job;
 } fg_run;
 
 // The directory for packed stores: the option or the user's cache, made if it is not there. Says on `console`
@@ -30,7 +39,12 @@ bool fg_packing_progress(void *console, uint64_t done, uint64_t total);
 
 // An exit status other than 0 has been explained on the console and leaves nothing to close.
 int fg_run_open(fg_run *run, const char *command, const fg_options *options, fg_console *console,
-                fg_workload expected);
+                fg_run_job job);
+// The same, but only to be asked for its plan (fg_engine_open_plan).
+int fg_run_open_plan(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                     fg_run_job job);
+// What was planned as an object, null where nothing is known; new reference.
+json_t *fg_run_predicted(const fg_run *run);
 
 // What fg_run_drive asks of a command.
 typedef struct fg_feed {

@@ -61,13 +61,24 @@ static json_t *experts_json(const fg_engine_stats *s) {
                    "open_bytes", n(s->expert_bytes_open));
 }
 
+json_t *fg_run_predicted(const fg_run *run) {
+  fg_engine_forecast f;
+  fg_engine_get_forecast(run->engine, &f);
+  if (!f.known) return json_null();
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:s,s:f}", "seconds", f.seconds, "steps", f.steps,
+                   "prompt_tokens_per_s", f.prompt_tokens_per_s, "generated_tokens_per_s",
+                   f.generated_tokens_per_s, "bytes_read", f.bytes_read, "bytes_written", f.bytes_written,
+                   "host_bytes", n(f.host_bytes), "device_bytes", n(f.device_bytes), "bound_by", f.bound_by,
+                   "pace", f.pace);
+}
+
 json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
   fg_engine_stats s;
   fg_engine_get_stats(run->engine, &s);
   json_t *policy = fg_engine_policy_json(run->engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:n,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
                    run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
-                   policy ? policy : json_null(), "predicted", "phases", phases_json(run, &s, seconds),
-                   "tokens", tokens_json(&s, seconds), "tiers", tiers_json(&run->info, &s), "experts",
-                   experts_json(&s), "rows", run->rows);
+                   policy ? policy : json_null(), "predicted", fg_run_predicted(run), "phases",
+                   phases_json(run, &s, seconds), "tokens", tokens_json(&s, seconds), "tiers",
+                   tiers_json(&run->info, &s), "experts", experts_json(&s), "rows", run->rows);
 }

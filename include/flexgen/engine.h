@@ -25,11 +25,18 @@ extern "C" {
 
 typedef struct fg_engine fg_engine;
 
-// What is known of a job before it runs, for the choice of batch size and cache. All 0: nothing is.
+// Tokens of a request: those given, and those generated at most.
+typedef struct fg_row_length {
+  uint32_t prompt, generated;
+} fg_row_length;
+
+// What is known of a job before it runs, for the plan. All 0: nothing is.
 typedef struct fg_workload {
-  uint64_t requests;  // 0 = unknown; a prompt answered n times counts n times
-  uint32_t tokens;    // of a typical request, prompt and answer; 0 = unknown
-  uint32_t generated; // of `tokens`
+  uint64_t requests;            // 0 = unknown; a prompt answered n times counts n times
+  uint32_t tokens;              // of a typical request, prompt and answer; 0 = unknown
+  uint32_t generated;           // of `tokens`
+  const fg_row_length *lengths; // of requests in their order, of a long job a sample; NULL = unknown; copied
+  uint32_t length_count;
 } fg_workload;
 
 // Zero means "choose" for every number and NULL the default for every string.
@@ -51,6 +58,9 @@ typedef struct fg_engine_options {
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
   fg_workload expected;
+  // Asked instead of `expected` once the tokenizer is there, before memory is planned. May be NULL. Lengths
+  // must stay until fg_engine_open returns.
+  fg_workload (*survey)(void *user, fg_engine *engine);
   uint32_t threads;
   bool deterministic;
   const char *trace_path;
@@ -160,6 +170,21 @@ uint32_t fg_engine_wants(const fg_engine *engine);
 fg_status fg_engine_step(fg_engine *engine, fg_error *err);
 
 // ---- figures -----------------------------------------------------------------------------------------
+
+// What was planned, where the machine's profile is kept (flexgen profile) and the job is known.
+typedef struct fg_engine_forecast {
+  bool known;            // otherwise all else is 0
+  double seconds, steps; // of the whole job, opening not included
+  double prompt_tokens_per_s, generated_tokens_per_s;
+  double bytes_read, bytes_written; // of the disk, opening included
+  uint64_t host_bytes, device_bytes;
+  const char *bound_by; // what the time goes by: "device", "disk"
+  double pace;          // time measured over time expected, of the steps so far
+} fg_engine_forecast;
+
+void fg_engine_get_forecast(const fg_engine *engine, fg_engine_forecast *out);
+// Seconds that `requests` more requests of the job will take, by the plan and the pace so far; < 0 = unknown.
+double fg_engine_remaining_seconds(const fg_engine *engine, uint64_t requests);
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;

@@ -40,6 +40,12 @@ fg_dtype fg_engine_weight_type(const fg_engine *e) {
   return most;
 }
 
+// Also of an engine that is not open yet, or only planned.
+static uint64_t resident_bytes(const fg_engine *e) {
+  return e->executor ? fg_executor_resident_bytes(e->executor)
+                     : e->policy.device_weight_bytes + e->policy.host_weight_bytes;
+}
+
 void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
   const fg_model *m = e->model;
   *out = (fg_engine_info){
@@ -59,7 +65,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .max_num_batched_tokens = e->policy.max_tokens,
       .parameters = m->parameters,
       .weight_bytes = fg_store_bytes(m->store),
-      .resident_weight_bytes = fg_executor_resident_bytes(e->executor),
+      .resident_weight_bytes = resident_bytes(e),
       .host_budget = fg_budget_limit(e->host),
       .device_budget = e->device_budget == e->host ? 0 : fg_budget_limit(e->device_budget),
   };
@@ -106,13 +112,14 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
 json_t *fg_engine_policy_json(const fg_engine *e) {
   const fg_policy *p = &e->policy;
   double weights = (double)fg_store_bytes(e->model->store);
-  return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device", e->device_name,
-                   "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
-                   (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "kv_pages",
-                   (json_int_t)p->pages, "kv_page_tokens", (json_int_t)e->model->graph->kv.page_tokens,
-                   "ring_bytes", (json_int_t)p->ring_bytes, "device_weight_bytes",
-                   (json_int_t)p->device_weight_bytes, "host_weight_bytes", (json_int_t)p->host_weight_bytes,
-                   "resident_share",
-                   weights > 0 ? (double)fg_executor_resident_bytes(e->executor) / weights : 1.0,
-                   "tables_resident", (int)p->tables_resident);
+  return json_pack(
+      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device", e->device_name,
+      "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs", (json_int_t)p->max_seqs,
+      "max_model_len", (json_int_t)p->max_len, "kv_pages", (json_int_t)p->pages, "device_pages",
+      (json_int_t)p->device_pages, "disk_pages", (json_int_t)p->disk_pages, "kv_page_bytes",
+      (json_int_t)(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers), "kv_page_tokens",
+      (json_int_t)e->model->graph->kv.page_tokens, "ring_bytes", (json_int_t)p->ring_bytes,
+      "device_weight_bytes", (json_int_t)p->device_weight_bytes, "host_weight_bytes",
+      (json_int_t)p->host_weight_bytes, "resident_share",
+      weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident", (int)p->tables_resident);
 }

@@ -119,6 +119,8 @@ uint32_t fg_engine_wants(const fg_engine *e) {
 // ---- ending ------------------------------------------------------------------------------------------
 
 static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
+  if (how != FG_FINISH_CANCELLED && how != FG_FINISH_ERROR)
+    fg_forecast_end_row(&e->forecast, s->count - s->request.prompt_count, s->request.max_tokens);
   fg_scheduler_remove(e->scheduler, s->seq);
   e->sequences[s->seq] = NULL;
   e->pending--;
@@ -246,6 +248,21 @@ static void deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row) {
   }
 }
 
+// The step that was just planned, as the forecast sees it.
+static fg_step_work work_of(const fg_engine *e, const fg_step *step, fg_step_pages *pages) {
+  fg_step_work work = {0};
+  *pages = (fg_step_pages){.used = e->policy.pages - fg_scheduler_free_pages(e->scheduler)};
+  for (uint32_t i = 0; e->forecast.known && i < step->chunk_count; i++) {
+    const fg_chunk *c = &step->chunks[i];
+    const fg_request *r = &e->sequences[c->seq]->request;
+    const bool all = r->prompt_logprobs >= 0 && c->begin < r->prompt_count;
+    fg_predict_add_chunk(&work, &e->forecast.model, c, r->prompt_count, c->last && r->max_tokens > 0);
+    if (all) work.selected += c->count - (c->last && r->max_tokens > 0);
+    fg_predict_add_pages(pages, c, e->forecast.input.page_tokens);
+  }
+  return work;
+}
+
 static void count_prompt_tokens(fg_engine *e, const fg_step *step) {
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_sequence *s = e->sequences[step->chunks[i].seq];
@@ -264,6 +281,8 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   fg_step step;
   fg_scheduler_plan(e->scheduler, &step);
   if (step.chunk_count == 0) return FG_OK;
+  fg_step_pages pages;
+  fg_step_work work = work_of(e, &step, &pages);
   put_together(e, &step);
   fg_status status = fg_executor_run(e->executor, fg_readout_block, e->readout, err);
   if (status != FG_OK) {
@@ -279,6 +298,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   uint32_t row = 0;
   for (uint32_t i = 0; i < step.chunk_count; i++) deliver(e, &step.chunks[i], &row);
   uint64_t end = fg_now_ns();
+  fg_forecast_end_step(&e->forecast, &work, &pages, 1e-9 * (double)(end - begin));
   fg_trace_span(e->trace, e->sample_track, FG_SPAN_SAMPLE, NULL, -1, 0, computed, end);
   fg_trace_span(e->trace, e->step_track, FG_SPAN_STEP, NULL, -1, 0, begin, end);
   fg_trace_counter(e->trace, "rows running", fg_scheduler_running(e->scheduler));

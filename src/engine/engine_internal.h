@@ -15,6 +15,12 @@ const fg_chat *fg_engine_chat(const fg_engine *engine);           // NULL: the m
 const fg_model *fg_engine_model(const fg_engine *engine);
 fg_budget *fg_engine_host_budget(fg_engine *engine);
 fg_trace *fg_engine_trace(fg_engine *engine);
+// An engine that can be asked for its policy and forecast, and closed: no weight is read, packed or computed
+// with.
+fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options, fg_error *err);
+// The forecast of the same job with so much more host memory, and a disk so much faster. False: not known.
+bool fg_engine_what_if(const fg_engine *engine, uint64_t more_memory, double disk_factor,
+                       fg_engine_forecast *out);
 // The policy as a JSON object (new reference), for --stats and bench.
 struct json_t *fg_engine_policy_json(const fg_engine *engine);
 

@@ -8,6 +8,7 @@
 #include "base/trace.h"
 #include "device/device.h"
 #include "engine/executor.h"
+#include "engine/forecast.h"
 #include "engine/readout.h"
 #include "engine/scheduler.h"
 #include "flexgen/engine.h"
@@ -45,6 +46,7 @@ struct fg_engine {
   fg_chat *chat;           // NULL: the model has no template
   fg_device *device;
   fg_policy policy;
+  fg_forecast forecast;
   fg_executor *executor;
   fg_readout *readout;
   fg_scheduler *scheduler;
@@ -61,6 +63,9 @@ struct fg_engine {
 
 // The type in which most bytes of the matrices are held.
 fg_dtype fg_engine_weight_type(const fg_engine *engine);
+
+// e->policy, from the forecast's input.
+fg_status fg_engine_choose_policy(fg_engine *engine, fg_error *err);
 
 // Ends every request that is left; on_done hears FG_FINISH_CANCELLED.
 void fg_engine_cancel_all(fg_engine *engine);

@@ -118,7 +118,8 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
                  e->options.cache_dtype, FG_KV_CODE_RUN, e->model->name, kv->k_dim, kv->v_dim);
 }
 
-static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_error *err) {
+// For a plan, the store is described as it would be packed.
+static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool plan_only, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
                               .adapter = e->options.adapter,
@@ -131,7 +132,10 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_erro
                               .log = &e->log,
                               .progress = e->options.packing ? forward_packing : NULL,
                               .user = e};
-  fg_status status = fg_model_open(&e->model, &options, err);
+  fg_status status =
+      plan_only ? fg_model_inspect(&e->model, &options, err) : fg_model_open(&e->model, &options, err);
+  if (status == FG_OK && plan_only)
+    status = fg_model_expected_store(&e->model->store, e->model, &options, err);
   if (status != FG_OK) return status;
   if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
   return choose_cache(e, err);
@@ -198,23 +202,24 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
     e->process_bytes = 0;
     return status;
   }
-  fg_plan_input plan = {.one_memory = one_memory,
-                        .host = fg_budget_left(e->host),
-                        .device = fg_budget_left(e->device_budget),
-                        .context = g->max_positions ? g->max_positions : UINT32_MAX / 4,
-                        .scratch = scratch,
-                        .user = e,
-                        .max_tokens = o->max_num_batched_tokens,
-                        .max_seqs = wished_seqs(e),
-                        .max_len = o->max_model_len,
-                        .expected = o->expected,
-                        .percent = o->percent};
+  fg_plan_input *plan = &e->forecast.input;
+  *plan = (fg_plan_input){.one_memory = one_memory,
+                          .host = fg_budget_left(e->host),
+                          .device = fg_budget_left(e->device_budget),
+                          .context = g->max_positions ? g->max_positions : UINT32_MAX / 4,
+                          .scratch = scratch,
+                          .user = e,
+                          .max_tokens = o->max_num_batched_tokens,
+                          .max_seqs = wished_seqs(e),
+                          .max_len = o->max_model_len,
+                          .expected = o->expected,
+                          .percent = o->percent};
   if (o->max_model_len && g->max_positions && o->max_model_len > g->max_positions)
     return fg_fail(err, FG_INVALID, "--max-model-len %" PRIu32 ": the model knows %" PRIu32 " positions",
                    o->max_model_len, g->max_positions);
-  fg_executor_costs(g, e->model->store, one_memory, &plan);
-  fg_readout_costs(g->vocab, fg_threads_count(e->threads), &plan);
-  status = fg_policy_make(&plan, &e->policy, err);
+  fg_executor_costs(g, e->model->store, one_memory, plan);
+  fg_readout_costs(g->vocab, fg_threads_count(e->threads), plan);
+  status = fg_engine_choose_policy(e, err);
   if (status == FG_OK && !o->max_model_len && g->max_positions && e->policy.max_len < g->max_positions)
     fg_log_line(&e->log, FG_LOG_WARN,
                 "sequences are limited to %" PRIu32 " of the model's %" PRIu32 " tokens by memory",
@@ -269,7 +274,8 @@ static void log_unregistered(const fg_engine *e) {
               error == ENOMEM ? "; raise the limit of locked memory (ulimit -l) or grant CAP_IPC_LOCK" : "");
 }
 
-fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_error *err) {
+static fg_status open_engine(fg_engine **out, const fg_engine_options *options, bool plan_only,
+                             fg_error *err) {
   *out = NULL;
   if (!options->model) return fg_fail(err, FG_INVALID, "no model was named");
   fg_engine *e = calloc(1, sizeof *e);
@@ -283,22 +289,32 @@ fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_e
   if (status == FG_OK) status = open_machine(e, (fg_io_backend_id)backend, err);
   bool one_memory = false;
   if (status == FG_OK) status = choose_device(e, &one_memory, err);
-  if (status == FG_OK) status = open_model(e, &weights, err);
+  if (status == FG_OK) status = open_model(e, &weights, plan_only, err);
   if (status == FG_OK) status = open_text(e, err);
   if (status == FG_OK && !one_memory)
     status =
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
   if (one_memory) e->device_budget = e->host;
   if (status == FG_OK) status = make_policy(e, one_memory, err);
-  if (status == FG_OK) status = open_runner(e, err);
+  if (status == FG_OK && !plan_only) status = open_runner(e, err);
   if (status != FG_OK) {
     fg_engine_close(e);
     return status;
   }
-  log_policy(e);
-  log_unregistered(e);
+  if (!plan_only) {
+    log_policy(e);
+    log_unregistered(e);
+  }
   *out = e;
   return FG_OK;
+}
+
+fg_status fg_engine_open(fg_engine **out, const fg_engine_options *options, fg_error *err) {
+  return open_engine(out, options, false, err);
+}
+
+fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options, fg_error *err) {
+  return open_engine(out, options, true, err);
 }
 
 void fg_engine_close(fg_engine *e) {
@@ -318,6 +334,7 @@ void fg_engine_close(fg_engine *e) {
   if (fg_trace_destroy(e->trace, &lost) != FG_OK) fg_log_line(&e->log, FG_LOG_WARN, "%s", lost.message);
   if (e->device_budget != e->host) fg_budget_destroy(e->device_budget);
   fg_budget_destroy(e->host);
+  fg_forecast_free(&e->forecast);
   free(e->sequences);
   free(e);
 }

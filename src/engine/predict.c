@@ -29,7 +29,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
 
 // What the row is cut down to, as the engine does.
 static row row_of(const walk *w, uint64_t number) {
-  const fg_plan_row *r = &w->job->rows[number % w->job->count];
+  const fg_row_length *r = &w->job->rows[number % w->job->count];
   const uint32_t longest = w->options->policy->max_len;
   row out = {.prompt = r->prompt ? min_u32(r->prompt, longest) : 1};
   out.generated = min_u32(r->generated, longest - out.prompt);
@@ -62,48 +62,32 @@ static fg_status fill(walk *w, fg_error *err) {
   return status;
 }
 
-// The tokens of a step as work, but for the disk.
-static fg_step_work work_of(const walk *w, const fg_step *step) {
-  const fg_plan_model *model = w->options->rates->model;
-  fg_step_work work = {.tokens = step->tokens};
-  for (uint32_t i = 0; i < step->chunk_count; i++) {
-    const fg_chunk *c = &step->chunks[i];
-    work.selected += c->last && w->rows[c->seq].generated;
-    const bool decoded = c->count == 1 && c->begin >= w->rows[c->seq].prompt;
-    for (uint32_t a = 0; a < model->attention_count; a++) {
-      const double seen = fg_plan_visible_keys(model->attention[a].window, c->begin, c->count);
-      *(decoded ? &work.keys[a] : &work.pairs[a]) += seen;
-    }
-  }
-  return work;
+void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const fg_chunk *c, uint32_t prompt,
+                          bool selected) {
+  const bool decoded = c->count == 1 && c->begin >= prompt;
+  work->tokens += c->count;
+  work->selected += selected;
+  for (uint32_t a = 0; a < model->attention_count; a++)
+    *(decoded ? &work->keys[a] : &work->pairs[a]) +=
+        fg_plan_visible_keys(model->attention[a].window, c->begin, c->count);
 }
 
-// Pages in use beyond those of fast memory are on disk: read by the step that attends to them, and written
-// once when they are full.
-static void add_cache_traffic(const walk *w, const fg_step *step, fg_step_work *work) {
-  const fg_policy *p = w->options->policy;
-  if (!p->disk_pages) return;
-  double touched = 0, filled = 0, used = 0;
-  const uint32_t page = w->options->page_tokens;
-  for (uint32_t i = 0; i < step->chunk_count; i++) {
-    const fg_chunk *c = &step->chunks[i];
-    touched += c->begin / page;
-    filled += (c->begin + c->count) / page - c->begin / page;
-  }
-  used = p->pages - fg_scheduler_free_pages(w->scheduler);
-  const double share = used > p->device_pages ? 1 - p->device_pages / used : 0;
-  work->read_bytes += touched * share * w->options->traffic.page_bytes;
-  work->written_bytes += filled * share * w->options->traffic.page_bytes;
+void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page_tokens) {
+  pages->touched += c->begin / page_tokens;
+  pages->filled += (c->begin + c->count) / page_tokens - c->begin / page_tokens;
 }
 
-static void add_traffic(const walk *w, const fg_step *step, fg_step_work *work) {
-  const fg_plan_traffic *t = &w->options->traffic;
-  const fg_plan_model *model = w->options->rates->model;
+void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *t,
+                            const fg_policy *p, const fg_step_pages *pages) {
   work->read_bytes = t->body_bytes + (work->selected > 0 ? t->tail_bytes : 0) + work->tokens * t->table_bytes;
   if (model->expert_count)
     work->read_bytes += model->expert_bytes * t->missing_experts *
                         fg_plan_experts_touched(model, work->tokens) / model->expert_count;
-  add_cache_traffic(w, step, work);
+  // Pages beyond those of fast memory are on disk: written once, read by every step that attends to them.
+  if (!p->disk_pages || pages->used <= p->device_pages) return;
+  const double share = 1 - p->device_pages / pages->used;
+  work->read_bytes += pages->touched * share * t->page_bytes;
+  work->written_bytes += pages->filled * share * t->page_bytes;
 }
 
 static void finish_rows(walk *w, const fg_step *step) {
@@ -131,8 +115,16 @@ static bool take_step(walk *w) {
   fg_step step;
   fg_scheduler_plan(w->scheduler, &step);
   if (!step.chunk_count) return false;
-  fg_step_work work = work_of(w, &step);
-  add_traffic(w, &step, &work);
+  const fg_plan_model *model = w->options->rates->model;
+  const fg_policy *policy = w->options->policy;
+  fg_step_work work = {0};
+  fg_step_pages pages = {.used = policy->pages - fg_scheduler_free_pages(w->scheduler)};
+  for (uint32_t i = 0; i < step.chunk_count; i++) {
+    const row *r = &w->rows[step.chunks[i].seq];
+    fg_predict_add_chunk(&work, model, &step.chunks[i], r->prompt, step.chunks[i].last && r->generated);
+    fg_predict_add_pages(&pages, &step.chunks[i], w->options->page_tokens);
+  }
+  fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);
   w->sum.seconds += s.seconds;
   w->sum.compute_seconds += s.compute;

@@ -8,6 +8,7 @@
 #define FG_ENGINE_PREDICT_H
 
 #include "engine/plan_model.h"
+#include "engine/scheduler.h"
 #include "plan/job.h"
 
 typedef struct fg_prediction {
@@ -24,6 +25,19 @@ typedef struct fg_predict_options {
   uint32_t page_tokens;
   uint32_t most_steps; // to go through; 0 = all of the job
 } fg_predict_options;
+
+// The parts of it, for steps that really run. A chunk of a sequence of which `prompt` tokens were given;
+// selected: its last logits are wanted.
+void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const fg_chunk *chunk,
+                          uint32_t prompt, bool selected);
+// KV pages of all layers: in use; filled by the step; full ones that it attends to.
+typedef struct fg_step_pages {
+  double used, filled, touched;
+} fg_step_pages;
+void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *chunk, uint32_t page_tokens);
+// What the step moves from and to the disk.
+void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *traffic,
+                            const fg_policy *policy, const fg_step_pages *pages);
 
 // FG_NO_SPACE, also where a row can never run.
 fg_status fg_predict(fg_prediction *out, const fg_predict_options *options, const fg_plan_job *job,

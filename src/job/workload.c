@@ -6,90 +6,105 @@
 #include "job/rows.h"
 
 enum {
-  SAMPLE_ROWS = 256,
-  SAMPLE_BYTES = 4 << 20,
-  BYTES_PER_TOKEN = 3,   // English prose has about 4, code and numbers fewer
-  DEFAULT_ANSWER = 16,   // of /v1/completions
-  UNLIMITED_ANSWER = 256 // of a chat without a limit: a guess
+  SAMPLE_ROWS = 256,      // whose prompts are tokenized
+  FIRST_ROWS = 64,        // tell how long lines are
+  UNLIMITED_ANSWER = 256, // of a chat without a limit: a guess
+  REQUESTS_OF_A_ROW = 4,  // kept of one that has many
 };
 
-typedef struct sample {
-  uint64_t rows, line_bytes, requests, prompt_tokens, answer_tokens;
-} sample;
+typedef struct look {
+  fg_workload_survey *out;
+  fg_request_context context;
+  fg_job_memory memory;
+  uint64_t rows, sampled;             // of the file; of them tokenized
+  double requests, tokens, generated; // of the sampled rows
+} look;
 
-// Tokens of a prompt (a string, ids, messages): its text at BYTES_PER_TOKEN, its numbers one each. The parser
-// bounds the depth.
-static uint64_t tokens_in(const json_t *value) {
-  uint64_t tokens = 0;
-  size_t i;
-  const char *key;
-  json_t *part;
-  if (json_is_string(value)) return json_string_length(value) / BYTES_PER_TOKEN + 1;
-  if (json_is_integer(value)) return 1;
-  if (json_is_array(value)) json_array_foreach(value, i, part) tokens += tokens_in(part);
-  if (json_is_object(value)) json_object_foreach((json_t *)value, key, part) tokens += tokens_in(part);
-  return tokens;
+static void keep_length(look *l, uint32_t prompt, uint32_t generated) {
+  fg_workload *w = &l->out->workload;
+  if (w->length_count == FG_WORKLOAD_LENGTHS) return;
+  l->out->lengths[w->length_count++] = (fg_row_length){prompt, generated};
 }
 
-// A list of strings or of lists is that many prompts.
-static uint64_t prompts_in(const json_t *prompt) {
-  const json_t *first = json_array_get(prompt, 0);
-  return json_is_string(first) || json_is_array(first) ? json_array_size(prompt) : 1;
-}
-
-static uint64_t number_or(const json_t *body, const char *key, uint64_t otherwise) {
-  const json_t *value = json_object_get(body, key);
-  return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) < INT32_MAX
-             ? (uint64_t)json_integer_value(value)
-             : otherwise;
-}
-
-static void take_row(sample *s, const fg_line *line, fg_job_memory *memory) {
-  fg_envelope e;
-  fg_envelope_read(&e, line, memory);
-  s->rows++;
-  s->line_bytes += line->length + 1;
-  const json_t *messages = json_object_get(e.body, "messages"), *prompt = json_object_get(e.body, "prompt");
-  if (messages || prompt) {
-    uint64_t n = number_or(e.body, "n", 1), prompts = messages ? 1 : prompts_in(prompt);
-    uint64_t most = number_or(e.body, "max_tokens", messages ? UNLIMITED_ANSWER : DEFAULT_ANSWER);
-    s->requests += n * prompts;
-    s->prompt_tokens += n * tokens_in(messages ? messages : prompt);
-    s->answer_tokens += n * prompts * number_or(e.body, "max_completion_tokens", most);
+static void take_request(look *l, const fg_job_request *r) {
+  for (uint32_t i = 0; i < r->prompt_count; i++) {
+    const uint32_t prompt = r->prompts[i].ids.count;
+    uint32_t generated = fg_job_request_room(r, &l->context, i);
+    if (r->max_tokens == UINT32_MAX && generated > UNLIMITED_ANSWER) generated = UNLIMITED_ANSWER;
+    l->requests += r->n;
+    l->generated += (double)r->n * generated;
+    l->tokens += (double)r->n * (prompt + (double)generated);
+    for (uint32_t n = 0; n < r->n && n < REQUESTS_OF_A_ROW && i < REQUESTS_OF_A_ROW; n++)
+      keep_length(l, prompt, generated);
   }
-  fg_envelope_free(&e, memory);
 }
 
-static void take_rows(sample *s, fg_rows *rows, fg_job_memory *memory) {
+static void take_row(look *l, const fg_line *line) {
+  fg_envelope e;
+  fg_api_error error;
+  fg_endpoint endpoint;
+  fg_job_request *request;
+  l->sampled++;
+  fg_envelope_read(&e, line, &l->memory);
+  if (e.url && e.body && fg_endpoint_find(e.url, &endpoint, &error) &&
+      fg_job_request_read(&request, &l->context, endpoint, e.body, &error)) {
+    take_request(l, request);
+    fg_job_request_destroy(request);
+  }
+  fg_envelope_free(&e, &l->memory);
+}
+
+// Every how manieth row is taken: by the length of the first lines.
+static uint64_t choose_stride(look *l, const char *path, uint64_t file_bytes) {
+  fg_rows *rows;
   fg_line line;
   bool end = false;
-  while (s->rows < SAMPLE_ROWS && s->line_bytes < SAMPLE_BYTES &&
-         fg_rows_next(rows, &line, &end, NULL) == FG_OK && !end)
-    take_row(s, &line, memory);
+  uint64_t lines = 0, bytes = 0;
+  if (fg_rows_open(&rows, path, &l->memory, NULL) != FG_OK) return 1;
+  for (; lines < FIRST_ROWS && fg_rows_next(rows, &line, &end, NULL) == FG_OK && !end; lines++)
+    bytes += line.length + 1;
+  fg_rows_close(rows);
+  const double all = bytes ? (double)file_bytes / (double)bytes * (double)lines : 0;
+  return all > SAMPLE_ROWS ? (uint64_t)(all / SAMPLE_ROWS) + 1 : 1;
 }
 
-static uint32_t mean(uint64_t sum, uint64_t count) {
-  uint64_t value = sum / count + (sum % count != 0);
+static void take_rows(look *l, fg_rows *rows, uint64_t stride) {
+  fg_line line;
+  bool end = false;
+  while (fg_rows_next(rows, &line, &end, NULL) == FG_OK && !end)
+    if (l->rows++ % stride == 0) take_row(l, &line);
+}
+
+static void look_into(look *l, const char *path, uint64_t file_bytes) {
+  fg_rows *rows;
+  if (fg_budget_create(&l->memory.host, "a look at the input", NULL, 0, NULL) != FG_OK) return;
+  const uint64_t stride = choose_stride(l, path, file_bytes);
+  if (fg_rows_open(&rows, path, &l->memory, NULL) == FG_OK) {
+    take_rows(l, rows, stride);
+    fg_rows_close(rows);
+  }
+  fg_budget_destroy(l->memory.host);
+}
+
+static uint32_t mean(double sum, double count) {
+  const double value = sum / count + 0.999;
   return value < UINT32_MAX / 4 ? (uint32_t)value : UINT32_MAX / 4;
 }
 
-fg_workload fg_workload_estimate(const char *path, uint32_t shards) {
+void fg_workload_look(fg_workload_survey *out, const fg_request_context *context, const char *path,
+                      uint32_t shards) {
   struct stat file;
-  fg_workload w = {0};
-  if (strcmp(path, "-") == 0 || stat(path, &file) != 0 || !S_ISREG(file.st_mode)) return w;
-  fg_job_memory memory = {0}; // a private budget: the job's does not exist yet
-  fg_rows *rows;
-  if (fg_budget_create(&memory.host, "a look at the input", NULL, 0, NULL) != FG_OK) return w;
-  sample s = {0};
-  if (fg_rows_open(&rows, path, &memory, NULL) == FG_OK) {
-    take_rows(&s, rows, &memory);
-    fg_rows_close(rows);
+  out->workload = (fg_workload){.lengths = out->lengths};
+  if (strcmp(path, "-") == 0 || stat(path, &file) != 0 || !S_ISREG(file.st_mode)) return;
+  look l = {.out = out, .context = *context};
+  look_into(&l, path, (uint64_t)file.st_size);
+  fg_workload *w = &out->workload;
+  if (l.requests <= 0) {
+    w->length_count = 0;
+    return;
   }
-  fg_budget_destroy(memory.host);
-  if (!s.requests) return w;
-  double whole = (double)file.st_size / (double)s.line_bytes * (double)s.requests;
-  w.requests = (uint64_t)(whole / (shards ? shards : 1)) + 1;
-  w.generated = mean(s.answer_tokens, s.requests);
-  w.tokens = mean(s.prompt_tokens, s.requests) + w.generated;
-  return w;
+  const double whole = (double)l.rows * l.requests / (double)l.sampled / (shards ? shards : 1);
+  w->requests = (uint64_t)(whole + 0.5) ? (uint64_t)(whole + 0.5) : 1;
+  w->generated = mean(l.generated, l.requests);
+  w->tokens = mean(l.tokens, l.requests);
 }

@@ -1,14 +1,24 @@
-// workload.h: how large a batch file's job is, from a look at its first rows.
+// workload.h: what a batch file's job is, from a look at it before it runs.
 //
-// The engine is opened before the job runs, and how many sequences it makes room for depends on what is to
-// come. So the first rows are read: text is taken at three bytes a token, an answer at the most it may have.
-// A wrong estimate costs speed, nothing else.
+// How memory is divided, and how long the job takes, depends on the lengths of its rows. So requests are read
+// as the job will read them, of a long file some that stand evenly in it, and their prompts are tokenized. An
+// answer is taken to be as long as it may be. A wrong estimate costs speed, nothing else.
 #ifndef FG_JOB_WORKLOAD_H
 #define FG_JOB_WORKLOAD_H
 
 #include "flexgen/engine.h"
+#include "job/request.h"
 
-// All 0 where the file cannot be read twice ("-", a pipe) or tells nothing. shards 0 = the whole file.
-fg_workload fg_workload_estimate(const char *path, uint32_t shards);
+enum { FG_WORKLOAD_LENGTHS = 1024 };
+
+typedef struct fg_workload_survey {
+  fg_workload workload; // `lengths` points into this object
+  fg_row_length lengths[FG_WORKLOAD_LENGTHS];
+} fg_workload_survey;
+
+// context: what requests will be read against. All 0 where the file cannot be read twice ("-", a pipe) or
+// tells nothing. shards 0 = the whole file.
+void fg_workload_look(fg_workload_survey *out, const fg_request_context *context, const char *path,
+                      uint32_t shards);
 
 #endif

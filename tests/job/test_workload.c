@@ -1,80 +1,88 @@
-// What is expected of a batch file, from its first rows.
+// What is known of a batch file's job before it runs.
 #include "batch_files.h"
+#include "byte_context.h"
 
 #include "job/workload.h"
 
-static int set_up(void **state) {
+static fg_workload_survey survey;
+
+static int set_up_files(void **state) {
   batch_files *files = calloc(1, sizeof *files);
   files_make(files);
   *state = files;
   return 0;
 }
 
-static int tear_down(void **state) {
+static int tear_down_files(void **state) {
   files_remove(*state);
   free(*state);
   return 0;
 }
 
-static fg_workload estimate(batch_files *files, const char *text, uint32_t shards) {
+static fg_workload look(batch_files *files, const char *text, uint32_t shards) {
   file_write(files->input, text, strlen(text));
-  return fg_workload_estimate(files->input, shards);
+  fg_workload_look(&survey, &context, files->input, shards);
+  return survey.workload;
 }
 
-static void test_ids_text_and_messages_are_counted(void **state) {
-  fg_workload w = estimate(*state,
-                           "{\"custom_id\":\"a\",\"body\":{\"prompt\":[1,2,3,4,5,6],\"max_tokens\":10}}\n"
-                           "{\"custom_id\":\"b\",\"body\":{\"prompt\":[[1,2],[3,4]],\"max_tokens\":10}}\n",
-                           0);
-  assert_in_range(w.requests, 3, 4); // 1 and 2; the number of rows is reckoned by bytes
+#define ROW(id, body)                                                                                        \
+  "{\"custom_id\":\"" id "\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{" body "}}\n"
+
+static void test_ids_and_text_are_counted_as_they_will_be_read(void **state) {
+  fg_workload w = look(*state,
+                       ROW("a", "\"model\":\"m\",\"prompt\":[1,2,3,4,5,6],\"max_tokens\":10") //
+                       ROW("b", "\"model\":\"m\",\"prompt\":[[1,2],[3,4]],\"max_tokens\":10"),
+                       0);
+  assert_int_equal(w.requests, 3);
   assert_int_equal(w.generated, 10);
-  assert_int_equal(w.tokens, 10 + 4);
-  w = estimate(
-      *state, "{\"custom_id\":\"c\",\"body\":{\"prompt\":\"thirty bytes of a prompt, about\",\"n\":5}}\n", 0);
-  assert_in_range(w.requests, 5, 6);
-  assert_in_range(w.tokens - w.generated, 8, 12);
-  assert_int_equal(w.generated, 16); // what the endpoint gives without a limit
-  w = estimate(*state,
-               "{\"custom_id\":\"d\",\"body\":{\"messages\":[{\"role\":\"user\",\"content\":\"twenty-one "
-               "bytes long\"}],"
-               "\"max_completion_tokens\":99,\"max_tokens\":7}}\n",
-               0);
-  assert_int_equal(w.generated, 99);
-  assert_in_range(w.tokens - w.generated, 8, 12);
+  assert_in_range(w.tokens, 13, 14);
+  assert_int_equal(w.length_count, 3);
+  assert_int_equal(w.lengths[0].prompt, 6);
+  assert_int_equal(w.lengths[2].prompt, 2);
+  w = look(*state, ROW("c", "\"model\":\"m\",\"prompt\":\"nine byte\",\"n\":3,\"temperature\":1"), 0);
+  assert_int_equal(w.requests, 3);
+  assert_int_equal(w.lengths[0].prompt, 9); // a token a byte
+  assert_int_equal(w.generated, 16);        // what the endpoint gives without a limit
 }
 
 static void test_rows_beyond_the_sample_count(void **state) {
   batch_files *files = *state;
   fg_text all = {0};
   for (int i = 0; i < 3000; i++)
-    fg_text_printf(&all, "{\"custom_id\":\"%04d\",\"body\":{\"prompt\":[1,2,3],\"max_tokens\":2}}\n", i);
+    fg_text_printf(&all, ROW("%04d", "\"model\":\"m\",\"prompt\":[1,2,3],\"max_tokens\":%d"), i,
+                   1 + i / 1500);
   file_write(files->input, all.data, all.length);
   fg_text_free(&all);
-  fg_workload w = fg_workload_estimate(files->input, 0), half = fg_workload_estimate(files->input, 2);
-  assert_in_range(w.requests, 2990, 3010);
-  assert_in_range(half.requests, 1495, 1505);
-  assert_int_equal(w.tokens, 5);
+  fg_workload_look(&survey, &context, files->input, 0);
+  assert_int_equal(survey.workload.requests, 3000);
+  assert_in_range(survey.workload.length_count, 200, 300);
+  // Evenly: half of them are of the second half.
+  uint32_t late = 0;
+  for (uint32_t i = 0; i < survey.workload.length_count; i++) late += survey.lengths[i].generated == 2;
+  assert_in_range(2 * late, survey.workload.length_count - 4, survey.workload.length_count + 4);
+  fg_workload_look(&survey, &context, files->input, 2);
+  assert_int_equal(survey.workload.requests, 1500);
 }
 
 static void test_what_tells_nothing_gives_zeros(void **state) {
   static const char *const texts[] = {"", "\n\n", "garbage\n", "[]\n", "{\"body\":7}\n{\"body\":{}}\n"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-    fg_workload w = estimate(*state, texts[i], 0);
-    assert_int_equal(w.requests + w.tokens + w.generated, 0);
+    fg_workload w = look(*state, texts[i], 0);
+    assert_int_equal(w.requests + w.tokens + w.generated + w.length_count, 0);
   }
-  fg_workload w = fg_workload_estimate("-", 0);
-  assert_int_equal(w.requests + w.tokens, 0);
-  w = fg_workload_estimate("/nonexistent/rows.jsonl", 0);
-  assert_int_equal(w.requests + w.tokens, 0);
-  w = estimate(*state, "{\"custom_id\":\"e\",\"body\":{\"prompt\":[1],\"max_tokens\":-3,\"n\":\"x\"}}", 0);
-  assert_int_equal(w.generated, 16);
+  static const char *const paths[] = {"-", "/nonexistent/rows.jsonl"};
+  for (size_t i = 0; i < 2; i++) {
+    fg_workload_look(&survey, &context, paths[i], 0);
+    assert_int_equal(survey.workload.requests + survey.workload.tokens, 0);
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_ids_text_and_messages_are_counted, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(test_rows_beyond_the_sample_count, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(test_what_tells_nothing_gives_zeros, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_ids_and_text_are_counted_as_they_will_be_read, set_up_files,
+                                      tear_down_files),
+      cmocka_unit_test_setup_teardown(test_rows_beyond_the_sample_count, set_up_files, tear_down_files),
+      cmocka_unit_test_setup_teardown(test_what_tells_nothing_gives_zeros, set_up_files, tear_down_files),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -91,13 +91,13 @@ static void test_sequences_fill_a_step_and_no_more(void **state) {
     fg_workload expected;
     uint32_t least, most;
   } cases[] = {
-      {{0, 0, 0}, 64, 64},       // nothing is known
-      {{0, 144, 16}, 60, 80},    // 512 * 17 / 144
-      {{0, 544, 32}, 31, 45},    // a long prompt, few decodes in a step
-      {{0, 6, 1}, 170, 200},     // a step of prompts alone
-      {{0, 256, 250}, 256, 256}, // decodes alone: as many as are allowed
-      {{20, 256, 250}, 20, 20},  // there are no more
-      {{0, UINT32_MAX, UINT32_MAX}, 256, 256},
+      {{.requests = 0, .tokens = 0, .generated = 0}, 64, 64},       // nothing is known
+      {{.requests = 0, .tokens = 144, .generated = 16}, 60, 80},    // 512 * 17 / 144
+      {{.requests = 0, .tokens = 544, .generated = 32}, 31, 45},    // a long prompt, few decodes in a step
+      {{.requests = 0, .tokens = 6, .generated = 1}, 170, 200},     // a step of prompts alone
+      {{.requests = 0, .tokens = 256, .generated = 250}, 256, 256}, // decodes alone: as many as are allowed
+      {{.requests = 20, .tokens = 256, .generated = 250}, 20, 20},  // there are no more
+      {{.requests = 0, .tokens = UINT32_MAX, .generated = UINT32_MAX}, 256, 256},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     fg_plan_input in = tinyllama(1500 * MiB);

@@ -1,0 +1,56 @@
+#include "job_size.h"
+
+#include "engine/engine_internal.h"
+#include "engine/random.h"
+
+// ---- bench ---------------------------------------------------------------------------------------------
+
+uint32_t fg_bench_prompts(const fg_options *o) {
+  if (o->num_prompts) return o->num_prompts;
+  if (o->gpu_batch_size) return o->gpu_batch_size * (o->num_gpu_batches ? o->num_gpu_batches : 1);
+  return 32;
+}
+
+uint32_t fg_bench_longest_prompt(const fg_options *o) {
+  return o->input_len_range.high ? o->input_len_range.high : o->prompt_len;
+}
+
+// The random numbers of a prompt are keyed by (seed, prompt); position 0 gives its length, the rest its ids.
+uint32_t fg_bench_prompt_length(const fg_options *o, uint32_t prompt) {
+  uint32_t r[4];
+  if (!o->input_len_range.high) return o->prompt_len;
+  fg_random(o->seed, prompt, 0, 0, r);
+  return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
+}
+
+fg_run_job fg_job_size_of_bench(fg_job_size *size, const fg_options *o) {
+  const uint32_t prompts = fg_bench_prompts(o);
+  fg_workload *w = &size->survey.workload;
+  *w = (fg_workload){.requests = prompts, .generated = o->gen_len, .lengths = size->survey.lengths};
+  w->length_count = prompts < FG_WORKLOAD_LENGTHS ? prompts : FG_WORKLOAD_LENGTHS;
+  double sum = 0;
+  for (uint32_t i = 0; i < w->length_count; i++) {
+    size->survey.lengths[i] = (fg_row_length){fg_bench_prompt_length(o, i), o->gen_len};
+    sum += size->survey.lengths[i].prompt;
+  }
+  w->tokens = (uint32_t)(sum / w->length_count + 0.5) + o->gen_len;
+  return (fg_run_job){.expected = *w};
+}
+
+// ---- a file --------------------------------------------------------------------------------------------
+
+static fg_workload look(void *user, const fg_engine *engine) {
+  fg_job_size *size = user;
+  fg_request_context context = {.tokenizer = fg_engine_tokenizer(engine), .chat = fg_engine_chat(engine)};
+  fg_engine_describe(engine, &context.info);
+  // Memory may yet allow less than the model does.
+  context.info.max_model_len = fg_engine_model(engine)->max_positions;
+  if (!context.info.max_model_len) context.info.max_model_len = UINT32_MAX / 4;
+  fg_workload_look(&size->survey, &context, size->options->input, size->options->shard.count);
+  return size->survey.workload;
+}
+
+fg_run_job fg_job_size_of_file(fg_job_size *size, const fg_options *options) {
+  size->options = options;
+  return (fg_run_job){.survey = look, .user = size};
+}

@@ -1,0 +1,144 @@
+// flexgen plan: the policy that a job would run with, and how long it would take. Nothing is run.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "engine/engine_internal.h"
+#include "job_size.h"
+
+enum { ONE_GIB = 1 << 30 };
+
+// What a change of the machine would bring, beside the plan as it is.
+typedef struct change {
+  const char *what, *key;
+  uint64_t memory;
+  double disk;
+} change;
+
+static const change changes[] = {
+    {"one GiB more of memory", "one_more_gib", ONE_GIB, 1},
+    {"a second disk beside the first", "second_disk", 0, 2},
+};
+enum { CHANGES = sizeof changes / sizeof *changes };
+
+static const char *size_of(double bytes, char text[16]) {
+  return fg_size_format(bytes > 0 ? (uint64_t)bytes : 0, text);
+}
+
+// ---- for people
+// --------------------------------------------------------------------------------------------
+
+static double number(const json_t *policy, const char *key) {
+  return json_number_value(json_object_get(policy, key));
+}
+
+static void print_policy(const fg_run *run, const json_t *p) {
+  const fg_engine_info *info = &run->info;
+  char a[16], b[16], c[16];
+  printf("%s on %s: products in %s, weights in %s, KV cache in %s\n", info->name, info->device, info->dtype,
+         info->weight_dtype, info->cache_dtype);
+  printf("  weights   %s; %s in memory, the rest read by every step\n",
+         size_of((double)info->weight_bytes, a), size_of((double)info->resident_weight_bytes, b));
+  printf("  KV cache  %.0f tokens in memory (%s)", number(p, "device_pages") * number(p, "kv_page_tokens"),
+         size_of(number(p, "device_pages") * number(p, "kv_page_bytes"), a));
+  if (number(p, "disk_pages") > 0)
+    printf(", %.0f on disk (%s)", number(p, "disk_pages") * number(p, "kv_page_tokens"),
+           size_of(number(p, "disk_pages") * number(p, "kv_page_bytes"), c));
+  printf("\n  a step    up to %u sequences and %u tokens; %s of weights on their way\n", info->max_num_seqs,
+         info->max_num_batched_tokens, size_of(number(p, "ring_bytes"), a));
+}
+
+static void print_forecast(const fg_run *run, const fg_engine_forecast *f) {
+  char a[16], b[16], time[32];
+  printf("  memory    %s of %s\n", size_of((double)f->host_bytes, a),
+         size_of((double)run->info.host_budget, b));
+  printf("  disk      %s read", size_of(f->bytes_read, a));
+  if (f->bytes_written > 0) printf(", %s written", size_of(f->bytes_written, b));
+  printf("\n  expected  %s: %.1f prompt and %.1f generated tokens a second in %.0f steps, bound by the %s\n",
+         fg_format_duration(f->seconds, time), f->prompt_tokens_per_s, f->generated_tokens_per_s, f->steps,
+         f->bound_by);
+}
+
+static void print_changes(const fg_run *run, const fg_engine_forecast *now) {
+  for (int i = 0; i < CHANGES; i++) {
+    fg_engine_forecast then;
+    char time[32];
+    if (!fg_engine_what_if(run->engine, changes[i].memory, changes[i].disk, &then)) continue;
+    printf("  with %s: %s, %+.0f %% tokens a second\n", changes[i].what,
+           fg_format_duration(then.seconds, time), 100 * (now->seconds / then.seconds - 1));
+  }
+}
+
+static void print_plan(const fg_run *run, const json_t *policy) {
+  fg_engine_forecast f;
+  fg_engine_get_forecast(run->engine, &f);
+  print_policy(run, policy);
+  if (!f.known) {
+    puts("  expected  not known: this machine was not measured (flexgen profile), or the job tells nothing");
+    return;
+  }
+  print_forecast(run, &f);
+  print_changes(run, &f);
+}
+
+// ---- for programs
+// --------------------------------------------------------------------------------------------
+
+static json_t *changes_json(const fg_run *run) {
+  json_t *all = json_object();
+  for (int i = 0; i < CHANGES; i++) {
+    fg_engine_forecast then;
+    if (!fg_engine_what_if(run->engine, changes[i].memory, changes[i].disk, &then)) continue;
+    json_object_set_new(all, changes[i].key,
+                        json_pack("{s:f,s:f}", "seconds", then.seconds, "generated_tokens_per_s",
+                                  then.generated_tokens_per_s));
+  }
+  return all;
+}
+
+static fg_status print_json(const fg_run *run, json_t *policy, fg_error *err) {
+  const fg_engine_info *i = &run->info;
+  return fg_print_json(
+      json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I},s:O,s:o,s:o}", "model", "name", i->name, "device",
+                i->device, "dtype", i->dtype, "weight_dtype", i->weight_dtype, "cache_dtype", i->cache_dtype,
+                "weight_bytes", (json_int_t)i->weight_bytes, "resident_weight_bytes",
+                (json_int_t)i->resident_weight_bytes, "host_budget_bytes", (json_int_t)i->host_budget,
+                "policy", policy, "predicted", fg_run_predicted(run), "with", changes_json(run)),
+      err);
+}
+
+static int open_plan(fg_run *run, const fg_options *options, fg_console *console) {
+  fg_job_size *size = calloc(1, sizeof *size);
+  if (!size) {
+    fg_console_error(console, "no memory to look at the job");
+    return FG_EXIT_FAILED;
+  }
+  const fg_run_job job =
+      options->input ? fg_job_size_of_file(size, options) : fg_job_size_of_bench(size, options);
+  int code = fg_run_open_plan(run, "plan", options, console, job);
+  free(size);
+  return code;
+}
+
+int fg_command_plan(const fg_options *options, fg_console *console) {
+  fg_error err = {FG_OK, ""};
+  fg_run run;
+  if (options->input && access(options->input, R_OK) != 0) {
+    fg_console_error(console, "the input of -i cannot be read");
+    return FG_EXIT_FAILED;
+  }
+  int code = open_plan(&run, options, console);
+  if (code != FG_EXIT_DONE) return code;
+  json_t *policy = fg_engine_policy_json(run.engine);
+  fg_status status = policy ? FG_OK : fg_fail(&err, FG_NO_SPACE, "no memory for the plan");
+  if (status == FG_OK && options->json)
+    status = print_json(&run, policy, &err);
+  else if (status == FG_OK)
+    print_plan(&run, policy);
+  if (status != FG_OK) fg_console_error(console, err.message);
+  json_decref(policy);
+  fg_engine_close(run.engine);
+  return status == FG_OK ? FG_EXIT_DONE : FG_EXIT_FAILED;
+}

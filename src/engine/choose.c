@@ -1,0 +1,89 @@
+// The policy of a job: by the planner where the machine was measured and the job is known, else by rule.
+#include "engine/engine_internal.h"
+#include "engine/engine_state.h"
+#include "profile/kept.h"
+
+static bool is_known(fg_engine *e) {
+  fg_forecast *f = &e->forecast;
+  fg_workload job = e->options.expected;
+  if (e->options.survey) job = e->options.survey(e->options.user, e);
+  if (!fg_forecast_take_job(f, &job)) return false;
+  f->input.expected = job;
+  f->input.expected.lengths = NULL; // they are the caller's
+  return fg_engine_find_profile(e, &f->profile);
+}
+
+static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_input *input,
+                           const fg_profile *profile, fg_error *err) {
+  fg_solver solver;
+  fg_status status = fg_solver_open(&solver, err);
+  if (status != FG_OK) return status;
+  const fg_planner_input wanted = {
+      .plan = *input, .model = &f->model, .profile = profile, .job = &f->job, .solver = &solver};
+  status = fg_planner_choose(plan, &wanted, err);
+  fg_solver_close(&solver);
+  return status;
+}
+
+fg_status fg_engine_choose_policy(fg_engine *e, fg_error *err) {
+  fg_forecast *f = &e->forecast;
+  const bool known = is_known(e);
+  fg_status status = fg_policy_make(&f->input, &e->policy, err);
+  if (status != FG_OK || !known) return status;
+  status = fg_plan_model_of(&f->model, e->model->graph, e->model->store, (int)e->compute, err);
+  if (status != FG_OK) return status;
+  fg_error why;
+  if (plan_with(&f->plan, f, &f->input, &f->profile, &why) != FG_OK) {
+    fg_log_line(&e->log, FG_LOG_WARN, "memory is divided by a simple rule: %s", why.message);
+    return FG_OK;
+  }
+  f->known = true;
+  f->rates = fg_step_rates_of(&f->profile, &f->model);
+  e->policy = f->plan.policy;
+  return FG_OK;
+}
+
+static void describe(const fg_plan *plan, fg_engine_forecast *out) {
+  const fg_prediction *p = &plan->predicted;
+  const double per_second = p->seconds > 0 ? 1 / p->seconds : 0;
+  *out = (fg_engine_forecast){.known = true,
+                              .seconds = p->seconds,
+                              .steps = p->steps,
+                              .prompt_tokens_per_s = p->prompt_tokens * per_second,
+                              .generated_tokens_per_s = p->generated_tokens * per_second,
+                              .bytes_read = p->read_bytes,
+                              .bytes_written = p->written_bytes,
+                              .host_bytes = plan->policy.host_needed,
+                              .device_bytes = plan->policy.device_needed,
+                              .bound_by = fg_lane_name(plan->bound),
+                              .pace = 1};
+}
+
+void fg_engine_get_forecast(const fg_engine *e, fg_engine_forecast *out) {
+  *out = (fg_engine_forecast){0};
+  if (!e->forecast.known) return;
+  describe(&e->forecast.plan, out);
+  out->host_bytes += e->process_bytes;
+  out->pace = fg_forecast_pace(&e->forecast);
+}
+
+double fg_engine_remaining_seconds(const fg_engine *e, uint64_t requests) {
+  return fg_forecast_remaining(&e->forecast, &e->policy, requests);
+}
+
+bool fg_engine_what_if(const fg_engine *e, uint64_t more_memory, double disk_factor,
+                       fg_engine_forecast *out) {
+  const fg_forecast *f = &e->forecast;
+  *out = (fg_engine_forecast){0};
+  if (!f->known) return false;
+  fg_plan_input input = f->input;
+  fg_profile profile = f->profile;
+  input.host += more_memory;
+  profile.disk_read *= disk_factor;
+  profile.disk_write *= disk_factor;
+  fg_plan plan;
+  fg_error unused;
+  if (plan_with(&plan, f, &input, &profile, &unused) != FG_OK) return false;
+  describe(&plan, out);
+  return true;
+}
