@@ -46,6 +46,9 @@ typedef struct fg_profile {
   char version[32];  // of the engine
   char date[32];     // ISO 8601, UTC
   char offload[128]; // the disk: its folder and file system
+  char disk[64];     // what tells this disk from another one
+  double load;       // of other processes, over the minute before it was made
+  bool quick;        // by fewer points and shorter measurements
   uint32_t threads;
   uint64_t memory_bytes;
   fg_profile_product products[FG_PROFILE_MAX_PRODUCTS];
@@ -57,18 +60,26 @@ typedef struct fg_profile {
   double memory_read, memory_copy; // bytes/s by all threads
   double disk_read, disk_write;    // bytes/s that last: for as long as it took to see a throttle
   double disk_burst;               // of the first second of reading; above disk_read on a throttled disk
+  bool disk_direct;                // false: the file system refused direct requests; a cache took part
   double row_value;                // seconds of one value of an operation on activations (norm, add, GLU)
   double store_value;              // of one value put into the KV cache
   double logit;                    // of reading out one logit
   double launch;                   // of an operation on one row of next to nothing
   double read_cost;                // share of the processors that reading at disk_read takes, 0 to 1
+  double read_slowdown;            // share of its rate that a product loses while the disk is read so, 0 to 1
 } fg_profile;
 
+// A look-up in a table without entries is 0 seconds: nothing is known, so nothing is counted.
+
 // Seconds of products of `rows` rows with `values` weights of rows of length k, kernels of the nearest measured
-// kind if this one was not.
+// kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. Less than one
+// row, as experts have on average, costs what one does; none costs nothing. The matrices are those of a layer:
+// those that follow each other take the same rows, about 2048 weights of each row's length together.
 double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int compute, uint32_t k,
                                   double values, double rows);
-// In one layer. keys: summed over all tokens that are decoded; pairs: of queries and visible keys of all chunks.
+// In one layer. keys: summed over all tokens that are decoded; pairs: of queries and visible keys of all
+// chunks. From the nearest type of cache; head sizes and groups between measured ones are interpolated, beyond
+// them the time goes with the size.
 double fg_profile_decode_seconds(const fg_profile *profile, const fg_kv_geometry *kv, uint32_t heads,
                                  double keys);
 double fg_profile_prefill_seconds(const fg_profile *profile, const fg_kv_geometry *kv, uint32_t heads,
