@@ -36,6 +36,8 @@ static const command_row commands[] = {
     {"tokenize", fg_command_tokenize, FG_CMD_TOKENIZE, true, "MODEL < TEXT", "text to token ids and back"},
     {"pull", fg_command_pull, FG_CMD_PULL, false, "ORG/NAME[@REVISION] [PATTERN...]",
      "download a model from the Hugging Face Hub"},
+    {"profile", fg_command_profile, FG_CMD_PROFILE, false, "[--force]",
+     "measure what this machine can do, once"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

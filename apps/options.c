@@ -14,7 +14,7 @@ enum {
   BENCHED = FG_CMD_BENCH | FG_CMD_PLAN,
   SIZED = PACKING | FG_CMD_INSPECT, // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
-  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL,
+  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE,
 };
 
 #define FIELD(name) offsetof(fg_options, name)
@@ -91,6 +91,11 @@ static const fg_option_row rows[] = {
      "leave out files that match; may be repeated"},
     {"dry-run", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(dry_run), FG_CMD_PULL,
      "list the files and their sizes, download nothing"},
+    // profile
+    {"force", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(force), FG_CMD_PROFILE,
+     "measure again, whatever is kept"},
+    {"quick", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(quick), FG_CMD_PROFILE,
+     "measure fewer points, in about a quarter of the time"},
     // the machine
     {"host-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(host_memory), PACKING,
      "a promise: memory charged to this process stays within it, packing included (85 % of what the machine "
@@ -100,11 +105,11 @@ static const fg_option_row rows[] = {
      "what computes; fake is a test device with memory of its own"},
     {"device-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(device_memory), PLANNED,
      "of a device that has its own; the CPU's is host memory"},
-    {"offload-dir", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(offload_dir), STORES,
+    {"offload-dir", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(offload_dir), STORES | FG_CMD_PROFILE,
      "where packed weights are kept ($XDG_CACHE_HOME/flexgen or ~/.cache/flexgen)"},
-    {"threads", 0, FG_KIND_U32, "N", 1, 4096, FIELD(threads), PACKING,
+    {"threads", 0, FG_KIND_U32, "N", 1, 4096, FIELD(threads), PACKING | FG_CMD_PROFILE,
      "compute threads (the cores this process may use)"},
-    {"io", 0, FG_KIND_CHOICE, "auto|uring|threads", 0, 0, FIELD(io), PACKING, "how the disk is read"},
+    {"io", 0, FG_KIND_CHOICE, "auto|uring|threads", 0, 0, FIELD(io), PACKING | FG_CMD_PROFILE, "how the disk is read"},
     // numbers
     {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
      "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},

@@ -24,7 +24,8 @@ typedef enum fg_command_bit {
   FG_CMD_STORE = 1 << 6,
   FG_CMD_TOKENIZE = 1 << 7,
   FG_CMD_PULL = 1 << 8,
-  FG_CMD_PLAN = 1 << 9,
+  FG_CMD_PROFILE = 1 << 9,
+  FG_CMD_PLAN = 1 << 10,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.
@@ -107,6 +108,8 @@ typedef struct fg_options {
   // pull
   fg_word_list include, exclude;
   bool dry_run;
+  // profile
+  bool force, quick;
 
   bool help;
   char **arguments; // what is no option, in order; points into argv

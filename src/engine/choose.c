@@ -1,7 +1,19 @@
 // The policy of a job: by the planner where the machine was measured and the job is known, else by rule.
+#include <string.h>
+
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
 #include "profile/kept.h"
+
+// What was measured of this machine and its disk; of other devices than its CPU nothing was.
+static bool find_profile(const fg_engine *e, fg_profile *out) {
+  if (strcmp(e->device_name, "cpu") != 0 || !e->options.offload_dir) return false;
+  const fg_profile_options options = {.offload_dir = e->options.offload_dir,
+                                      .threads = fg_threads_count(e->threads)};
+  fg_profile machine;
+  return fg_profile_describe(&machine, &options, NULL) == FG_OK &&
+         fg_profile_find(out, &machine, NULL) == FG_OK;
+}
 
 static bool is_known(fg_engine *e) {
   fg_forecast *f = &e->forecast;
@@ -10,7 +22,7 @@ static bool is_known(fg_engine *e) {
   if (!fg_forecast_take_job(f, &job)) return false;
   f->input.expected = job;
   f->input.expected.lengths = NULL; // they are the caller's
-  return fg_engine_find_profile(e, &f->profile);
+  return find_profile(e, &f->profile);
 }
 
 static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_input *input,

@@ -31,7 +31,7 @@ fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *m
   fg_step_rates r = {.model = model,
                      .disk_read = profile->disk_read,
                      .disk_write = profile->disk_write,
-                     .read_cost = profile->read_cost};
+                     .read_slowdown = profile->read_slowdown};
   add_products(profile, model, &model->body, r.body);
   add_products(profile, model, &model->head, r.head);
   add_products(profile, model, &model->experts, r.experts);
@@ -71,8 +71,8 @@ fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
     s.compute += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
   if (work->read_bytes > 0) s.disk += work->read_bytes / r->disk_read;
   if (work->written_bytes > 0) s.disk += work->written_bytes / r->disk_write;
-  // Reading takes processors away from computing for as long as it lasts.
-  s.compute += r->read_cost * s.disk;
+  // Computing is slower for as long as the disk is read beside it.
+  s.compute += r->read_slowdown * fmin(s.disk, s.compute / (1 - r->read_slowdown));
   s.seconds = fmax(s.compute, s.disk);
   return s;
 }

@@ -6,7 +6,7 @@ import re
 import harness
 from harness import Case, run
 
-COMMANDS = ["batch", "generate", "bench", "eval", "pack", "inspect", "store", "tokenize", "pull"]
+COMMANDS = ["batch", "generate", "bench", "eval", "pack", "inspect", "store", "tokenize", "pull", "profile"]
 RUNNING = ["batch", "generate", "bench", "eval"]
 
 

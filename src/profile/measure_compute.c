@@ -1,0 +1,163 @@
+// Products of weights from memory with activations.
+#include <math.h>
+
+#include "base/clock.h"
+#include "profile/measure_internal.h"
+
+// What can be told apart: how a kernel reads weights (in place, as codes, after expanding them) and how many
+// bytes they take. Other types take the time of the nearest of these (fg_profile_product_seconds).
+static const struct {
+  fg_dtype dtype;
+  fg_compute compute;
+  bool quick;
+} kinds[] = {
+    {FG_F32, FG_COMPUTE_F32, true},      {FG_BF16, FG_COMPUTE_F32, false},
+    {FG_I4G64M, FG_COMPUTE_F32, false},  {FG_Q4_K, FG_COMPUTE_F32, false},
+    {FG_F32, FG_COMPUTE_BF16, false},    {FG_BF16, FG_COMPUTE_BF16, true},
+    {FG_F16, FG_COMPUTE_BF16, false},    {FG_I4G64M, FG_COMPUTE_BF16, false},
+    {FG_Q4_K, FG_COMPUTE_BF16, true},    {FG_Q6_K, FG_COMPUTE_BF16, false},
+    {FG_I8G128, FG_COMPUTE_INT8, true},  {FG_I8G64M, FG_COMPUTE_INT8, false},
+    {FG_I4G64M, FG_COMPUTE_INT8, true},  {FG_Q8_0, FG_COMPUTE_INT8, false},
+    {FG_Q4_0, FG_COMPUTE_INT8, false},   {FG_Q4_1, FG_COMPUTE_INT8, false},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static const struct {
+  uint32_t k;
+  bool quick;
+} lengths[] = {{512, true}, {2048, true}, {8192, false}};
+enum { LENGTHS = sizeof lengths / sizeof *lengths };
+
+_Static_assert(KINDS * LENGTHS <= FG_PROFILE_MAX_PRODUCTS, "a profile has room for every product");
+
+enum {
+  PANEL_BYTES = 4 << 20, // as the packer makes them for models of a few GB
+  TILE = 64,
+  LEAST_TILES_A_THREAD = 4,
+  MATRIX_ROWS = 2048, // of all matrices that take the same activations, one behind the other
+  MOST_TAKES = 64,
+};
+static const double most_work = 2e9; // weights times rows in one call: tens of milliseconds
+
+// Output rows of a panel: no more than its bytes allow, less where the call would take too long, but so many that
+// each thread has several tiles.
+static uint32_t panel_rows(const fg_taker *t, const fg_layout *layout, fg_dtype dtype, uint32_t k,
+                           uint32_t rows) {
+  uint32_t least = TILE * LEAST_TILES_A_THREAD * fg_threads_count(t->threads), most = MATRIX_ROWS;
+  uint64_t by_bytes = PANEL_BYTES / layout->bytes(dtype, TILE, k) * TILE;
+  double by_work = most_work / ((double)k * rows);
+  if (by_bytes < most) most = (uint32_t)by_bytes;
+  if (by_work < most) most = (uint32_t)by_work / TILE * TILE;
+  if (most < least) most = least;
+  return most < MATRIX_ROWS ? most : MATRIX_ROWS;
+}
+
+static fg_call product_call(const fg_taker *t, const fg_layout *layout, fg_dtype dtype, uint32_t n, uint32_t k,
+                            uint32_t rows) {
+  fg_call call = {
+      .op = FG_OP_MATMUL, .rows = rows, .a = {t->x, 0, k}, .b = {t->pool, 0, 0}, .out = {t->y, 0, n}};
+  call.params.matmul.n = n, call.params.matmul.k = k;
+  call.params.matmul.dtype = dtype, call.params.matmul.layout = layout;
+  return call;
+}
+
+// Each call takes weights that were not used for as long as the pool is.
+static void next_panel(const fg_taker *t, fg_call *call, uint64_t bytes) {
+  call->b.offset += bytes;
+  if (call->b.offset + bytes > t->pool_bytes) call->b.offset = 0;
+}
+
+// The first panel of matrices that share their activations puts these into the form that the product reads, the
+// others find them so: both are timed, and weighed as in a matrix of MATRIX_ROWS.
+static fg_status measure_point(const fg_taker *t, fg_compute compute, fg_call *call, double *seconds,
+                               fg_error *err) {
+  const uint32_t n = call->params.matmul.n, k = call->params.matmul.k;
+  const uint64_t bytes = call->params.matmul.layout->bytes(call->params.matmul.dtype, n, k);
+  double firsts[MOST_TAKES], others[MOST_TAKES];
+  uint32_t takes = 0;
+  uint64_t warm = 0, spent = 0;
+  // A tile alone makes what is made once for a shape.
+  fg_call tile = *call;
+  tile.params.matmul.n = TILE;
+  fg_status status = fg_taker_run(t, compute, &tile, &warm, err);
+  while (!status && takes < MOST_TAKES && (takes < 2 || spent < t->slice_ns)) {
+    uint64_t first = 0, other = 0;
+    call->params.matmul.same_a = false;
+    next_panel(t, call, bytes);
+    status = fg_taker_run(t, compute, call, &first, err);
+    call->params.matmul.same_a = true;
+    next_panel(t, call, bytes);
+    if (!status) status = fg_taker_run(t, compute, call, &other, err);
+    firsts[takes] = (double)first, others[takes] = (double)other;
+    takes++;
+    spent += first + other;
+  }
+  double panels = (double)MATRIX_ROWS / n, other = fg_taker_typical(others, takes);
+  double first = fg_taker_typical(firsts, takes);
+  *seconds = 1e-9 * (first + (panels - 1) * other) / ((double)MATRIX_ROWS * k);
+  return status;
+}
+
+// A disturbance only ever takes time, and more rows never take less: what a larger number of rows took bounds
+// the smaller ones.
+static void smooth(double *seconds) {
+  for (uint32_t i = FG_PROFILE_ROW_POINTS - 1; i > 0; i--)
+    if (seconds[i - 1] > seconds[i]) seconds[i - 1] = seconds[i];
+}
+
+// Points that a quick profile leaves out, from their neighbours: every second one.
+static void fill_between(double *seconds) {
+  for (uint32_t i = 1; i + 1 < FG_PROFILE_ROW_POINTS; i += 2)
+    seconds[i] = sqrt(seconds[i - 1] * seconds[i + 1]);
+}
+
+static fg_status measure_kind(fg_taker *t, uint32_t kind, uint32_t k, fg_error *err) {
+  const fg_dtype dtype = kinds[kind].dtype;
+  const fg_compute compute = kinds[kind].compute;
+  const fg_layout *layout = t->devices[compute]->family->choose(dtype, MATRIX_ROWS, k);
+  if (!layout) return FG_OK; // no weight of this device
+  fg_profile_product p = {.dtype = dtype, .compute = (int)compute, .k = k};
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; !status && i < FG_PROFILE_ROW_POINTS; i++) {
+    // The last point is odd: a quick profile measures it too.
+    if (t->options->quick && i % 2 && i != FG_PROFILE_ROW_POINTS - 1) continue;
+    const uint32_t rows = 1u << i;
+    fg_call call = product_call(t, layout, dtype, panel_rows(t, layout, dtype, k, rows), k, rows);
+    status = measure_point(t, compute, &call, &p.seconds[i], err);
+  }
+  if (status) return status;
+  if (t->options->quick) fill_between(p.seconds);
+  smooth(p.seconds);
+  t->out->products[t->out->product_count++] = p;
+  return FG_OK;
+}
+
+fg_status fg_measure_products(fg_taker *t, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t kind = 0; !status && kind < KINDS; kind++)
+    for (uint32_t i = 0; !status && i < LENGTHS; i++) {
+      if (t->options->quick && !(kinds[kind].quick && lengths[i].quick)) continue;
+      status = fg_taker_tell(t, "products", 0.05 + 0.45 * kind / KINDS, err);
+      if (!status) status = measure_kind(t, kind, lengths[i].k, err);
+    }
+  return status;
+}
+
+fg_status fg_measure_product_rate(fg_taker *t, uint64_t ns, fg_measure_turn *turn, void *user, double *rate,
+                                  fg_error *err) {
+  enum { ROWS = 64, K = 2048, N = 512 };
+  const fg_dtype dtype = FG_I8G128;
+  const fg_layout *layout = t->devices[FG_COMPUTE_INT8]->family->choose(dtype, N, K);
+  // Its weights and rows stay in the caches, the rest of the pool is read into.
+  fg_call call = product_call(t, layout, dtype, N, K, ROWS);
+  uint64_t begin = fg_now_ns(), computing = 0, calls = 0;
+  fg_status status = FG_OK;
+  while (!status && fg_now_ns() - begin < ns) {
+    status = fg_taker_run(t, FG_COMPUTE_INT8, &call, &computing, err);
+    call.params.matmul.same_a = true;
+    if (turn) turn(user);
+    calls++;
+  }
+  *rate = (double)N * K * ROWS * (double)calls / (1e-9 * (double)(fg_now_ns() - begin));
+  return status;
+}
