@@ -33,6 +33,7 @@ fg_run_job fg_job_size_of_bench(fg_job_size *size, const fg_options *o) {
     size->survey.lengths[i] = (fg_row_length){fg_bench_prompt_length(o, i), o->gen_len};
     sum += size->survey.lengths[i].prompt;
   }
+  w->longest = fg_bench_longest_prompt(o) + o->gen_len;
   w->tokens = (uint32_t)(sum / w->length_count + 0.5) + o->gen_len;
   return (fg_run_job){.expected = *w};
 }

@@ -37,6 +37,7 @@ typedef struct fg_workload {
   uint32_t generated;           // of `tokens`
   const fg_row_length *lengths; // of requests in their order, of a long job a sample; NULL = unknown; copied
   uint32_t length_count;
+  uint32_t longest; // no request has more tokens, prompt and answer; 0 = unknown
 } fg_workload;
 
 // Zero means "choose" for every number and NULL the default for every string.
@@ -186,6 +187,10 @@ void fg_engine_get_forecast(const fg_engine *engine, fg_engine_forecast *out);
 // Seconds that `requests` more requests of the job will take, by the plan and the pace so far; < 0 = unknown.
 double fg_engine_remaining_seconds(const fg_engine *engine, uint64_t requests);
 
+// Before the next step the host budget becomes less: the policy is made anew, and no request is lost. Where
+// it would be too little for any policy, it stays as it is and the log says so. Never more than it was.
+void fg_engine_shrink(fg_engine *engine, uint64_t host_memory);
+
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
   uint64_t bytes_read, bytes_written; // disk
@@ -198,6 +203,7 @@ typedef struct fg_engine_stats {
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says
   uint32_t running, waiting;
+  uint64_t policies; // that were used, one after the other
   double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped,
       seconds_sample, seconds_gather;
 } fg_engine_stats;

@@ -74,6 +74,9 @@ void fg_budget_release(fg_budget *budget, uint64_t bytes) {
   atomic_fetch_sub(&budget->used, bytes);
 }
 
+void fg_budget_set_limit(fg_budget *budget, uint64_t limit) {
+  budget->limit = limit ? limit : UINT64_MAX;
+}
 uint64_t fg_budget_limit(const fg_budget *budget) {
   return budget->limit;
 }

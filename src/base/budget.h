@@ -24,6 +24,8 @@ void fg_budget_destroy(fg_budget *budget);
 fg_status fg_budget_reserve(fg_budget *budget, uint64_t bytes, const char *what, fg_error *err);
 void fg_budget_release(fg_budget *budget, uint64_t bytes);
 
+// For what is reserved from now on. Not while another thread uses the budget.
+void fg_budget_set_limit(fg_budget *budget, uint64_t limit);
 uint64_t fg_budget_limit(const fg_budget *budget); // UINT64_MAX when unlimited
 uint64_t fg_budget_used(const fg_budget *budget);
 uint64_t fg_budget_peak(const fg_budget *budget);

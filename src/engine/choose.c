@@ -1,4 +1,5 @@
 // The policy of a job: by the planner where the machine was measured and the job is known, else by rule.
+#include <math.h>
 #include <string.h>
 
 #include "engine/engine_internal.h"
@@ -19,19 +20,20 @@ static bool is_known(fg_engine *e) {
   fg_forecast *f = &e->forecast;
   fg_workload job = e->options.expected;
   if (e->options.survey) job = e->options.survey(e->options.user, e);
+  if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
   if (!fg_forecast_take_job(f, &job)) return false;
   f->input.expected = job;
-  f->input.expected.lengths = NULL; // they are the caller's
+  e->options.expected.lengths = f->input.expected.lengths = NULL; // they are the caller's
   return find_profile(e, &f->profile);
 }
 
 static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_input *input,
-                           const fg_profile *profile, fg_error *err) {
+                           const fg_profile *profile, const fg_plan_job *job, fg_error *err) {
   fg_solver solver;
   fg_status status = fg_solver_open(&solver, err);
   if (status != FG_OK) return status;
   const fg_planner_input wanted = {
-      .plan = *input, .model = &f->model, .profile = profile, .job = &f->job, .solver = &solver};
+      .plan = *input, .model = &f->model, .profile = profile, .job = job, .solver = &solver};
   status = fg_planner_choose(plan, &wanted, err);
   fg_solver_close(&solver);
   return status;
@@ -45,7 +47,7 @@ fg_status fg_engine_choose_policy(fg_engine *e, fg_error *err) {
   status = fg_plan_model_of(&f->model, e->model->graph, e->model->store, (int)e->compute, err);
   if (status != FG_OK) return status;
   fg_error why;
-  if (plan_with(&f->plan, f, &f->input, &f->profile, &why) != FG_OK) {
+  if (plan_with(&f->plan, f, &f->input, &f->profile, &f->job, &why) != FG_OK) {
     fg_log_line(&e->log, FG_LOG_WARN, "memory is divided by a simple rule: %s", why.message);
     return FG_OK;
   }
@@ -76,11 +78,32 @@ void fg_engine_get_forecast(const fg_engine *e, fg_engine_forecast *out) {
   if (!e->forecast.known) return;
   describe(&e->forecast.plan, out);
   out->host_bytes += e->process_bytes;
-  out->pace = fg_forecast_pace(&e->forecast);
+  const fg_forecast *f = &e->forecast;
+  out->pace = f->all_expected > 0 ? f->all_taken / f->all_expected : 1;
+}
+
+// What is done of the requests that run, in requests.
+static double done_of_running(const fg_engine *e) {
+  double done = 0;
+  for (uint32_t i = 0; i < e->sequence_capacity; i++) {
+    const fg_sequence *s = e->sequences[i];
+    if (!s) continue;
+    done += (double)fg_scheduler_computed(e->scheduler, s->seq) /
+            ((double)s->request.prompt_count + (double)s->request.max_tokens);
+  }
+  return done;
 }
 
 double fg_engine_remaining_seconds(const fg_engine *e, uint64_t requests) {
-  return fg_forecast_remaining(&e->forecast, &e->policy, requests);
+  const double all = fg_forecast_remaining(&e->forecast, &e->forecast.plan, requests);
+  return all > 0 ? all * (1 - fmin(1, done_of_running(e) / (double)requests)) : all;
+}
+
+fg_status fg_engine_plan_rest(const fg_engine *e, const fg_plan_input *input, fg_plan *plan, fg_error *err) {
+  const fg_forecast *f = &e->forecast;
+  fg_plan_job rest = f->job;
+  rest.requests = rest.requests > f->rows ? rest.requests - f->rows : 1;
+  return plan_with(plan, f, input, &f->profile, &rest, err);
 }
 
 bool fg_engine_what_if(const fg_engine *e, uint64_t more_memory, double disk_factor,
@@ -95,7 +118,7 @@ bool fg_engine_what_if(const fg_engine *e, uint64_t more_memory, double disk_fac
   profile.disk_write *= disk_factor;
   fg_plan plan;
   fg_error unused;
-  if (plan_with(&plan, f, &input, &profile, &unused) != FG_OK) return false;
+  if (plan_with(&plan, f, &input, &profile, &f->job, &unused) != FG_OK) return false;
   describe(&plan, out);
   return true;
 }

@@ -74,7 +74,12 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
 void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
-  const fg_expert_counts experts = fg_executor_expert_counts(e->executor);
+  fg_expert_counts experts = e->experts_before;
+  uint64_t streamed = e->streamed_before;
+  if (e->executor) {
+    experts = fg_expert_counts_sum(experts, fg_executor_expert_counts(e->executor));
+    streamed += fg_executor_weight_bytes_read(e->executor);
+  }
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
@@ -82,7 +87,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .preemptions = e->preemptions,
       .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io),
       .bytes_written = fg_io_bytes_written(e->io),
-      .weight_bytes_streamed = fg_executor_weight_bytes_read(e->executor),
+      .weight_bytes_streamed = streamed,
       .experts_used = experts.used,
       .experts_hit = experts.hits,
       .expert_bytes_read = experts.read_bytes,
@@ -94,8 +99,9 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),
       .process_peak = fg_process_peak_rss(),
-      .running = fg_scheduler_running(e->scheduler),
-      .waiting = fg_scheduler_waiting(e->scheduler),
+      .running = e->scheduler ? fg_scheduler_running(e->scheduler) : 0,
+      .waiting = e->scheduler ? fg_scheduler_waiting(e->scheduler) : 0,
+      .policies = e->changes + 1,
       .seconds_steps = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds,
       .seconds_compute = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_COMPUTE).nanoseconds,
       .seconds_wait_read = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,

@@ -63,7 +63,7 @@ static fg_sequence *new_sequence(const fg_engine *e, const fg_request *r) {
   return s;
 }
 
-static fg_status keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
+fg_status fg_engine_keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
   if (s->seq >= e->sequence_capacity) {
     uint32_t capacity = s->seq + 64;
     fg_sequence **grown = realloc(e->sequences, capacity * sizeof *grown);
@@ -86,7 +86,7 @@ fg_status fg_engine_submit(fg_engine *e, const fg_request *request, fg_request_i
                    request->prompt_count);
   status = fg_scheduler_add(e->scheduler, s->count, &s->seq, err);
   if (status == FG_OK) {
-    status = keep_sequence(e, s, err);
+    status = fg_engine_keep_sequence(e, s, err);
     if (status != FG_OK) fg_scheduler_remove(e->scheduler, s->seq);
   }
   if (status != FG_OK) {
@@ -118,20 +118,24 @@ uint32_t fg_engine_wants(const fg_engine *e) {
 
 // ---- ending ------------------------------------------------------------------------------------------
 
-static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
+void fg_engine_end_sequence(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
   if (how != FG_FINISH_CANCELLED && how != FG_FINISH_ERROR)
     fg_forecast_end_row(&e->forecast, s->count - s->request.prompt_count, s->request.max_tokens);
+  e->cancelled -= s->cancelled;
+  if (s->request.on_done) s->request.on_done(s->request.user, how, error);
+  free(s);
+}
+
+static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
   fg_scheduler_remove(e->scheduler, s->seq);
   e->sequences[s->seq] = NULL;
   e->pending--;
-  if (s->request.on_done) s->request.on_done(s->request.user, how, error);
-  free(s);
+  fg_engine_end_sequence(e, s, how, error);
 }
 
 static void drop_cancelled(fg_engine *e) {
   for (uint32_t i = 0; e->cancelled && i < e->sequence_capacity; i++) {
     if (!e->sequences[i] || !e->sequences[i]->cancelled) continue;
-    e->cancelled--;
     finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
   }
 }
@@ -277,6 +281,11 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   if (e->failed != FG_OK)
     return fg_fail(err, e->failed, "an earlier step failed; the engine can only be closed");
   drop_cancelled(e);
+  fg_status status = fg_engine_replan(e, err);
+  if (status != FG_OK) {
+    fail_all(e, status, err);
+    return e->failed = status;
+  }
   uint64_t begin = fg_now_ns();
   fg_step step;
   fg_scheduler_plan(e->scheduler, &step);
@@ -284,7 +293,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   fg_step_pages pages;
   fg_step_work work = work_of(e, &step, &pages);
   put_together(e, &step);
-  fg_status status = fg_executor_run(e->executor, fg_readout_block, e->readout, err);
+  status = fg_executor_run(e->executor, fg_readout_block, e->readout, err);
   if (status != FG_OK) {
     fail_all(e, status, err);
     return e->failed = status;

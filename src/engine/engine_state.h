@@ -10,6 +10,7 @@
 #include "engine/executor.h"
 #include "engine/forecast.h"
 #include "engine/readout.h"
+#include "engine/replan.h"
 #include "engine/scheduler.h"
 #include "flexgen/engine.h"
 #include "io/io.h"
@@ -59,10 +60,32 @@ struct fg_engine {
   fg_request_id next_id;
   fg_status failed; // a step failed: only close is left
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
+  // replan.h
+  fg_measured_time mark; // when rates were last compared
+  uint64_t memory_ns;    // when the machine's memory was last looked at
+  uint64_t wished_limit; // of the host budget; 0 = as it is
+  bool shrink_refused;
+  uint64_t changes; // of the policy
+  // of runners that were closed
+  uint64_t streamed_before;
+  fg_expert_counts experts_before;
 };
 
 // The type in which most bytes of the matrices are held.
 fg_dtype fg_engine_weight_type(const fg_engine *engine);
+
+// Device, executor, readout and scheduler by e->policy.
+fg_status fg_engine_open_runner(fg_engine *engine, fg_error *err);
+void fg_engine_close_runner(fg_engine *engine);
+// At sequence->seq, which it has in the scheduler.
+fg_status fg_engine_keep_sequence(fg_engine *engine, fg_sequence *sequence, fg_error *err);
+// Tells its owner how it ended and frees it; it is in no list and not in the scheduler.
+void fg_engine_end_sequence(fg_engine *engine, fg_sequence *sequence, fg_finish how, const fg_error *error);
+// Between steps: another policy where there is reason for one.
+fg_status fg_engine_replan(fg_engine *engine, fg_error *err);
+// The best plan with this input for the rows that are left.
+fg_status fg_engine_plan_rest(const fg_engine *engine, const fg_plan_input *input, fg_plan *plan,
+                              fg_error *err);
 
 // e->policy, from the forecast's input.
 fg_status fg_engine_choose_policy(fg_engine *engine, fg_error *err);

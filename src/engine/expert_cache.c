@@ -383,6 +383,16 @@ fg_status fg_expert_cache_release(fg_expert_cache *c, fg_error *err) {
   return pump(c, err);
 }
 
+fg_expert_counts fg_expert_counts_sum(fg_expert_counts a, fg_expert_counts b) {
+  return (fg_expert_counts){.used = a.used + b.used,
+                            .hits = a.hits + b.hits,
+                            .read_bytes = a.read_bytes + b.read_bytes,
+                            .absent_bytes = a.absent_bytes + b.absent_bytes,
+                            .ahead_bytes = a.ahead_bytes + b.ahead_bytes,
+                            .wrong_bytes = a.wrong_bytes + b.wrong_bytes,
+                            .open_bytes = a.open_bytes + b.open_bytes};
+}
+
 fg_expert_counts fg_expert_cache_counts(const fg_expert_cache *c) {
   fg_expert_counts counts = c->counts;
   for (uint32_t i = 0; i < c->slot_count; i++) {

@@ -70,6 +70,7 @@ typedef struct fg_expert_counts {
   uint64_t open_bytes;  // of guesses: for the layer that comes next
 } fg_expert_counts;
 
+fg_expert_counts fg_expert_counts_sum(fg_expert_counts a, fg_expert_counts b);
 fg_expert_counts fg_expert_cache_counts(const fg_expert_cache *cache);
 // Units that are there or on their way for the next layer.
 uint32_t fg_expert_cache_guesses(const fg_expert_cache *cache);

@@ -4,6 +4,8 @@
 
 enum { STEPS_LEFT = 300 }; // gone through for what is left: it is asked for while the job runs
 
+static const double LEAST_WINDOW = 2; // expected seconds of steps that say more than those before
+
 bool fg_forecast_take_job(fg_forecast *f, const fg_workload *w) {
   const uint32_t count = w->length_count ? w->length_count : 1;
   if (!w->length_count && !w->tokens) return false;
@@ -28,8 +30,9 @@ void fg_forecast_end_step(fg_forecast *f, fg_step_work *work, const fg_step_page
   const fg_step_seconds s = fg_step_time(&f->rates, work);
   f->expected += s.seconds;
   f->expected_compute += s.compute;
-  f->expected_disk += s.disk;
   f->taken += seconds;
+  f->all_expected += s.seconds;
+  f->all_taken += seconds;
 }
 
 void fg_forecast_end_row(fg_forecast *f, uint32_t generated, uint32_t allowed) {
@@ -39,7 +42,19 @@ void fg_forecast_end_row(fg_forecast *f, uint32_t generated, uint32_t allowed) {
 }
 
 double fg_forecast_pace(const fg_forecast *f) {
-  return f->known && f->expected > 0 ? f->taken / f->expected : 1;
+  const bool enough = f->expected >= LEAST_WINDOW || !f->pace;
+  if (!f->known || (enough && f->expected <= 0)) return 1;
+  return enough ? f->taken / f->expected : f->pace;
+}
+
+void fg_forecast_begin_window(fg_forecast *f) {
+  f->pace = fg_forecast_pace(f);
+  f->expected = f->expected_compute = f->taken = 0;
+}
+
+void fg_forecast_rates_changed(fg_forecast *f) {
+  f->rates = fg_step_rates_of(&f->profile, &f->model);
+  f->expected = f->expected_compute = f->taken = f->pace = 0;
 }
 
 // Answers end before they are as long as they may be: by as much as those that are finished did.
@@ -52,7 +67,7 @@ static void shorten(const fg_forecast *f, fg_row_length *rows) {
   }
 }
 
-double fg_forecast_remaining(const fg_forecast *f, const fg_policy *policy, uint64_t requests) {
+double fg_forecast_remaining(const fg_forecast *f, const fg_plan *plan, uint64_t requests) {
   if (!f->known) return -1;
   if (!requests) return 0;
   fg_row_length *rows = calloc(f->job.count, sizeof *rows);
@@ -60,8 +75,8 @@ double fg_forecast_remaining(const fg_forecast *f, const fg_policy *policy, uint
   shorten(f, rows);
   const fg_plan_job left = {.rows = rows, .count = f->job.count, .requests = requests};
   const fg_predict_options options = {.rates = &f->rates,
-                                      .policy = policy,
-                                      .traffic = f->plan.traffic,
+                                      .policy = &plan->policy,
+                                      .traffic = plan->traffic,
                                       .page_tokens = f->input.page_tokens,
                                       .most_steps = STEPS_LEFT};
   fg_prediction p;

@@ -20,10 +20,12 @@ typedef struct fg_forecast {
   fg_step_rates rates; // of model and profile
   fg_plan_job job;     // its rows are owned
   fg_plan plan;
-  // of the steps so far
-  double expected, expected_compute, expected_disk; // seconds, by the rates
-  double taken;                                     // measured
-  uint64_t rows, generated, allowed;                // finished; tokens they made; and could have made
+  // of the steps since rates were last compared
+  double expected, expected_compute; // seconds, by the rates
+  double taken;                      // measured
+  double pace;                       // of those before; 0 = there were none
+  double all_expected, all_taken;    // of all steps, by the rates as they were then
+  uint64_t rows, generated, allowed; // finished; tokens they made; and could have made
 } fg_forecast;
 
 // Rows of the workload: its lengths, or one row that is its mean. False: nothing is known of it.
@@ -35,9 +37,12 @@ void fg_forecast_end_step(fg_forecast *forecast, fg_step_work *work, const fg_st
                           double seconds);
 void fg_forecast_end_row(fg_forecast *forecast, uint32_t generated, uint32_t allowed);
 
-// Measured over expected, of the steps so far; 1 where nothing is known.
+// Measured over expected, of late; 1 where nothing is known.
 double fg_forecast_pace(const fg_forecast *forecast);
-// Seconds that `requests` more rows of the job will take under `policy`; < 0: not known.
-double fg_forecast_remaining(const fg_forecast *forecast, const fg_policy *policy, uint64_t requests);
+void fg_forecast_begin_window(fg_forecast *forecast);
+// forecast->profile has other rates than before: what was measured is in them.
+void fg_forecast_rates_changed(fg_forecast *forecast);
+// Seconds that `requests` more rows of the job will take under `plan`; < 0: not known.
+double fg_forecast_remaining(const fg_forecast *forecast, const fg_plan *plan, uint64_t requests);
 
 #endif

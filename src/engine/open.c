@@ -220,14 +220,14 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   fg_executor_costs(g, e->model->store, one_memory, plan);
   fg_readout_costs(g->vocab, fg_threads_count(e->threads), plan);
   status = fg_engine_choose_policy(e, err);
-  if (status == FG_OK && !o->max_model_len && g->max_positions && e->policy.max_len < g->max_positions)
+  if (status == FG_OK && !plan->max_len && g->max_positions && e->policy.max_len < g->max_positions)
     fg_log_line(&e->log, FG_LOG_WARN,
                 "sequences are limited to %" PRIu32 " of the model's %" PRIu32 " tokens by memory",
                 e->policy.max_len, g->max_positions);
   return status;
 }
 
-static fg_status open_runner(fg_engine *e, fg_error *err) {
+fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   fg_device_options device = device_options(e, e->policy.max_tokens);
   fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
   fg_executor_options executor = {.graph = e->model->graph,
@@ -248,6 +248,21 @@ static fg_status open_runner(fg_engine *e, fg_error *err) {
                                 .max_len = e->policy.max_len};
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
   return status;
+}
+
+void fg_engine_close_runner(fg_engine *e) {
+  if (e->executor) {
+    e->streamed_before += fg_executor_weight_bytes_read(e->executor);
+    e->experts_before = fg_expert_counts_sum(e->experts_before, fg_executor_expert_counts(e->executor));
+  }
+  fg_scheduler_destroy(e->scheduler);
+  fg_readout_destroy(e->readout);
+  fg_executor_destroy(e->executor);
+  fg_device_destroy(e->device);
+  e->scheduler = NULL;
+  e->readout = NULL;
+  e->executor = NULL;
+  e->device = NULL;
 }
 
 static void log_policy(const fg_engine *e) {
@@ -296,7 +311,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
   if (one_memory) e->device_budget = e->host;
   if (status == FG_OK) status = make_policy(e, one_memory, err);
-  if (status == FG_OK && !plan_only) status = open_runner(e, err);
+  if (status == FG_OK && !plan_only) status = fg_engine_open_runner(e, err);
   if (status != FG_OK) {
     fg_engine_close(e);
     return status;
@@ -320,10 +335,7 @@ fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options,
 void fg_engine_close(fg_engine *e) {
   if (!e) return;
   fg_engine_cancel_all(e);
-  fg_scheduler_destroy(e->scheduler);
-  fg_readout_destroy(e->readout);
-  fg_executor_destroy(e->executor);
-  fg_device_destroy(e->device);
+  fg_engine_close_runner(e);
   fg_chat_destroy(e->chat);
   fg_tokenizer_destroy(e->tokenizer);
   fg_model_close(e->model);

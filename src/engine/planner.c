@@ -3,7 +3,7 @@
 #include <math.h>
 
 // Steps of a job that are gone through for one of many policies, and for the one that was chosen.
-enum { STEPS_TRIED = 160, STEPS_CHOSEN = 20000 };
+enum { STEPS_TRIED = 160, STEPS_CHOSEN = 20000, MOST_TRIED = 1000 };
 
 static const uint32_t token_choices[] = {16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
 static const uint32_t seq_choices[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,   48,
@@ -115,9 +115,11 @@ static bool is_better(const fg_plan *a, const fg_plan *b) {
   return a->predicted.seconds * slack < b->predicted.seconds;
 }
 
+// Not one that takes shorter rows than the best so far does: the first one takes the longest that can be.
 static void try_policy(fg_plan *best, const fg_planner_input *in, fg_error *err) {
   fg_plan plan = {.tried = best->tried};
   if (fg_policy_make(&in->plan, &plan.policy, err) != FG_OK) return;
+  if (best->tried && plan.policy.max_len < best->policy.max_len) return;
   if (fg_planner_predict(&plan, in, STEPS_TRIED, err) != FG_OK) return;
   const bool better = is_better(&plan, best);
   plan.tried = ++best->tried;
@@ -135,6 +137,36 @@ static void try_shape(fg_plan *best, const fg_planner_input *in, means m, fg_err
   mine.plan.device_pages = device ? device : 1;
   mine.plan.disk_pages = disk;
   try_policy(best, &mine, err);
+}
+
+static uint32_t scaled(uint32_t value, double factor) {
+  const double v = value * factor + 0.5;
+  return v < 1 ? 1 : v > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)v;
+}
+
+// From the best so far in steps of one number at a time, as long as that helps.
+static void improve(fg_plan *best, const fg_planner_input *in, fg_error *err) {
+  static const double factors[] = {0.7, 1.4, 0.85, 1.2, 0.95, 1.05};
+  const fg_plan_input *fixed = &in->plan;
+  const bool free_pages = !fixed->device_pages && !fixed->disk_pages && !fixed->percent;
+  for (size_t i = 0; i < sizeof factors / sizeof *factors;) {
+    const double before = best->predicted.seconds;
+    for (int what = 0; what < 3; what++) {
+      fg_planner_input mine = *in;
+      fg_plan_input *p = &mine.plan;
+      p->max_tokens = best->policy.max_tokens;
+      p->max_seqs = best->policy.max_seqs;
+      if (free_pages) {
+        p->device_pages = best->policy.device_pages;
+        p->disk_pages = best->policy.disk_pages;
+      }
+      if (what == 0 && !fixed->max_tokens) p->max_tokens = scaled(p->max_tokens, factors[i]);
+      if (what == 1 && !fixed->max_seqs) p->max_seqs = scaled(p->max_seqs, factors[i]);
+      if (what == 2 && free_pages) p->device_pages = scaled(p->device_pages, factors[i]);
+      try_policy(best, &mine, err);
+    }
+    if (best->predicted.seconds >= before || best->tried > MOST_TRIED) i++;
+  }
 }
 
 static uint32_t most_seqs(const fg_planner_input *in) {
@@ -162,6 +194,7 @@ fg_status fg_planner_choose(fg_plan *out, const fg_planner_input *in, fg_error *
     }
     if (in->plan.max_tokens) break;
   }
+  if (out->tried) improve(out, in, &unused);
   if (!out->tried) return fg_fail(err, FG_NO_SPACE, "no policy was found by which the job could run");
   return fg_planner_predict(out, in, STEPS_CHOSEN, err);
 }

@@ -202,6 +202,8 @@ static void measure(batch *b) {
   p->generated_tokens_per_s = (double)p->generated_tokens / seconds;
   p->host_used = now.host_used;
   p->host_budget = b->setting.context.info.host_budget;
+  p->eta_seconds = p->rows_total ? fg_engine_remaining_seconds(b->engine, p->rows_total - p->rows_done) : -1;
+  if (p->eta_seconds >= 0) return;
   // By bytes of input: long rows take long.
   double done = (double)b->done_bytes, left = (double)b->left_bytes - done;
   bool known = p->rows_total && b->done_bytes;

@@ -18,6 +18,7 @@ typedef struct look {
   fg_job_memory memory;
   uint64_t rows, sampled;             // of the file; of them tokenized
   double requests, tokens, generated; // of the sampled rows
+  uint32_t longest;
 } look;
 
 static void keep_length(look *l, uint32_t prompt, uint32_t generated) {
@@ -30,6 +31,7 @@ static void take_request(look *l, const fg_job_request *r) {
   for (uint32_t i = 0; i < r->prompt_count; i++) {
     const uint32_t prompt = r->prompts[i].ids.count;
     uint32_t generated = fg_job_request_room(r, &l->context, i);
+    if (prompt + generated > l->longest) l->longest = prompt + generated;
     if (r->max_tokens == UINT32_MAX && generated > UNLIMITED_ANSWER) generated = UNLIMITED_ANSWER;
     l->requests += r->n;
     l->generated += (double)r->n * generated;
@@ -105,6 +107,7 @@ void fg_workload_look(fg_workload_survey *out, const fg_request_context *context
   }
   const double whole = (double)l.rows * l.requests / (double)l.sampled / (shards ? shards : 1);
   w->requests = (uint64_t)(whole + 0.5) ? (uint64_t)(whole + 0.5) : 1;
+  if (l.sampled == l.rows) w->longest = l.longest;
   w->generated = mean(l.generated, l.requests);
   w->tokens = mean(l.tokens, l.requests);
 }

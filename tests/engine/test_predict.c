@@ -1,0 +1,122 @@
+// What a job takes, by the scheduler and the rates of a machine.
+#include "plan_rig.h"
+
+#include "engine/predict.h"
+
+static fg_profile profile;
+static fg_plan_model model;
+static fg_step_rates rates;
+
+static int set_up(void **state) {
+  (void)state;
+  profile = rig_profile();
+  model = rig_model();
+  rates = fg_step_rates_of(&profile, &model);
+  return 0;
+}
+
+static fg_prediction predict(fg_predict_options options, const fg_row_length *rows, uint32_t count,
+                             uint64_t requests) {
+  const fg_plan_job job = {.rows = rows, .count = count, .requests = requests};
+  fg_prediction out;
+  fg_error err;
+  options.rates = &rates;
+  options.page_tokens = RIG_PAGE;
+  if (fg_predict(&out, &options, &job, &err) != FG_OK) fail_msg("%s", err.message);
+  return out;
+}
+
+static fg_policy policy(uint32_t tokens, uint32_t seqs) {
+  return (fg_policy){
+      .max_tokens = tokens, .max_seqs = seqs, .max_len = 4096, .pages = 4096, .device_pages = 4096};
+}
+
+static void assert_near(double value, double expected, double share) {
+  if (fabs(value - expected) > share * expected) fail_msg("%.6g, expected %.6g", value, expected);
+}
+
+static void test_one_row_takes_its_steps(void **state) {
+  (void)state;
+  const fg_policy p = policy(64, 4);
+  const fg_row_length row = {.prompt = 16, .generated = 3};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, &row, 1, 1);
+  assert_int_equal(out.steps, 3); // the first token is drawn from the step that reads the prompt
+  assert_int_equal(out.prompt_tokens, 16);
+  assert_int_equal(out.generated_tokens, 3);
+  const double products = RIG_VALUE * (100e6 * (16 + 8 + 8) + 10e6 * 3 * 8);
+  const double pairs = RIG_LAYERS * 8 * 1e-10 * (16 * 17 / 2), keys = RIG_LAYERS * 8 * 1e-9 * (17 + 18);
+  assert_near(out.seconds, products + pairs + keys, 1e-6);
+}
+
+static void test_reading_binds_where_it_takes_longer(void **state) {
+  (void)state;
+  const fg_policy p = policy(64, 4);
+  const fg_row_length row = {.prompt = 16, .generated = 5};
+  const fg_plan_traffic traffic = {.body_bytes = 2 * RIG_DISK, .tail_bytes = RIG_DISK, .open_bytes = 7};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p, .traffic = traffic}, &row, 1, 1);
+  assert_near(out.seconds, 5 * 3.0, 1e-9);
+  assert_near(out.read_bytes, 5 * 3 * RIG_DISK + 7, 1e-12);
+}
+
+static void test_a_row_that_is_only_scored_passes_once(void **state) {
+  (void)state;
+  const fg_policy p = policy(64, 4);
+  const fg_row_length row = {.prompt = 40, .generated = 0};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, &row, 1, 1);
+  assert_int_equal(out.steps, 1);
+  assert_int_equal(out.generated_tokens, 0);
+}
+
+static void test_what_is_left_of_a_long_job_goes_on_as_it_did(void **state) {
+  (void)state;
+  const fg_policy p = policy(128, 16);
+  const fg_row_length rows[] = {{200, 20}, {50, 60}, {400, 5}};
+  const fg_predict_options all = {.policy = &p}, some = {.policy = &p, .most_steps = 200};
+  const fg_prediction whole = predict(all, rows, 3, 3000), part = predict(some, rows, 3, 3000);
+  assert_true(whole.steps > 2000);
+  assert_near(part.seconds, whole.seconds, 0.02);
+  assert_near(part.steps, whole.steps, 0.02);
+  assert_near(part.generated_tokens, whole.generated_tokens, 1e-9);
+}
+
+static void test_pages_beyond_memory_are_written_once_and_read_every_step(void **state) {
+  (void)state;
+  fg_policy p = policy(64, 2);
+  p.device_pages = 0;
+  p.disk_pages = p.pages;
+  const fg_row_length row = {.prompt = 64, .generated = 3};
+  const fg_plan_traffic traffic = {.page_bytes = 1000};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p, .traffic = traffic}, &row, 1, 1);
+  assert_near(out.written_bytes, 2 * 1000, 1e-12);  // two full pages
+  assert_near(out.read_bytes, 2 * 2 * 1000, 1e-12); // by the two steps that come after
+}
+
+static void test_windows_bound_what_is_seen(void **state) {
+  (void)state;
+  assert_near(fg_plan_visible_keys(0, 0, 10), 55, 1e-12);
+  assert_near(fg_plan_visible_keys(4, 0, 10), 1 + 2 + 3 + 4 * 7, 1e-12);
+  assert_near(fg_plan_visible_keys(4, 2, 3), 3 + 4 + 4, 1e-12);
+  assert_near(fg_plan_visible_keys(0, 100, 1), 101, 1e-12);
+}
+
+static void test_a_job_that_waits_for_pages_takes_longer(void **state) {
+  (void)state;
+  fg_policy much = policy(64, 8), little = much;
+  little.pages = little.device_pages = 12;
+  const fg_row_length row = {.prompt = 60, .generated = 60};
+  const fg_predict_options a = {.policy = &much}, b = {.policy = &little};
+  assert_true(predict(b, &row, 1, 32).seconds > 1.2 * predict(a, &row, 1, 32).seconds);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_one_row_takes_its_steps),
+      cmocka_unit_test(test_reading_binds_where_it_takes_longer),
+      cmocka_unit_test(test_a_row_that_is_only_scored_passes_once),
+      cmocka_unit_test(test_what_is_left_of_a_long_job_goes_on_as_it_did),
+      cmocka_unit_test(test_pages_beyond_memory_are_written_once_and_read_every_step),
+      cmocka_unit_test(test_windows_bound_what_is_seen),
+      cmocka_unit_test(test_a_job_that_waits_for_pages_takes_longer),
+  };
+  return cmocka_run_group_tests(tests, set_up, NULL);
+}
