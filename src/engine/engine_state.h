@@ -40,6 +40,7 @@ struct fg_engine {
   fg_threads *threads;
   fg_budget *host, *device_budget; // the same where the device computes in host memory
   fg_io *io, *table_io;
+  fg_io_backend_id io_backend; // as wished
   fg_model *model;
   fg_tokenizer *tokenizer; // NULL: the model has none
   fg_chat *chat;           // NULL: the model has no template
