@@ -37,15 +37,16 @@ static double number(const json_t *policy, const char *key) {
 static void print_policy(const fg_run *run, const json_t *p) {
   const fg_engine_info *info = &run->info;
   char a[16], b[16], c[16];
+  const double page = number(p, "kv_page_bytes") * fg_engine_model(run->engine)->graph->layers;
   printf("%s on %s: products in %s, weights in %s, KV cache in %s\n", info->name, info->device, info->dtype,
          info->weight_dtype, info->cache_dtype);
   printf("  weights   %s; %s in memory, the rest read by every step\n",
          size_of((double)info->weight_bytes, a), size_of((double)info->resident_weight_bytes, b));
-  printf("  KV cache  %.0f tokens in memory (%s)", number(p, "device_pages") * number(p, "kv_page_tokens"),
-         size_of(number(p, "device_pages") * number(p, "kv_page_bytes"), a));
-  if (number(p, "disk_pages") > 0)
-    printf(", %.0f on disk (%s)", number(p, "disk_pages") * number(p, "kv_page_tokens"),
-           size_of(number(p, "disk_pages") * number(p, "kv_page_bytes"), c));
+  printf("  KV cache  %.0f tokens in memory (%s)", number(p, "kv_device_pages") * number(p, "kv_page_tokens"),
+         size_of(number(p, "kv_device_pages") * page, a));
+  if (number(p, "kv_disk_pages") > 0)
+    printf(", %.0f on disk (%s)", number(p, "kv_disk_pages") * number(p, "kv_page_tokens"),
+           size_of(number(p, "kv_disk_pages") * page, c));
   printf("\n  a step    up to %u sequences and %u tokens; %s of weights on their way\n", info->max_num_seqs,
          info->max_num_batched_tokens, size_of(number(p, "ring_bytes"), a));
 }

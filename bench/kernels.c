@@ -270,7 +270,7 @@ static void add_attention(bench *b, uint32_t model, uint32_t situation, fg_dtype
   uint32_t sequences = situations[situation].sequences, tokens = situations[situation].tokens;
   double context = situations[situation].context, keys = context - (tokens - 1) / 2.0; // of a token, mean
   setting s = {.device = b->devices[ATTENTION_ARITHMETIC]};
-  fg_kv_geometry kv = {attentions[model].kv_heads, dim, dim, PAGE_TOKENS, dtype, false};
+  fg_kv_geometry kv = {attentions[model].kv_heads, dim, dim, PAGE_TOKENS, dtype, false, 0};
   s.call = (fg_call){.op = FG_OP_ATTENTION,
                      .rows = sequences * tokens,
                      .a = {b->x, 0, heads * dim},

@@ -193,8 +193,9 @@ void fg_engine_shrink(fg_engine *engine, uint64_t host_memory);
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
-  uint64_t bytes_read, bytes_written; // disk
-  uint64_t weight_bytes_streamed;     // of bytes_read
+  uint64_t bytes_read, bytes_written;       // disk
+  uint64_t weight_bytes_streamed;           // of bytes_read
+  uint64_t kv_bytes_read, kv_bytes_written; // of bytes_read and bytes_written: pages of the KV cache
   // Experts that are read when they are wanted; all 0 where every one is resident. Bytes read are those of
   // used experts that were not in memory, and of wrong and open guesses.
   uint64_t experts_used, experts_hit; // times that a layer used one; found it in memory

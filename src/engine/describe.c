@@ -76,7 +76,10 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
   fg_expert_counts experts = e->experts_before;
   uint64_t streamed = e->streamed_before;
+  uint64_t kv_read = e->kv_read_before, kv_written = e->kv_written_before;
   if (e->executor) {
+    kv_read += fg_executor_kv_bytes_read(e->executor);
+    kv_written += fg_executor_kv_bytes_written(e->executor);
     experts = fg_expert_counts_sum(experts, fg_executor_expert_counts(e->executor));
     streamed += fg_executor_weight_bytes_read(e->executor);
   }
@@ -85,8 +88,10 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .prompt_tokens = e->prompt_tokens,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
-      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io),
-      .bytes_written = fg_io_bytes_written(e->io),
+      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + kv_read,
+      .bytes_written = fg_io_bytes_written(e->io) + kv_written,
+      .kv_bytes_read = kv_read,
+      .kv_bytes_written = kv_written,
       .weight_bytes_streamed = streamed,
       .experts_used = experts.used,
       .experts_hit = experts.hits,
@@ -119,12 +124,13 @@ json_t *fg_engine_policy_json(const fg_engine *e) {
   const fg_policy *p = &e->policy;
   double weights = (double)fg_store_bytes(e->model->store);
   return json_pack(
-      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device", e->device_name,
-      "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs", (json_int_t)p->max_seqs,
-      "max_model_len", (json_int_t)p->max_len, "kv_pages", (json_int_t)p->pages, "device_pages",
-      (json_int_t)p->device_pages, "disk_pages", (json_int_t)p->disk_pages, "kv_page_bytes",
-      (json_int_t)(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers), "kv_page_tokens",
-      (json_int_t)e->model->graph->kv.page_tokens, "ring_bytes", (json_int_t)p->ring_bytes,
+      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device",
+      e->device_name, "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
+      (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "kv_pages", (json_int_t)p->pages,
+      "kv_page_tokens", (json_int_t)e->model->graph->kv.page_tokens, "kv_page_bytes",
+      (json_int_t)fg_kv_page_bytes(&e->model->graph->kv), "kv_device_pages", (json_int_t)p->device_pages,
+      "kv_host_pages", (json_int_t)p->host_pages, "kv_disk_pages", (json_int_t)p->disk_pages,
+      "kv_stage_bytes", (json_int_t)p->stage_bytes, "ring_bytes", (json_int_t)p->ring_bytes,
       "device_weight_bytes", (json_int_t)p->device_weight_bytes, "host_weight_bytes",
       (json_int_t)p->host_weight_bytes, "resident_share",
       weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident", (int)p->tables_resident);

@@ -187,7 +187,7 @@ static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row)
 }
 
 static void put_together(fg_engine *e, const fg_step *step) {
-  fg_executor_begin(e->executor);
+  fg_executor_begin(e->executor, step->dropped, step->dropped_count);
   fg_readout_begin(e->readout);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *chunk = &step->chunks[i];
@@ -198,7 +198,8 @@ static void put_together(fg_engine *e, const fg_step *step) {
                                     .begin = chunk->begin,
                                     .count = chunk->count,
                                     .prompt = s->request.prompt_count,
-                                    .known = s->count};
+                                    .known = s->count,
+                                    .longest = s->request.prompt_count + s->request.max_tokens};
     uint32_t row = fg_executor_add(e->executor, &tokens, pages, page_count);
     select_rows(e, chunk, row);
   }

@@ -42,6 +42,7 @@ struct fg_engine {
   fg_threads *threads;
   fg_budget *host, *device_budget; // the same where the device computes in host memory
   fg_io *io, *table_io;
+  fg_io_backend_id io_backend; // as wished
   fg_model *model;
   fg_tokenizer *tokenizer; // NULL: the model has none
   fg_chat *chat;           // NULL: the model has no template
@@ -67,7 +68,7 @@ struct fg_engine {
   bool shrink_refused;
   uint64_t changes; // of the policy
   // of runners that were closed
-  uint64_t streamed_before;
+  uint64_t streamed_before, kv_read_before, kv_written_before;
   fg_expert_counts experts_before;
 };
 

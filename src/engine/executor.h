@@ -27,6 +27,8 @@ typedef struct fg_executor_options {
   fg_budget *host;
   fg_trace *trace;
   const fg_policy *policy;
+  const char *kv_folder; // where pages of the KV cache go that have no room in memory, and how
+  fg_io_backend_id kv_backend;
 } fg_executor_options;
 
 // What an executor will charge for a graph: fills the memory numbers of a plan (per token, per sequence,
@@ -39,15 +41,17 @@ void fg_executor_destroy(fg_executor *executor); // NULL is allowed
 
 // ---- one step ----------------------------------------------------------------------------------------
 
-void fg_executor_begin(fg_executor *executor);
-// Tokens [begin, begin + count) of a sequence, of which `known` are known and `prompt` were given.
+// `dropped`: pages that lost their owner since the step before.
+void fg_executor_begin(fg_executor *executor, const uint32_t *dropped, uint32_t dropped_count);
+// Tokens [begin, begin + count) of a sequence, of which `known` are known and `prompt` were given; it may
+// become `longest` tokens.
 typedef struct fg_chunk_tokens {
   const int32_t *ids; // [count]
-  uint32_t begin, count, prompt, known;
+  uint32_t begin, count, prompt, known, longest;
 } fg_chunk_tokens;
 
-// Adds tokens, which the sequence's pages cover. Returns the row of the first. The step must stay within the
-// policy.
+// Adds tokens, which the sequence's pages cover; the list of these stays as it is until the step has run.
+// Returns the row of the first. The step must stay within the policy.
 uint32_t fg_executor_add(fg_executor *executor, const fg_chunk_tokens *tokens, const uint32_t *pages,
                          uint32_t page_count);
 // Asks for the logits of a row; rows come in the order of the calls.
@@ -65,6 +69,8 @@ typedef void fg_logits_fn(void *user, const fg_logits_block *block);
 fg_status fg_executor_run(fg_executor *executor, fg_logits_fn *logits, void *user, fg_error *err);
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
+uint64_t fg_executor_kv_bytes_read(const fg_executor *executor); // pages of the KV cache, from disk
+uint64_t fg_executor_kv_bytes_written(const fg_executor *executor);
 // All 0 where every expert is resident.
 fg_expert_counts fg_executor_expert_counts(const fg_executor *executor);
 uint64_t fg_executor_resident_bytes(const fg_executor *executor); // panels on the device or in host memory

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/size.h"
 #include "engine/engine_internal.h"
@@ -80,6 +81,7 @@ static bool forward_packing(void *user, uint64_t done, uint64_t total) {
 // ---- parts, in order ---------------------------------------------------------------------------------
 
 static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *err) {
+  e->io_backend = backend;
   uint64_t limit = e->options.host_memory;
   if (!limit) limit = (uint64_t)(0.85 * (double)fg_machine_memory_available());
   fg_status status = fg_budget_create(&e->host, "host memory", "--host-memory", limit, err);
@@ -191,6 +193,13 @@ static uint32_t wished_seqs(const fg_engine *e) {
   return o->max_num_seqs;
 }
 
+// What the KV cache may take of the disk: all that is free but a tenth.
+static uint64_t disk_room(const fg_engine *e) {
+  struct statvfs fs;
+  if (!e->options.offload_dir || statvfs(e->options.offload_dir, &fs) != 0) return 0;
+  return (uint64_t)fs.f_bavail * fs.f_frsize / 10 * 9;
+}
+
 static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   const fg_engine_options *o = &e->options;
   const fg_graph *g = e->model->graph;
@@ -206,6 +215,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   *plan = (fg_plan_input){.one_memory = one_memory,
                           .host = fg_budget_left(e->host),
                           .device = fg_budget_left(e->device_budget),
+                          .disk = disk_room(e),
                           .context = g->max_positions ? g->max_positions : UINT32_MAX / 4,
                           .scratch = scratch,
                           .user = e,
@@ -228,6 +238,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
 }
 
 fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
+  e->model->graph->kv.page_align = e->policy.disk_pages ? FG_IO_ALIGN : 0;
   fg_device_options device = device_options(e, e->policy.max_tokens);
   fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
   fg_executor_options executor = {.graph = e->model->graph,
@@ -237,7 +248,9 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                   .table_io = e->table_io,
                                   .host = e->host,
                                   .trace = e->trace,
-                                  .policy = &e->policy};
+                                  .policy = &e->policy,
+                                  .kv_folder = e->options.offload_dir,
+                                  .kv_backend = e->io_backend};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
   if (status == FG_OK)
     status = fg_readout_create(&e->readout, e->model->graph->vocab, &e->policy, e->threads, e->host, err);
@@ -252,6 +265,8 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
 
 void fg_engine_close_runner(fg_engine *e) {
   if (e->executor) {
+    e->kv_read_before += fg_executor_kv_bytes_read(e->executor);
+    e->kv_written_before += fg_executor_kv_bytes_written(e->executor);
     e->streamed_before += fg_executor_weight_bytes_read(e->executor);
     e->experts_before = fg_expert_counts_sum(e->experts_before, fg_executor_expert_counts(e->executor));
   }
@@ -276,6 +291,18 @@ static void log_policy(const fg_engine *e) {
               fg_size_format(fg_executor_resident_bytes(e->executor), resident), p->pages * PAGE_TOKENS,
               fg_size_format(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers * p->pages, kv),
               p->max_seqs, p->max_tokens);
+}
+
+// Where the cache is, if not all of it is where the device computes.
+static void log_tiers(const fg_engine *e) {
+  const fg_policy *p = &e->policy;
+  const uint64_t page = fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers;
+  char device[16], host[16], disk[16];
+  if (p->open_slots)
+    fg_log_line(&e->log, FG_LOG_INFO,
+                "of the KV cache %s live where it is computed, %s in host memory, %s on disk in %s",
+                fg_size_format(page * p->device_pages, device), fg_size_format(page * p->host_pages, host),
+                fg_size_format(page * p->disk_pages, disk), e->options.offload_dir);
 }
 
 // The run gives the same results either way, so only its speed is at stake.
@@ -318,6 +345,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   }
   if (!plan_only) {
     log_policy(e);
+    log_tiers(e);
     log_unregistered(e);
   }
   *out = e;

@@ -53,7 +53,8 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
   const fg_step_rates rates = fg_step_rates_of(in->profile, in->model);
   const double for_one = 1 + m.prompt / m.generated;
   const double tokens = fmin(p->max_tokens, p->max_seqs * for_one), decoded = tokens / for_one;
-  const double context = m.prompt + m.generated / 2, page = (double)plan->page_bytes / plan->page_tokens;
+  const double context = m.prompt + m.generated / 2;
+  const double page = (double)(plan->disk ? plan->padded_page_bytes : plan->page_bytes) / plan->page_tokens;
   const double weights = (double)plan->panel_bytes;
   fg_step_work work = {.tokens = tokens, .selected = decoded};
   for (uint32_t a = 0; a < in->model->attention_count; a++) {
@@ -79,18 +80,20 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
                                                   FG_TIER_HOST,   FG_TIER_HOST, FG_TIER_DISK};
   for (int share = 0; share < FG_SHARE_COUNT; share++)
     cost.bytes[tier_of[share]][share] = share < FG_CACHE_DEVICE ? weights : held;
+  cost.bytes[FG_TIER_DISK][FG_WEIGHTS_DISK] = 0; // all of them are in the store anyway
   return cost;
 }
 
 // Room for weights and the cache: what the policy left to them.
 static void set_room(fg_step_cost *cost, const fg_planner_input *in, const fg_policy *p) {
-  const double cache = (double)in->plan.page_bytes * p->device_pages;
+  const double cache =
+      (double)in->plan.page_bytes * (p->device_pages + p->open_slots) + (double)p->stage_bytes;
   cost->room[FG_TIER_DEVICE] = (double)p->device_weight_bytes + cache;
   const uint64_t spare =
       in->plan.one_memory ? in->plan.host - p->host_needed : in->plan.device - p->device_needed;
   cost->room[FG_TIER_DEVICE] += (double)spare;
   cost->room[FG_TIER_HOST] = in->plan.one_memory ? 0 : (double)p->host_weight_bytes;
-  cost->room[FG_TIER_DISK] = (double)in->plan.panel_bytes + (double)in->plan.disk;
+  cost->room[FG_TIER_DISK] = (double)in->plan.disk;
 }
 
 // Pages in fast memory and on disk by the linear program; false: it found none.
@@ -99,7 +102,7 @@ static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint3
   set_room(&cost, in, p);
   fg_placement placement;
   if (fg_placement_find(in->solver, &cost, &placement, NULL) != FG_OK) return false;
-  const double page = (double)in->plan.page_bytes;
+  const double page = (double)(in->plan.disk ? in->plan.padded_page_bytes : in->plan.page_bytes);
   const double held = cost.bytes[FG_TIER_DEVICE][FG_CACHE_DEVICE] / page;
   *device = (uint32_t)(held * placement.shares[FG_CACHE_DEVICE]);
   *disk = (uint32_t)ceil(held * placement.shares[FG_CACHE_DISK]);

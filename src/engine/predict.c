@@ -73,6 +73,7 @@ void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const 
 }
 
 void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page_tokens) {
+  pages->sequences++;
   pages->touched += c->begin / page_tokens;
   pages->filled += (c->begin + c->count) / page_tokens - c->begin / page_tokens;
 }
@@ -84,8 +85,9 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
     work->read_bytes += model->expert_bytes * t->missing_experts *
                         fg_plan_experts_touched(model, work->tokens) / model->expert_count;
   // Pages beyond those of fast memory are on disk: written once, read by every step that attends to them.
-  if (!p->disk_pages || pages->used <= p->device_pages) return;
-  const double share = 1 - p->device_pages / pages->used;
+  const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
+  if (!p->disk_pages || full <= near) return;
+  const double share = 1 - near / full;
   work->read_bytes += pages->touched * share * t->page_bytes;
   work->written_bytes += pages->filled * share * t->page_bytes;
 }

@@ -30,9 +30,10 @@ typedef struct fg_predict_options {
 // selected: its last logits are wanted.
 void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const fg_chunk *chunk,
                           uint32_t prompt, bool selected);
-// KV pages of all layers: in use; filled by the step; full ones that it attends to.
+// KV pages of all layers: in use, those that are not full included; filled by the step; full ones that it
+// attends to; sequences that it takes.
 typedef struct fg_step_pages {
-  double used, filled, touched;
+  double used, filled, touched, sequences;
 } fg_step_pages;
 void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *chunk, uint32_t page_tokens);
 // What the step moves from and to the disk.

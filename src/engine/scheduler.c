@@ -37,7 +37,10 @@ struct fg_scheduler {
   uint32_t *free_tables; // stack
   uint32_t *free_pages;  // stack
   uint32_t free_table_count, free_page_count;
-  fg_chunk *chunks; // [max_running]
+  fg_chunk *chunks;  // [max_running]
+  uint32_t *dropped; // [pages]
+  bool *is_dropped;  // [pages]
+  uint32_t dropped_count;
 };
 
 static uint32_t min_u32(uint32_t a, uint32_t b) {
@@ -57,7 +60,7 @@ uint64_t fg_scheduler_bytes(const fg_scheduler_limits *limits) {
   uint64_t table_pages = min_u32(limits->pages, pages_for(limits, limits->max_len));
   return sizeof(fg_scheduler) + initial_capacity(limits) * sizeof(sequence) +
          rows * (table_pages * sizeof(uint32_t) + sizeof(uint32_t) + sizeof(fg_chunk)) +
-         (uint64_t)limits->pages * sizeof(uint32_t);
+         (uint64_t)limits->pages * (2 * sizeof(uint32_t) + sizeof(bool));
 }
 
 // ---- slots and the list ---------------------------------------------------------------------------
@@ -121,7 +124,9 @@ fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *lim
   s->tables = calloc(s->max_running, s->table_pages * sizeof *s->tables);
   s->chunks = malloc(s->max_running * sizeof *s->chunks);
   s->free_pages = malloc(limits->pages * sizeof *s->free_pages);
-  if (!s->tables || !s->free_tables || !s->free_pages || !s->chunks ||
+  s->dropped = malloc(limits->pages * sizeof *s->dropped);
+  s->is_dropped = calloc(limits->pages, sizeof *s->is_dropped);
+  if (!s->tables || !s->free_tables || !s->free_pages || !s->chunks || !s->dropped || !s->is_dropped ||
       grow(s, initial_capacity(limits), NULL) != FG_OK) {
     fg_scheduler_destroy(s);
     return fg_fail(err, FG_NO_SPACE, "no memory for a scheduler of %u sequences and %u pages",
@@ -141,6 +146,8 @@ void fg_scheduler_destroy(fg_scheduler *s) {
   free(s->tables);
   free(s->free_tables);
   free(s->free_pages);
+  free(s->dropped);
+  free(s->is_dropped);
   free(s->chunks);
   free(s);
 }
@@ -169,10 +176,17 @@ fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_erro
   return FG_OK;
 }
 
+static void drop_page(fg_scheduler *s, uint32_t page) {
+  s->free_pages[s->free_page_count++] = page;
+  if (s->is_dropped[page]) return;
+  s->is_dropped[page] = true;
+  s->dropped[s->dropped_count++] = page;
+}
+
 // Takes the table and the pages away; the sequence is not running any more.
 static void release(fg_scheduler *s, sequence *q) {
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
-  while (q->pages) s->free_pages[s->free_page_count++] = table[--q->pages];
+  while (q->pages) drop_page(s, table[--q->pages]);
   s->free_tables[s->free_table_count++] = q->table;
   q->table = NONE;
   q->computed = 0;
@@ -276,9 +290,12 @@ void fg_scheduler_plan(fg_scheduler *s, fg_step *step) {
     if (!q->computed || q->computed + 1 < q->known) plan_chunk(s, step, slot);
   }
   if (!step->preempted) plan_admissions(s, step);
+  step->dropped = s->dropped;
+  step->dropped_count = s->dropped_count;
 }
 
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
+  while (s->dropped_count) s->is_dropped[s->dropped[--s->dropped_count]] = false;
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     sequence *q = &s->sequences[step->chunks[i].seq];
     if (q->table != NONE) q->computed = step->chunks[i].begin + step->chunks[i].count;

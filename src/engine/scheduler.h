@@ -7,7 +7,8 @@
 // the sequence that was admitted last gives up its pages and waits again from its first token (its
 // tokens are kept; sampling is keyed, so its results do not change).
 //
-// Pages are only numbers here: the scheduler owns the free list and each sequence's table.
+// Pages are only numbers here: the scheduler owns the free list and each sequence's table. Where a page's
+// bytes are is somebody else's business, who is told which pages lost their owner.
 //
 // Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages of
 // two sequences never overlap; a sequence that fits alone is never starved: the oldest always runs, and
@@ -42,6 +43,10 @@ typedef struct fg_step {
   const fg_chunk *chunks; // decodes first
   uint32_t chunk_count, tokens;
   uint32_t preempted; // sequences that lost their pages for this step
+  // Each page that some sequence gave up since the step before was done, once. It may have a new owner
+  // already.
+  const uint32_t *dropped;
+  uint32_t dropped_count;
 } fg_step;
 
 fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *limits, fg_error *err);

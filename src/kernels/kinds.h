@@ -50,6 +50,8 @@ typedef struct fg_kv_geometry {
   uint32_t kv_heads, k_dim, v_dim, page_tokens;
   fg_dtype dtype; // f32, f16, bf16; i8g64m, i4g64m: dimensions are multiples of FG_KV_CODE_RUN
   bool v_in_k;    // v_dim <= k_dim
+  // A page's bytes are padded to a multiple of it, a power of two (pages on disk: of a block); 0 = none.
+  uint32_t page_align;
 } fg_kv_geometry;
 
 enum { FG_KV_CODE_RUN = 16 };

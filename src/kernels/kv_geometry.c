@@ -1,4 +1,5 @@
 // Where keys and values are in a page of a KV cache.
+#include "base/checked.h"
 #include "kernels/kinds.h"
 
 uint64_t fg_kv_row_bytes(fg_dtype dtype, uint32_t dim) {
@@ -25,5 +26,6 @@ uint64_t fg_kv_value_step(const fg_kv_geometry *geometry) {
 }
 
 uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry) {
-  return fg_kv_value_offset(geometry, geometry->kv_heads, 0);
+  uint64_t bytes = fg_kv_value_offset(geometry, geometry->kv_heads, 0), align = geometry->page_align;
+  return align ? fg_align_up(bytes, align) : bytes;
 }

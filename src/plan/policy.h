@@ -5,6 +5,11 @@
 // (a ring for streamed panels, activations, the KV of the longest sequence), then gives memory to as many
 // sequences as fill a step, then to weights; but all of the weights stay if they fit beside enough sequences.
 // The user may fix any part.
+//
+// The KV cache may be on three tiers. `device_pages` live where the device computes; the others, in host
+// memory (devices of their own memory) or on disk, come to fast memory layer by layer in frames of a ring,
+// and there are slots for the pages that are still being filled. That costs traffic in every step, so the
+// rule does it only where the user says so or fewer than ENOUGH_BATCH sequences fit otherwise.
 #ifndef FG_PLAN_POLICY_H
 #define FG_PLAN_POLICY_H
 
@@ -19,7 +24,6 @@ typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
 typedef struct fg_plan_input {
   bool one_memory;       // the device computes in host memory
   uint64_t host, device; // bytes left in the budgets (one_memory: host only)
-  uint64_t disk;         // free for the KV cache
   // the model
   uint64_t panel_bytes; // all matrices, padded
   uint64_t largest_panel;
@@ -27,7 +31,10 @@ typedef struct fg_plan_input {
   uint64_t vector_bytes;
   uint64_t table_bytes, small_table_bytes; // gathered tables; those small enough to keep always
   uint64_t page_bytes;                     // KV of one page, all layers
-  uint32_t page_tokens;
+  uint64_t padded_page_bytes;              // the same in whole blocks of a disk
+  uint32_t page_tokens, layers;
+  uint64_t disk;    // bytes that the KV cache may take on disk; 0 = it must not
+  bool restarts;    // sequences may begin again in the pages they have
   uint32_t context; // longest sequence that the model allows
   // memory that grows with the work of a step
   uint64_t device_per_token, host_per_token; // registers; gather buffers
@@ -46,8 +53,12 @@ typedef struct fg_policy {
   uint32_t max_tokens; // token budget of a step
   uint32_t max_seqs;
   uint32_t max_len;
-  uint32_t pages;                    // KV pages of sequences, wherever they are
-  uint32_t device_pages, disk_pages; // of them, where the device computes; on disk
+  uint32_t pages; // of the KV cache: of the three tiers together
+  uint32_t device_pages, host_pages, disk_pages;
+  uint32_t open_slots; // room for pages that are not full, beside device_pages; 0: all pages are there
+  uint32_t frames,
+      frame_pages;      // ring in which pages of other tiers are attended to: each has one layer of them
+  uint64_t stage_bytes; // of the frames, on the device; the same again in host memory if it is not its
   uint64_t ring_bytes;
   uint64_t expert_bytes; // for experts, where not all stay; what is left of resident weights comes to it
   uint64_t device_weight_bytes; // resident panels where the device computes
@@ -55,6 +66,18 @@ typedef struct fg_policy {
   bool tables_resident;
   uint64_t host_needed, device_needed; // all of the above and the workspace
 } fg_policy;
+
+enum {
+  FG_FRAME_CHUNKS = 64,    // chunks that are attended to in one frame, at most
+  FG_FRAME_PAGE_ROOM = 256 // bytes of host memory for the bookkeeping of a page of a frame, at most
+};
+
+// Bytes of a frame's arrays (chunk list, page tables, slots), on the device and again in host memory.
+uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages);
+
+// All that a policy needs, its KV cache, resident weights and tables included; one_memory: all of it is
+// host's.
+void fg_policy_memory(const fg_plan_input *input, const fg_policy *policy, uint64_t *host, uint64_t *device);
 
 // FG_NO_SPACE says what the least would be and which flag helps; FG_INVALID for impossible wishes.
 fg_status fg_policy_make(const fg_plan_input *input, fg_policy *policy, fg_error *err);

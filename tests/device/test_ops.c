@@ -270,7 +270,7 @@ static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, in
 }
 
 static scene make_scene(rig *r) {
-  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false}};
+  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0}};
   uint64_t state = 6;
   for (int i = 0; i < SEQUENCES; i++) {
     s.q[i] = random_floats(&state, LENGTH * HEADS * K_DIM);

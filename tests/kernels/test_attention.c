@@ -27,35 +27,35 @@ static void compare_with_naive(const char *name, const sequence *s, const float 
 
 static const setting settings[] = {
     //  KV heads, k, v, page, type   heads tokens window
-    {{1, 64, 64, 16, FG_F32, false}, 1, 1, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_F32, false}, 2, 200, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_F16, false}, 8, 150, 0, 0, FG_HEAD_PLAIN},
-    {{1, 16, 16, 16, FG_BF16, false}, 3, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 128, 32, FG_BF16, false}, 4, 129, 40, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_F16, false}, 2, 100, 1, 0, FG_HEAD_PLAIN},
-    {{1, 24, 40, 64, FG_F32, false}, 48, 70, 65, 0, FG_HEAD_PLAIN},
-    {{3, 6, 5, 1, FG_BF16, false}, 6, 67, 64, 0, FG_HEAD_PLAIN},
-    {{1, 256, 64, 48, FG_F32, false}, 5, 90, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I8G64M, false}, 8, 150, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I4G64M, false}, 2, 130, 50, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_I4G64M, false}, 3, 100, 0, 0, FG_HEAD_PLAIN},
-    {{1, 16, 16, 16, FG_I8G64M, false}, 48, 70, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 96, 32, FG_I8G64M, false}, 2, 129, 0, 0, FG_HEAD_PLAIN},
-    {{1, 144, 256, 5, FG_I4G64M, false}, 1, 90, 3, 0, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_F32, false, 0}, 1, 1, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_F32, false, 0}, 2, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_F16, false, 0}, 8, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 16, 16, 16, FG_BF16, false, 0}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 128, 32, FG_BF16, false, 0}, 4, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_F16, false, 0}, 2, 100, 1, 0, FG_HEAD_PLAIN},
+    {{1, 24, 40, 64, FG_F32, false, 0}, 48, 70, 65, 0, FG_HEAD_PLAIN},
+    {{3, 6, 5, 1, FG_BF16, false, 0}, 6, 67, 64, 0, FG_HEAD_PLAIN},
+    {{1, 256, 64, 48, FG_F32, false, 0}, 5, 90, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I8G64M, false, 0}, 8, 150, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I4G64M, false, 0}, 2, 130, 50, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_I4G64M, false, 0}, 3, 100, 0, 0, FG_HEAD_PLAIN},
+    {{1, 16, 16, 16, FG_I8G64M, false, 0}, 48, 70, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 96, 32, FG_I8G64M, false, 0}, 2, 129, 0, 0, FG_HEAD_PLAIN},
+    {{1, 144, 256, 5, FG_I4G64M, false, 0}, 1, 90, 3, 0, FG_HEAD_PLAIN},
     // values that are the beginning of the keys
-    {{1, 576, 512, 16, FG_F32, true}, 4, 70, 0, 0, FG_HEAD_PLAIN},
-    {{1, 576, 512, 16, FG_BF16, true}, 16, 130, 0, 0, FG_HEAD_PLAIN},
-    {{1, 576, 512, 16, FG_I8G64M, true}, 2, 130, 0, 0, FG_HEAD_PLAIN},
-    {{1, 576, 512, 16, FG_I4G64M, true}, 3, 70, 0, 0, FG_HEAD_PLAIN},
-    {{2, 48, 32, 7, FG_F16, true}, 4, 100, 40, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 7, FG_F32, true}, 4, 100, 0, 0, FG_HEAD_PLAIN},
-    {{1, 112, 80, 5, FG_I4G64M, true}, 2, 90, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_F32, true, 0}, 4, 70, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_BF16, true, 0}, 16, 130, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I8G64M, true, 0}, 2, 130, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I4G64M, true, 0}, 3, 70, 0, 0, FG_HEAD_PLAIN},
+    {{2, 48, 32, 7, FG_F16, true, 0}, 4, 100, 40, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 7, FG_F32, true, 0}, 4, 100, 0, 0, FG_HEAD_PLAIN},
+    {{1, 112, 80, 5, FG_I4G64M, true, 0}, 2, 90, 0, 0, FG_HEAD_PLAIN},
     // what heads add
-    {{2, 64, 64, 16, FG_F32, false}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
-    {{1, 64, 64, 16, FG_BF16, false}, 3, 130, 0, 0, FG_HEAD_ALIBI},
-    {{2, 32, 32, 16, FG_F16, false}, 4, 140, 50, 0, FG_HEAD_ALIBI},
-    {{1, 64, 64, 16, FG_F32, false}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
-    {{2, 64, 64, 16, FG_F32, false}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
+    {{2, 64, 64, 16, FG_F32, false, 0}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16, false, 0}, 3, 130, 0, 0, FG_HEAD_ALIBI},
+    {{2, 32, 32, 16, FG_F16, false, 0}, 4, 140, 50, 0, FG_HEAD_ALIBI},
+    {{1, 64, 64, 16, FG_F32, false, 0}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
+    {{2, 64, 64, 16, FG_F32, false, 0}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -105,7 +105,7 @@ static void test_page_size_changes_no_bit(void **state) {
   for (int v = 0; v < variants; v++) {
     float *first = NULL;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-      fg_kv_geometry kv = {2, 32, 32, sizes[i], FG_F16, false};
+      fg_kv_geometry kv = {2, 32, 32, sizes[i], FG_F16, false, 0};
       sequence s = make_sequence(kv, 4, 180, 100, 5);
       float *out = attend(tables[v].attend[s.kv.dtype], &s, 64, 24);
       if (first) assert_memory_equal(first, out, (size_t)s.tokens * s.heads * kv.v_dim * sizeof *out);
@@ -123,7 +123,7 @@ static void test_pages_before_the_window_are_not_read(void **state) {
   fg_kernels tables[MAX_VARIANTS];
   int variants = kernel_variants(tables);
   for (int v = 0; v < variants; v++) {
-    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_F32, false}, 1, 200, 20, 9);
+    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_F32, false, 0}, 1, 200, 20, 9);
     float *want = attend(tables[v].attend[s.kv.dtype], &s, 10, 10);
     for (int page = 0; page < 10; page++) s.pages[page] = INT32_MAX; // the window of 190 begins at 171
     fg_attention a = {.kv = s.kv,
@@ -152,7 +152,7 @@ static void test_extreme_scores(void **state) {
   int variants = kernel_variants(tables);
   for (int v = 0; v < variants; v++)
     for (int sharp = 0; sharp < 2; sharp++) {
-      sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_F32, false}, 1, 150, 0, 3);
+      sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, FG_F32, false, 0}, 1, 150, 0, 3);
       for (size_t i = 0; i < 150 * 16; i++) s.q[i] *= sharp ? 1e4f : 0;
       float *out = attend(tables[v].attend[s.kv.dtype], &s, 150, 48);
       double want[16];

@@ -13,36 +13,36 @@
 
 static const setting settings[] = {
     //  KV heads, k, v, page, type     heads tokens window
-    {{1, 64, 64, 16, FG_BF16, false}, 1, 1, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_BF16, false}, 16, 200, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_BF16, false}, 2, 150, 0, 0, FG_HEAD_PLAIN},
-    {{1, 20, 20, 16, FG_BF16, false}, 3, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 128, 32, FG_BF16, false}, 8, 129, 40, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_BF16, false}, 2, 100, 1, 0, FG_HEAD_PLAIN},
-    {{1, 24, 40, 64, FG_BF16, false}, 48, 70, 65, 0, FG_HEAD_PLAIN},
-    {{3, 7, 5, 1, FG_BF16, false}, 6, 67, 64, 0, FG_HEAD_PLAIN},
-    {{1, 256, 64, 48, FG_BF16, false}, 5, 90, 0, 0, FG_HEAD_PLAIN},
-    {{1, 96, 33, 16, FG_BF16, false}, 1, 193, 63, 0, FG_HEAD_PLAIN},
-    {{1, 1, 1, 16, FG_BF16, false}, 1, 65, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I8G64M, false}, 16, 200, 0, 0, FG_HEAD_PLAIN},
-    {{2, 64, 64, 16, FG_I4G64M, false}, 2, 150, 0, 0, FG_HEAD_PLAIN},
-    {{1, 80, 80, 7, FG_I4G64M, false}, 3, 100, 70, 0, FG_HEAD_PLAIN},
-    {{1, 144, 16, 16, FG_I8G64M, false}, 8, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 128, 96, 32, FG_I4G64M, false}, 8, 129, 40, 0, FG_HEAD_PLAIN},
-    {{1, 64, 64, 16, FG_I8G64M, false}, 5, 130, 0, 0, FG_HEAD_PLAIN},
-    {{1, 48, 176, 9, FG_I4G64M, false}, 1, 200, 70, 0, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16, false, 0}, 1, 1, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_BF16, false, 0}, 16, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_BF16, false, 0}, 2, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 20, 20, 16, FG_BF16, false, 0}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 128, 32, FG_BF16, false, 0}, 8, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_BF16, false, 0}, 2, 100, 1, 0, FG_HEAD_PLAIN},
+    {{1, 24, 40, 64, FG_BF16, false, 0}, 48, 70, 65, 0, FG_HEAD_PLAIN},
+    {{3, 7, 5, 1, FG_BF16, false, 0}, 6, 67, 64, 0, FG_HEAD_PLAIN},
+    {{1, 256, 64, 48, FG_BF16, false, 0}, 5, 90, 0, 0, FG_HEAD_PLAIN},
+    {{1, 96, 33, 16, FG_BF16, false, 0}, 1, 193, 63, 0, FG_HEAD_PLAIN},
+    {{1, 1, 1, 16, FG_BF16, false, 0}, 1, 65, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I8G64M, false, 0}, 16, 200, 0, 0, FG_HEAD_PLAIN},
+    {{2, 64, 64, 16, FG_I4G64M, false, 0}, 2, 150, 0, 0, FG_HEAD_PLAIN},
+    {{1, 80, 80, 7, FG_I4G64M, false, 0}, 3, 100, 70, 0, FG_HEAD_PLAIN},
+    {{1, 144, 16, 16, FG_I8G64M, false, 0}, 8, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 128, 96, 32, FG_I4G64M, false, 0}, 8, 129, 40, 0, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_I8G64M, false, 0}, 5, 130, 0, 0, FG_HEAD_PLAIN},
+    {{1, 48, 176, 9, FG_I4G64M, false, 0}, 1, 200, 70, 0, FG_HEAD_PLAIN},
     // values that are the beginning of the keys
-    {{1, 576, 512, 16, FG_BF16, true}, 16, 130, 0, 0, FG_HEAD_PLAIN},
-    {{1, 576, 512, 16, FG_I8G64M, true}, 2, 70, 0, 0, FG_HEAD_PLAIN},
-    {{1, 576, 512, 16, FG_I4G64M, true}, 3, 130, 0, 0, FG_HEAD_PLAIN},
-    {{2, 43, 30, 7, FG_BF16, true}, 4, 100, 40, 0, FG_HEAD_PLAIN},
-    {{1, 112, 80, 5, FG_I4G64M, true}, 2, 90, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_BF16, true, 0}, 16, 130, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I8G64M, true, 0}, 2, 70, 0, 0, FG_HEAD_PLAIN},
+    {{1, 576, 512, 16, FG_I4G64M, true, 0}, 3, 130, 0, 0, FG_HEAD_PLAIN},
+    {{2, 43, 30, 7, FG_BF16, true, 0}, 4, 100, 40, 0, FG_HEAD_PLAIN},
+    {{1, 112, 80, 5, FG_I4G64M, true, 0}, 2, 90, 0, 0, FG_HEAD_PLAIN},
     // what heads add
-    {{2, 64, 64, 16, FG_BF16, false}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
-    {{1, 64, 64, 16, FG_BF16, false}, 3, 130, 40, 0, FG_HEAD_ALIBI},
-    {{1, 64, 64, 16, FG_I8G64M, false}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
-    {{2, 64, 64, 16, FG_BF16, false}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
-    {{2, 64, 64, 16, FG_I4G64M, false}, 6, 150, 30, 5.0f, FG_HEAD_SINK},
+    {{2, 64, 64, 16, FG_BF16, false, 0}, 8, 150, 0, 3.0f, FG_HEAD_PLAIN},
+    {{1, 64, 64, 16, FG_BF16, false, 0}, 3, 130, 40, 0, FG_HEAD_ALIBI},
+    {{1, 64, 64, 16, FG_I8G64M, false, 0}, 2, 130, 0, 0, FG_HEAD_ALIBI_BF16},
+    {{2, 64, 64, 16, FG_BF16, false, 0}, 8, 150, 30, 5.0f, FG_HEAD_SINK},
+    {{2, 64, 64, 16, FG_I4G64M, false, 0}, 6, 150, 30, 5.0f, FG_HEAD_SINK},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -159,7 +159,7 @@ static void test_page_size_changes_no_bit(void **state) {
     float *first = NULL;
     if (!k.attend_rounded[caches[c]]) continue;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-      fg_kv_geometry kv = {2, 32, 32, sizes[i], caches[c], false};
+      fg_kv_geometry kv = {2, 32, 32, sizes[i], caches[c], false, 0};
       sequence s = make_sequence(kv, 4, 180, 100, 5);
       float *out = attend(k.attend_rounded[caches[c]], &s, 64, 24);
       if (first) assert_memory_equal(first, out, (size_t)s.tokens * s.heads * kv.v_dim * sizeof *out);
@@ -173,7 +173,7 @@ static void test_page_size_changes_no_bit(void **state) {
 
 // Each window's first and last key is seen and no other: values far from the rest stand just outside.
 static void check_window(fg_attend_fn *rounded, fg_dtype cache, uint32_t window) {
-  sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, cache, false}, 1, 260, window, 11);
+  sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, cache, false, 0}, 1, 260, window, 11);
   memset(s.q, 0, (size_t)260 * 16 * sizeof(float)); // a mean of the values seen
   for (uint32_t t = 0; t < 260; t++) {
     for (int c = 0; c < 16; c++) s.v[t * 16 + c] = (float)t;
@@ -204,7 +204,7 @@ static void test_extreme_scores(void **state) {
   fg_kernels k = kernels();
   for (int c = 0; c < CACHES; c++)
     for (int sharp = 0; sharp < 2 && k.attend_rounded[caches[c]]; sharp++) {
-      sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, caches[c], false}, 1, 150, 0, 3);
+      sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, caches[c], false, 0}, 1, 150, 0, 3);
       for (size_t i = 0; i < 150 * 16; i++) s.q[i] *= sharp ? 1e4f : 0;
       float *out = attend(k.attend_rounded[caches[c]], &s, 150, 48);
       round_queries(&s);
@@ -221,7 +221,7 @@ static void test_every_block_raises_the_maximum(void **state) {
   fg_kernels k = kernels();
   for (int cache = 0; cache < CACHES; cache++) {
     if (!k.attend_rounded[caches[cache]]) continue;
-    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, caches[cache], false}, 1, 400, 0, 13);
+    sequence s = make_sequence((fg_kv_geometry){1, 16, 16, 16, caches[cache], false, 0}, 1, 400, 0, 13);
     for (uint32_t t = 0; t < 400; t++) {
       for (int c = 0; c < 16; c++) {
         s.q[t * 16 + c] = 8;
@@ -244,7 +244,7 @@ static void test_nan_stays_in_its_row(void **state) {
   const float odd[] = {NAN, INFINITY, -INFINITY};
   for (int c = 0; c < CACHES; c++)
     for (size_t i = 0; i < sizeof odd / sizeof *odd && k.attend_rounded[caches[c]]; i++) {
-      sequence s = make_sequence((fg_kv_geometry){1, 64, 64, 16, caches[c], false}, 1, 40, 0, 17);
+      sequence s = make_sequence((fg_kv_geometry){1, 64, 64, 16, caches[c], false, 0}, 1, 40, 0, 17);
       float *without = attend(k.attend_rounded[caches[c]], &s, 40, 48);
       s.q[7 * 64 + 5] = odd[i];
       float *with = attend(k.attend_rounded[caches[c]], &s, 40, 48);

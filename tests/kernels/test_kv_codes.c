@@ -114,7 +114,7 @@ static void test_a_row_of_codes_is_a_multiple_of_16_long(void **state) {
 // Values that are the beginning of the keys take no room of their own.
 static void test_values_in_keys_take_no_room(void **state) {
   (void)state;
-  const fg_kv_geometry kv = {2, 576, 512, 16, FG_BF16, true}, apart = {2, 576, 512, 16, FG_BF16, false};
+  const fg_kv_geometry kv = {2, 576, 512, 16, FG_BF16, true, 0}, apart = {2, 576, 512, 16, FG_BF16, false, 0};
   assert_int_equal(fg_kv_page_bytes(&kv), 2 * 16 * 576 * 2);
   assert_int_equal(fg_kv_page_bytes(&apart), 2 * 16 * (576 + 512) * 2);
   assert_int_equal(fg_kv_value_offset(&kv, 1, 3), fg_kv_key_offset(&kv, 1, 3));

@@ -180,10 +180,106 @@ static void test_percent_fixes_the_resident_share(void **state) {
   percent[1] = 95;
   assert_int_equal(fg_policy_make(&in, &p, NULL), FG_NO_SPACE);
   percent[1] = 0;
-  percent[2] = 50;
-  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_UNSUPPORTED);
+  percent[2] = 50; // and no disk to put the others on
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_NO_SPACE);
   percent[2] = 120;
   assert_int_equal(fg_policy_make(&in, &p, NULL), FG_INVALID);
+}
+
+// About tinyllama with room on disk for the cache.
+static fg_plan_input with_disk(uint64_t host) {
+  fg_plan_input in = tinyllama(host);
+  in.layers = 22;
+  in.padded_page_bytes = in.page_bytes;
+  in.disk = 100000 * MiB;
+  return in;
+}
+
+static void assert_sums(const fg_plan_input *in, const fg_policy *p) {
+  uint64_t host, device;
+  assert_int_equal(p->pages, p->device_pages + p->host_pages + p->disk_pages);
+  fg_policy_memory(in, p, &host, &device);
+  assert_int_equal(host, p->host_needed);
+  assert_int_equal(device, p->device_needed);
+  assert_true(host <= in->host && (in->one_memory || device <= in->device));
+}
+
+static void test_percent_shares_the_cache_among_the_tiers(void **state) {
+  (void)state;
+  int percent[6] = {0, 0, 20, 10, 100, 0};
+  fg_plan_input in = with_disk(1000 * MiB);
+  in.percent = percent;
+  in.max_seqs = 32;
+  in.expected = (fg_workload){.requests = 32, .tokens = 544, .generated = 32};
+  fg_policy p;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_sums(&in, &p);
+  assert_int_equal(p.pages, 32 * 18);
+  assert_int_equal(p.device_pages, p.pages * 30 / 100); // device and host are one memory
+  assert_int_equal(p.host_pages, 0);
+  in.one_memory = false;
+  in.device = 600 * MiB;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_sums(&in, &p);
+  assert_int_equal(p.device_pages, p.pages * 20 / 100);
+  assert_int_equal(p.host_pages, p.pages * 10 / 100);
+  percent[2] = 0;
+  percent[3] = 100; // needs no disk
+  in.disk = 0;
+  in.host = 2000 * MiB;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_sums(&in, &p);
+  assert_int_equal(p.host_pages, p.pages);
+}
+
+// A frame has room for the longest sequence, open slots for every sequence that runs.
+static void test_spilled_cache_can_always_go_on(void **state) {
+  (void)state;
+  for (uint64_t host = 100; host < 2000; host += 100) {
+    int percent[6] = {0, 0, (int)(host / 100), 0, 100, 0};
+    fg_plan_input in = with_disk(host * MiB);
+    in.percent = percent;
+    in.restarts = host % 200 == 0;
+    fg_policy p;
+    fg_error err;
+    if (fg_policy_make(&in, &p, &err) != FG_OK) fail_msg("%d MiB: %s", (int)host, err.message);
+    assert_sums(&in, &p);
+    assert_true(p.disk_pages > 0 && p.frames >= 2);
+    assert_true(p.frame_pages * in.page_tokens >= p.max_len && p.pages * in.page_tokens >= p.max_len);
+    assert_true(p.open_slots >= (in.restarts ? 2 : 1) * p.max_seqs + 2);
+  }
+}
+
+static void test_cache_goes_to_disk_only_where_few_sequences_fit(void **state) {
+  (void)state;
+  fg_policy p;
+  fg_plan_input in = with_disk(1500 * MiB);
+  in.expected = (fg_workload){.requests = 1000, .tokens = 544, .generated = 32};
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.disk_pages, 0);
+  assert_int_equal(p.open_slots, 0);
+  in.host = 160 * MiB;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_sums(&in, &p);
+  assert_true(p.disk_pages > 0 && p.pages >= 8 * 18);
+  in.disk = 0;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.disk_pages, 0);
+}
+
+static void test_cache_takes_no_more_disk_than_there_is(void **state) {
+  (void)state;
+  int percent[6] = {0, 0, 0, 0, 100, 0};
+  fg_plan_input in = with_disk(1000 * MiB);
+  in.percent = percent;
+  in.disk = 100 * in.page_bytes;
+  fg_policy p;
+  fg_error err;
+  assert_int_equal(fg_policy_make(&in, &p, NULL), FG_OK);
+  assert_int_equal(p.disk_pages, 100);
+  in.disk = 10 * in.page_bytes; // not one sequence
+  assert_int_equal(fg_policy_make(&in, &p, &err), FG_NO_SPACE);
+  assert_non_null(strstr(err.message, "--offload-dir"));
 }
 
 static void test_device_of_its_own_memory_keeps_both_budgets(void **state) {
@@ -246,6 +342,10 @@ int main(void) {
       cmocka_unit_test(test_refusal_names_numbers_and_flag),
       cmocka_unit_test(test_fixed_wishes_are_kept_or_refused),
       cmocka_unit_test(test_percent_fixes_the_resident_share),
+      cmocka_unit_test(test_percent_shares_the_cache_among_the_tiers),
+      cmocka_unit_test(test_spilled_cache_can_always_go_on),
+      cmocka_unit_test(test_cache_goes_to_disk_only_where_few_sequences_fit),
+      cmocka_unit_test(test_cache_takes_no_more_disk_than_there_is),
       cmocka_unit_test(test_device_of_its_own_memory_keeps_both_budgets),
       cmocka_unit_test(test_placement_keeps_to_the_shares_everywhere),
       cmocka_unit_test(test_placement_of_everything_and_nothing),

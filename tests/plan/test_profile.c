@@ -106,7 +106,8 @@ static void test_the_nearest_kernel_stands_for_one_that_was_not_measured(void **
 }
 
 static fg_kv_geometry geometry(uint32_t kv_heads, uint32_t dim, fg_dtype dtype) {
-  return (fg_kv_geometry){kv_heads, dim, dim, 32, dtype, false};
+  return (fg_kv_geometry){
+      .kv_heads = kv_heads, .k_dim = dim, .v_dim = dim, .page_tokens = 32, .dtype = dtype};
 }
 
 static void test_attention_is_exact_at_measured_points(void **state) {

@@ -1,0 +1,311 @@
+#include "engine/kv_cache_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "engine/kv_file.h"
+
+// ---- life ------------------------------------------------------------------------------------------------
+
+// And that a KV_STORE and its ATTENTION can be taken together.
+static fg_status find_windows(fg_kv_cache *kv, fg_error *err) {
+  const fg_graph *g = kv->options.graph;
+  kv->windows = calloc((size_t)g->layers + 1, sizeof *kv->windows);
+  if (!kv->windows) return fg_fail(err, FG_NO_SPACE, "out of memory for a table of layers");
+  for (uint32_t layer = 0; layer < g->layers; layer++) {
+    const fg_program *p = fg_graph_program(g, (int32_t)layer);
+    for (uint32_t i = 0; i < p->node_count; i++) {
+      if (p->nodes[i].op == FG_OP_ATTENTION) kv->windows[layer] = p->nodes[i].params.attention.window;
+      if (p->nodes[i].op == FG_OP_KV_STORE &&
+          (i + 1 == p->node_count || p->nodes[i + 1].op != FG_OP_ATTENTION))
+        return fg_fail(err, FG_INTERNAL, "layer %" PRIu32 " does not attend right after it stores", layer);
+    }
+  }
+  return FG_OK;
+}
+
+static fg_status create_places(fg_kv_cache *kv, fg_error *err) {
+  const fg_policy *p = kv->options.policy;
+  const fg_kv_places_limits limits = {.device_pages = p->device_pages,
+                                      .host_pages = p->host_pages,
+                                      .disk_pages = p->disk_pages,
+                                      .open_slots = p->open_slots,
+                                      .page_tokens = kv->page_tokens};
+  kv->places_bytes = fg_kv_places_bytes(&limits) + (uint64_t)p->max_seqs * (sizeof *kv->chunks + 4);
+  fg_status status =
+      fg_budget_reserve(kv->options.host, kv->places_bytes, "places of the KV cache's pages", err);
+  if (status != FG_OK) {
+    kv->places_bytes = 0;
+    return status;
+  }
+  kv->chunks = calloc(p->max_seqs, sizeof *kv->chunks);
+  kv->batch_first = calloc((size_t)p->max_seqs + 1, sizeof *kv->batch_first);
+  if (!kv->chunks || !kv->batch_first)
+    return fg_fail(err, FG_NO_SPACE, "out of memory for %" PRIu32 " chunks of a step", p->max_seqs);
+  return fg_kv_places_create(&kv->places, &limits, err);
+}
+
+static fg_status open_disk(fg_kv_cache *kv, fg_error *err) {
+  const fg_policy *p = kv->options.policy;
+  if (p->disk_pages == 0) return FG_OK;
+  if (kv->page_bytes % FG_IO_ALIGN)
+    return fg_fail(err, FG_INTERNAL, "pages of %" PRIu64 " bytes are not whole blocks of a disk",
+                   kv->page_bytes);
+  const fg_io_options io = {.backend = kv->options.backend,
+                            .depth = 128,
+                            .fault = kv->options.fault,
+                            .budget = kv->options.host,
+                            .trace = kv->options.trace};
+  fg_status status = fg_io_create(&kv->io, &io, err);
+  if (status != FG_OK) return status;
+  return fg_kv_file_create(&kv->file, kv->options.folder, kv->layers * kv->page_bytes * p->disk_pages, err);
+}
+
+static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
+  const fg_policy *p = kv->options.policy;
+  fg_device *d = kv->options.device;
+  fg_budget *host = kv->options.host;
+  const uint64_t lists = p->frame_pages * (sizeof(fg_frame_page) + sizeof(fg_io_read));
+  _Static_assert(sizeof(fg_frame_page) + sizeof(fg_io_read) <= FG_FRAME_PAGE_ROOM, "what the policy counts");
+  kv->table_stride = (p->max_len + kv->page_tokens - 1) / kv->page_tokens;
+  kv->frame_array_bytes = fg_frame_array_bytes(p->max_tokens, kv->table_stride);
+  kv->frames = calloc(p->frames, sizeof *kv->frames);
+  if (!kv->frames) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache's frames");
+  const uint64_t arrays = p->frames * kv->frame_array_bytes;
+  fg_status status = d->ops->memory_create(d, arrays, "page tables of frames", &kv->array_memory, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(host, arrays, "page tables of frames", (void **)&kv->arrays, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(host, p->frames * lists, "lists of frames", (void **)&kv->lists, err);
+  for (uint32_t i = 0; status == FG_OK && i < p->frames; i++) {
+    fg_kv_frame *f = &kv->frames[i];
+    f->number = i;
+    f->chunk_list = (int32_t *)(kv->arrays + i * kv->frame_array_bytes);
+    f->tables = f->chunk_list + 4 * FG_FRAME_CHUNKS;
+    f->slots = f->tables + (uint64_t)FG_FRAME_CHUNKS * kv->table_stride;
+    f->requests = (fg_io_read *)(kv->lists + i * lists);
+    f->pages = (fg_frame_page *)(f->requests + p->frame_pages);
+  }
+  return status;
+}
+
+// Memory that reads and writes use: the frames, or their image in host memory.
+static fg_status create_staging(fg_kv_cache *kv, fg_error *err) {
+  const fg_policy *p = kv->options.policy;
+  const uint64_t frames = (uint64_t)p->frames * p->frame_pages * kv->page_bytes;
+  fg_status status = FG_OK;
+  if (p->host_pages)
+    status = fg_budget_alloc(kv->options.host, kv->layers * kv->page_bytes * p->host_pages,
+                             "the KV cache in host memory", (void **)&kv->host_pages, err);
+  if (status == FG_OK && !kv->reach)
+    status = fg_budget_alloc(kv->options.host, frames, "staging of the KV cache", (void **)&kv->bounce, err);
+  if (status != FG_OK || p->disk_pages == 0) return status;
+  char *begin = kv->reach ? kv->reach + kv->layers * kv->slots * kv->page_bytes : kv->bounce;
+  fg_io_register(kv->io, begin, frames);
+  return FG_OK;
+}
+
+static fg_status create_memory(fg_kv_cache *kv, fg_error *err) {
+  const fg_policy *p = kv->options.policy;
+  fg_device *d = kv->options.device;
+  const uint64_t pages = kv->layers * kv->slots + (uint64_t)p->frames * p->frame_pages;
+  if (p->open_slots && pages > (uint64_t)INT32_MAX / kv->page_tokens)
+    return fg_fail(err, FG_UNSUPPORTED,
+                   "%" PRIu64 " pages of the KV cache in memory are more than can be numbered; give it less",
+                   pages);
+  fg_status status = d->ops->memory_create(d, pages * kv->page_bytes, "the KV cache", &kv->memory, err);
+  if (status == FG_OK) kv->reach = fg_device_host_pointer(d, kv->memory);
+  return status;
+}
+
+fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *options, fg_error *err) {
+  *out = NULL;
+  fg_kv_cache *kv = calloc(1, sizeof *kv);
+  if (!kv) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache");
+  const fg_policy *p = options->policy;
+  kv->options = *options;
+  kv->layers = options->graph->layers;
+  kv->page_tokens = options->graph->kv.page_tokens;
+  kv->page_bytes = fg_kv_page_bytes(&options->graph->kv);
+  kv->slots = (uint64_t)p->device_pages + p->open_slots;
+  fg_status status = create_memory(kv, err);
+  if (status == FG_OK && p->open_slots) {
+    kv->track = fg_trace_track(options->trace, "wait for the KV cache");
+    status = find_windows(kv, err);
+    if (status == FG_OK) status = create_places(kv, err);
+    if (status == FG_OK) status = open_disk(kv, err);
+    if (status == FG_OK) status = create_frames(kv, err);
+    if (status == FG_OK) status = create_staging(kv, err);
+  }
+  if (status != FG_OK) {
+    fg_kv_cache_destroy(kv);
+    return status;
+  }
+  *out = kv;
+  return FG_OK;
+}
+
+void fg_kv_cache_destroy(fg_kv_cache *kv) {
+  if (!kv) return;
+  fg_device *d = kv->options.device;
+  for (int q = 0; q < FG_QUEUE_COUNT; q++) (void)d->ops->host_wait(d, d->ops->record(d, (fg_queue)q), NULL);
+  fg_io_destroy(kv->io); // waits for what is in flight into memory that is freed now
+  fg_file_close(kv->file);
+  if (kv->memory) d->ops->memory_destroy(d, kv->memory);
+  if (kv->array_memory) d->ops->memory_destroy(d, kv->array_memory);
+  fg_budget_free(kv->options.host, kv->arrays);
+  fg_budget_free(kv->options.host, kv->lists);
+  fg_budget_free(kv->options.host, kv->bounce);
+  fg_budget_free(kv->options.host, kv->host_pages);
+  fg_budget_release(kv->options.host, kv->places_bytes);
+  fg_kv_places_destroy(kv->places);
+  free(kv->frames);
+  free(kv->chunks);
+  free(kv->batch_first);
+  free(kv->windows);
+  free(kv);
+}
+
+// ---- putting a step together
+// -------------------------------------------------------------------------------
+
+void fg_kv_cache_drop(fg_kv_cache *kv, const uint32_t *pages, uint32_t count) {
+  for (uint32_t i = 0; kv->places && i < count; i++) fg_kv_places_drop(kv->places, pages[i]);
+}
+
+fg_status fg_kv_cache_add(fg_kv_cache *kv, const fg_kv_chunk *chunk, fg_error *err) {
+  if (!kv->places) return FG_OK;
+  kv->chunks[kv->chunk_count++] = *chunk;
+  const fg_kv_tokens tokens = {.pages = chunk->pages,
+                               .page_count = chunk->page_count,
+                               .begin = chunk->begin,
+                               .end = chunk->begin + chunk->count,
+                               .longest = chunk->longest};
+  return fg_kv_places_add(kv->places, &tokens, err);
+}
+
+uint32_t fg_kv_cache_slot(const fg_kv_cache *kv, uint32_t page) {
+  if (!kv->places) return page;
+  const fg_kv_place place = fg_kv_places_of(kv->places, page);
+  return place.slot == FG_KV_NO_SLOT ? 0 : place.slot;
+}
+
+// Places of a frame that a chunk takes in a layer that sees all of it.
+static uint32_t pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++)
+    count += fg_kv_places_of(kv->places, c->pages[i]).home != FG_KV_FAST;
+  return count;
+}
+
+// A batch takes chunks as long as their pages have room in a frame: it has that for any one of them.
+static uint32_t cut_batches(fg_kv_cache *kv) {
+  const uint32_t room = kv->options.policy->frame_pages;
+  uint32_t batches = 0, taken = 0, all = 0;
+  for (uint32_t c = 0; c < kv->chunk_count; c++) {
+    const uint32_t pages = pages_elsewhere(kv, &kv->chunks[c]);
+    if (batches == 0 || taken + pages > room || c - kv->batch_first[batches - 1] == FG_FRAME_CHUNKS) {
+      kv->batch_first[batches++] = c;
+      taken = 0;
+    }
+    taken += pages;
+    all += pages;
+  }
+  kv->batch_first[batches] = kv->chunk_count;
+  return all ? batches : 0;
+}
+
+fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err) {
+  kv->batches = kv->places ? cut_batches(kv) : 0;
+  kv->next_load = kv->next_use = 0;
+  kv->total = (uint64_t)kv->batches * kv->layers;
+  *batches = kv->batches;
+  return fg_kv_cache_pump(kv, err);
+}
+
+// ---- the ring
+// ----------------------------------------------------------------------------------------------
+
+static fg_kv_frame *frame_of(const fg_kv_cache *kv, uint64_t index) {
+  return &kv->frames[index % kv->options.policy->frames];
+}
+
+// Takes a frame as far as it comes by itself.
+static fg_status advance(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
+  fg_device *d = kv->options.device;
+  fg_status status = FG_OK;
+  if (f->state == FG_FRAME_READING && fg_kv_frame_moved(kv, f)) status = fg_kv_frame_upload(kv, f, err);
+  if (f->state == FG_FRAME_COMPUTED && d->ops->reached(d, f->event)) fg_kv_frame_write(kv, f);
+  if (f->state == FG_FRAME_WRITING && fg_kv_frame_moved(kv, f)) status = fg_kv_frame_written(kv, f, err);
+  return status;
+}
+
+// Waits until a frame that was released is free.
+static fg_status make_free(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
+  fg_device *d = kv->options.device;
+  fg_status status = FG_OK;
+  if (f->state == FG_FRAME_COMPUTED) {
+    status = d->ops->host_wait(d, f->event, err);
+    if (status == FG_OK) fg_kv_frame_write(kv, f);
+  }
+  if (f->state == FG_FRAME_WRITING) status = fg_kv_frame_written(kv, f, err);
+  return status;
+}
+
+static void fill_next(fg_kv_cache *kv) {
+  const uint64_t next = kv->next_load++;
+  fg_kv_frame_fill(kv, frame_of(kv, next), (uint32_t)(next / kv->batches), (uint32_t)(next % kv->batches));
+}
+
+fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err) {
+  if (kv->batches == 0) return FG_OK;
+  const uint32_t frames = kv->options.policy->frames;
+  // In the order of use, those before the next one last in the ring and so first to be written.
+  for (uint32_t i = 0; i < frames; i++) {
+    fg_status status = advance(kv, frame_of(kv, kv->next_use + i), err);
+    if (status != FG_OK) return status;
+  }
+  while (kv->next_load < kv->total && frame_of(kv, kv->next_load)->state == FG_FRAME_FREE) fill_next(kv);
+  return FG_OK;
+}
+
+fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err) {
+  fg_device *d = kv->options.device;
+  fg_status status = fg_kv_cache_pump(kv, err);
+  fg_kv_frame *f = frame_of(kv, kv->next_use);
+  if (status == FG_OK && kv->next_load == kv->next_use) {
+    status = make_free(kv, f, err);
+    if (status == FG_OK) fill_next(kv);
+  }
+  if (status == FG_OK && f->state == FG_FRAME_READING) status = fg_kv_frame_upload(kv, f, err);
+  if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, f->event, err);
+  *batch = f->batch;
+  return status;
+}
+
+fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err) {
+  fg_status status = fg_kv_frame_computed(kv, frame_of(kv, kv->next_use), err);
+  kv->next_use++;
+  return status == FG_OK ? fg_kv_cache_pump(kv, err) : status;
+}
+
+fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; status == FG_OK && kv->batches && i < kv->options.policy->frames; i++)
+    status = make_free(kv, frame_of(kv, kv->next_use + i), err);
+  kv->chunk_count = kv->batches = 0;
+  if (kv->places) fg_kv_places_settle(kv->places);
+  return status;
+}
+
+fg_view fg_kv_cache_view(const fg_kv_cache *kv, int32_t layer) {
+  return (fg_view){kv->memory, (uint64_t)layer * kv->slots * kv->page_bytes, 0};
+}
+
+uint64_t fg_kv_cache_bytes_read(const fg_kv_cache *kv) {
+  return kv->io ? fg_io_bytes_read(kv->io) : 0;
+}
+uint64_t fg_kv_cache_bytes_written(const fg_kv_cache *kv) {
+  return kv->io ? fg_io_bytes_written(kv->io) : 0;
+}

@@ -1,0 +1,80 @@
+// kv_cache.h: the keys and values of all layers, on three tiers.
+//
+// Fast memory holds [layers][slots] pages. What has its home elsewhere (kv_places.h) is there for one layer
+// at a time, while that layer attends: a step's chunks are cut into *batches*, and KV_STORE and ATTENTION of
+// a batch run on a *frame*, a run of pages behind those of the layers in the same block of memory, so that
+// kernels see it as pages with high numbers. In a frame stand old pages of the batch's sequences, which are
+// read ahead, and new ones that go to other tiers, which are written from there once they are computed.
+// Frames are a ring in the order (layer, batch): the next ones are read while this one is computed, and those
+// before it are written. When a step is over, so are its writes.
+//
+// A step whose pages are all in fast memory has no batches and costs what it would without tiers.
+//
+// Threads: one owner, the executor.
+#ifndef FG_ENGINE_KV_CACHE_H
+#define FG_ENGINE_KV_CACHE_H
+
+#include "base/trace.h"
+#include "device/device.h"
+#include "io/io.h"
+#include "model/graph.h"
+#include "plan/policy.h"
+
+typedef struct fg_kv_cache fg_kv_cache;
+
+typedef struct fg_kv_cache_options {
+  const fg_graph *graph; // kv is final: padded if there is a disk tier
+  fg_device *device;
+  fg_budget *host;
+  fg_trace *trace;
+  const fg_policy *policy;
+  const char *folder;       // for the file; unused without a disk tier
+  fg_io_backend_id backend; // of its reads and writes
+  const fg_io_fault *fault; // for tests; NULL = none
+} fg_kv_cache_options;
+
+fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *options, fg_error *err);
+void fg_kv_cache_destroy(fg_kv_cache *kv); // NULL is allowed
+
+// ---- a step: drop, add, start, layer by layer (batch by batch), finish -----------------------------------
+
+// The pages' owner has gone.
+void fg_kv_cache_drop(fg_kv_cache *kv, const uint32_t *pages, uint32_t count);
+
+// Tokens [begin, begin + count) of a sequence that may become `longest` tokens, in rows from `row` on.
+// `pages` stays as it is until the step is finished.
+typedef struct fg_kv_chunk {
+  const uint32_t *pages;
+  uint32_t page_count, row, begin, count, longest;
+} fg_kv_chunk;
+
+fg_status fg_kv_cache_add(fg_kv_cache *kv, const fg_kv_chunk *chunk, fg_error *err);
+// Of a page that was added: what kernels know it by in a step without batches.
+uint32_t fg_kv_cache_slot(const fg_kv_cache *kv, uint32_t page);
+// All chunks were added: begins to read. Returns the number of batches of each layer, 0 if all is in fast
+// memory.
+fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err);
+
+// Rows [row, row + rows) of a step, and the arrays of their KV_STORE and ATTENTION, in which they are rows
+// from 0 on.
+typedef struct fg_kv_batch {
+  uint32_t row, rows;
+  fg_batch_view view; // positions and lengths are absent
+} fg_kv_batch;
+
+// The next batch, in the order (layer, batch), for calls that are enqueued from now on.
+fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err);
+// After the last such call.
+fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err);
+// Lets reads and writes go on; costs little.
+fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err);
+// Waits until the step's pages are where they belong.
+fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err);
+
+// The cache of a layer, frames within its reach.
+fg_view fg_kv_cache_view(const fg_kv_cache *kv, int32_t layer);
+
+uint64_t fg_kv_cache_bytes_read(const fg_kv_cache *kv); // from disk
+uint64_t fg_kv_cache_bytes_written(const fg_kv_cache *kv);
+
+#endif

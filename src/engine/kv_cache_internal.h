@@ -1,0 +1,79 @@
+// kv_cache_internal.h: the frames of a KV cache: kv_cache.c keeps the ring, kv_frame.c fills and moves one.
+//
+// A frame goes round its states. It has a list of pages; page i of the list has place i of the frame, and the
+// same place of the bounce buffer where the host cannot reach the device's memory.
+#ifndef FG_ENGINE_KV_CACHE_INTERNAL_H
+#define FG_ENGINE_KV_CACHE_INTERNAL_H
+
+#include "engine/kv_cache.h"
+#include "engine/kv_places.h"
+
+typedef enum fg_frame_state {
+  FG_FRAME_FREE,
+  FG_FRAME_READING,  // requests are reads
+  FG_FRAME_READY,    // on the device when `event` is reached
+  FG_FRAME_COMPUTED, // what is to be written can be reached when `event` is
+  FG_FRAME_WRITING,  // requests are writes
+} fg_frame_state;
+
+typedef enum fg_frame_use {
+  FG_FRAME_IN,       // an old page, attended to from the frame
+  FG_FRAME_OUT,      // a new page, made in the frame
+  FG_FRAME_OUT_SLOT, // a page that became full in a slot, and leaves it
+} fg_frame_use;
+
+typedef struct fg_frame_page {
+  fg_kv_place place;
+  fg_frame_use use;
+} fg_frame_page;
+
+typedef struct fg_kv_frame {
+  fg_frame_state state;
+  uint32_t number, layer; // in the ring; that it is filled for
+  uint32_t page_count, request_count;
+  fg_frame_page *pages;                 // [frame_pages]
+  fg_io_read *requests;                 // [frame_pages]
+  int32_t *chunk_list, *tables, *slots; // image of its arrays in array_memory
+  fg_kv_batch batch;
+  fg_event event;
+} fg_kv_frame;
+
+struct fg_kv_cache {
+  fg_kv_cache_options options;
+  fg_memory *memory;
+  char *reach;                // the memory, where the host can reach it
+  uint64_t page_bytes, slots; // of a layer
+  uint32_t layers, page_tokens;
+  uint32_t *windows; // [layers] of their attention; 0 = none
+  uint32_t track;
+
+  // The rest is for pages elsewhere; NULL and 0 if there are none.
+  fg_kv_places *places;
+  uint64_t places_bytes; // reserved
+  fg_io *io;
+  fg_file *file;
+  char *host_pages; // [layers][host_pages]
+  char *bounce;     // the frames in host memory, where the host cannot reach them
+  fg_memory *array_memory;
+  char *arrays, *lists; // image of array_memory; pages and requests of the frames
+  uint64_t frame_array_bytes;
+  uint32_t table_stride;
+  fg_kv_frame *frames; // [policy->frames]
+
+  fg_kv_chunk *chunks;   // [max_seqs]
+  uint32_t *batch_first; // [max_seqs + 1] chunk with which a batch begins
+  uint32_t chunk_count, batches;
+  uint64_t next_load, next_use, total; // of (layer, batch) in the order of use
+};
+
+// Lists the frame's pages for a batch of a layer, writes its arrays and begins its reads. It was free.
+void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch);
+// Each takes a frame from its state to the next, and waits where it must.
+fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // READING: the reads
+fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f,
+                               fg_error *err);           // READY; the caller enqueued all
+void fg_kv_frame_write(fg_kv_cache *kv, fg_kv_frame *f); // COMPUTED, its event reached
+fg_status fg_kv_frame_written(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // WRITING: the writes
+bool fg_kv_frame_moved(fg_kv_cache *kv, const fg_kv_frame *f);                 // its requests have ended
+
+#endif

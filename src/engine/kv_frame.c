@@ -1,0 +1,210 @@
+#include "base/clock.h"
+#include "engine/kv_cache_internal.h"
+
+// ---- what a frame holds
+// ------------------------------------------------------------------------------------
+
+// Pages before this one are seen by no query of the chunk. Kernels take keys in blocks at fixed positions.
+static uint32_t first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c) {
+  const uint32_t window = kv->windows[layer], end = c->begin + 1;
+  return window && end > window ? (end - window) / kv->page_tokens : 0;
+}
+
+// The number by which kernels know place 0 of the frame in the layer's view.
+static uint64_t first_number(const fg_kv_cache *kv, const fg_kv_frame *f) {
+  return (kv->layers - f->layer) * kv->slots + (uint64_t)f->number * kv->options.policy->frame_pages;
+}
+
+static void list_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
+  f->pages[f->page_count++] = (fg_frame_page){place, use};
+}
+
+// The chunk's row of the page tables.
+static void list_pages(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c, int32_t *table) {
+  const uint32_t tokens = kv->page_tokens, seen = first_seen(kv, f->layer, c);
+  const uint64_t first = first_number(kv, f);
+  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / tokens; i++) {
+    const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
+    const bool old = (uint64_t)i * tokens < c->begin;
+    if (place.slot != FG_KV_NO_SLOT) {
+      table[i] = (int32_t)place.slot;
+      if (place.home != FG_KV_FAST) list_page(f, place, FG_FRAME_OUT_SLOT);
+    } else if (old && i < seen) {
+      table[i] = 0; // any page: nobody looks
+    } else {
+      table[i] = (int32_t)(first + f->page_count);
+      list_page(f, place, old ? FG_FRAME_IN : FG_FRAME_OUT);
+    }
+  }
+}
+
+static void list_chunk(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c) {
+  const uint32_t k = f->batch.view.chunks++, row = f->batch.rows, tokens = kv->page_tokens;
+  int32_t *table = f->tables + (uint64_t)k * kv->table_stride, *entry = f->chunk_list + 4 * k;
+  list_pages(kv, f, c, table);
+  entry[0] = (int32_t)row;
+  entry[1] = (int32_t)c->count;
+  entry[2] = (int32_t)c->begin;
+  entry[3] = (int32_t)k;
+  for (uint32_t i = 0; i < c->count; i++) {
+    const uint32_t position = c->begin + i;
+    f->slots[row + i] = table[position / tokens] * (int32_t)tokens + (int32_t)(position % tokens);
+  }
+  f->batch.rows += c->count;
+  if (c->begin + c->count > f->batch.view.max_context) f->batch.view.max_context = c->begin + c->count;
+}
+
+static fg_view array_view(const fg_kv_cache *kv, const int32_t *image, uint32_t stride) {
+  return (fg_view){kv->array_memory, (uint64_t)((const char *)image - kv->arrays), stride};
+}
+
+static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
+  f->page_count = 0;
+  f->batch = (fg_kv_batch){.row = kv->chunks[kv->batch_first[batch]].row};
+  for (uint32_t c = kv->batch_first[batch]; c < kv->batch_first[batch + 1]; c++)
+    list_chunk(kv, f, &kv->chunks[c]);
+  f->batch.view.tokens = f->batch.rows;
+  f->batch.view.slots = array_view(kv, f->slots, 1);
+  f->batch.view.chunk_list = array_view(kv, f->chunk_list, 4);
+  f->batch.view.page_tables = array_view(kv, f->tables, kv->table_stride);
+}
+
+// ---- where its bytes go ----------------------------------------------------------------------------------
+
+// In the device's memory.
+static uint64_t device_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t i) {
+  const fg_frame_page *p = &f->pages[i];
+  const uint64_t number =
+      p->use == FG_FRAME_OUT_SLOT
+          ? f->layer * kv->slots + p->place.slot
+          : kv->layers * kv->slots + (uint64_t)f->number * kv->options.policy->frame_pages + i;
+  return number * kv->page_bytes;
+}
+
+// Where the host has the bytes that come from a home or go there.
+static char *host_address(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t i) {
+  const fg_policy *policy = kv->options.policy;
+  const fg_kv_place *place = &f->pages[i].place;
+  if (place->home == FG_KV_HOST)
+    return kv->host_pages + ((uint64_t)f->layer * policy->host_pages + place->index) * kv->page_bytes;
+  if (kv->reach) return kv->reach + device_offset(kv, f, i);
+  return kv->bounce + ((uint64_t)f->number * policy->frame_pages + i) * kv->page_bytes;
+}
+
+static uint64_t file_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t i) {
+  return ((uint64_t)f->layer * kv->options.policy->disk_pages + f->pages[i].place.index) * kv->page_bytes;
+}
+
+// Makes requests of the pages that come from disk, or go there: neighbours on both sides are one.
+static void list_requests(const fg_kv_cache *kv, fg_kv_frame *f, bool out) {
+  f->request_count = 0;
+  for (uint32_t i = 0; i < f->page_count; i++) {
+    const fg_frame_page *p = &f->pages[i];
+    if (p->place.home != FG_KV_DISK || (p->use != FG_FRAME_IN) != out) continue;
+    char *address = host_address(kv, f, i);
+    fg_io_read *last = f->request_count ? &f->requests[f->request_count - 1] : NULL;
+    if (last && (char *)last->buffer + last->bytes == address &&
+        last->offset + last->bytes == file_offset(kv, f, i)) {
+      last->bytes += kv->page_bytes;
+      continue;
+    }
+    f->requests[f->request_count++] = (fg_io_read){.file = kv->file,
+                                                   .buffer = address,
+                                                   .offset = file_offset(kv, f, i),
+                                                   .bytes = kv->page_bytes,
+                                                   .layer = (int)f->layer};
+  }
+}
+
+// Between the device and what the host has of the pages; runs of neighbours are one copy.
+static fg_status copy_pages(const fg_kv_cache *kv, const fg_kv_frame *f, bool out, fg_error *err) {
+  fg_device *d = kv->options.device;
+  fg_status status = FG_OK;
+  for (uint32_t i = 0, next; status == FG_OK && i < f->page_count; i = next) {
+    next = i + 1;
+    if ((f->pages[i].use != FG_FRAME_IN) != out) continue;
+    char *host = host_address(kv, f, i);
+    const uint64_t offset = device_offset(kv, f, i);
+    for (; next < f->page_count && (f->pages[next].use != FG_FRAME_IN) == out; next++) {
+      const uint64_t bytes = (next - i) * kv->page_bytes;
+      if (host_address(kv, f, next) != host + bytes || device_offset(kv, f, next) != offset + bytes) break;
+    }
+    const uint64_t bytes = (next - i) * kv->page_bytes;
+    status = out ? d->ops->download(d, FG_QUEUE_STORE, kv->memory, offset, host, bytes, err)
+                 : d->ops->upload(d, FG_QUEUE_LOAD, kv->memory, offset, host, bytes, err);
+  }
+  return status;
+}
+
+// ---- from state to state
+// -----------------------------------------------------------------------------------
+
+void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch) {
+  f->layer = layer;
+  list_batch(kv, f, batch);
+  list_requests(kv, f, false);
+  for (uint32_t i = 0; i < f->request_count; i++) fg_io_read_begin(kv->io, &f->requests[i]);
+  f->state = FG_FRAME_READING;
+}
+
+bool fg_kv_frame_moved(fg_kv_cache *kv, const fg_kv_frame *f) {
+  for (uint32_t i = 0; i < f->request_count; i++)
+    if (!fg_io_read_poll(kv->io, &f->requests[i])) return false;
+  return true;
+}
+
+// All of them, so that none is in flight after one has failed; the first failure counts.
+static fg_status wait_requests(fg_kv_cache *kv, fg_kv_frame *f, const char *what, fg_error *err) {
+  if (f->request_count == 0) return FG_OK;
+  const bool ended = fg_kv_frame_moved(kv, f);
+  const uint64_t begin = fg_now_ns();
+  fg_status status = FG_OK;
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < f->request_count; i++) {
+    fg_status one = fg_io_read_wait(kv->io, &f->requests[i], status == FG_OK ? err : NULL);
+    if (status == FG_OK) status = one;
+    bytes += f->requests[i].bytes;
+  }
+  f->request_count = 0;
+  if (!ended)
+    fg_trace_span(kv->options.trace, kv->track, FG_SPAN_WAIT_READ, what, (int)f->layer, bytes, begin,
+                  fg_now_ns());
+  return status;
+}
+
+fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
+  fg_device *d = kv->options.device;
+  fg_status status = wait_requests(kv, f, "pages are read", err);
+  if (status == FG_OK && !kv->reach) status = copy_pages(kv, f, false, err);
+  // The used part of each array; they follow each other, so that what lies between goes along.
+  const uint64_t offset = (uint64_t)((char *)f->chunk_list - kv->arrays);
+  const uint64_t bytes = (uint64_t)((char *)(f->slots + f->batch.rows) - (char *)f->chunk_list);
+  if (status == FG_OK)
+    status = d->ops->upload(d, FG_QUEUE_LOAD, kv->array_memory, offset, f->chunk_list, bytes, err);
+  f->event = d->ops->record(d, FG_QUEUE_LOAD);
+  f->state = FG_FRAME_READY;
+  return status;
+}
+
+fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
+  fg_device *d = kv->options.device;
+  f->event = d->ops->record(d, FG_QUEUE_COMPUTE);
+  f->state = FG_FRAME_COMPUTED;
+  if (kv->reach) return FG_OK;
+  fg_status status = d->ops->queue_wait(d, FG_QUEUE_STORE, f->event, err);
+  if (status == FG_OK) status = copy_pages(kv, f, true, err);
+  f->event = d->ops->record(d, FG_QUEUE_STORE);
+  return status;
+}
+
+void fg_kv_frame_write(fg_kv_cache *kv, fg_kv_frame *f) {
+  list_requests(kv, f, true);
+  for (uint32_t i = 0; i < f->request_count; i++) fg_io_write_begin(kv->io, &f->requests[i]);
+  f->state = FG_FRAME_WRITING;
+}
+
+fg_status fg_kv_frame_written(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
+  fg_status status = wait_requests(kv, f, "pages are written", err);
+  f->state = FG_FRAME_FREE;
+  return status;
+}
