@@ -90,8 +90,7 @@ static const fg_option_row rows[] = {
     {"dry-run", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(dry_run), FG_CMD_PULL,
      "list the files and their sizes, download nothing"},
     // profile
-    {"force", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(force), FG_CMD_PROFILE,
-     "measure again, whatever is kept"},
+    {"force", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(force), FG_CMD_PROFILE, "measure again, whatever is kept"},
     {"quick", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(quick), FG_CMD_PROFILE,
      "measure fewer points, in about a quarter of the time"},
     // the machine
@@ -107,7 +106,8 @@ static const fg_option_row rows[] = {
      "where packed weights are kept ($XDG_CACHE_HOME/flexgen or ~/.cache/flexgen)"},
     {"threads", 0, FG_KIND_U32, "N", 1, 4096, FIELD(threads), PACKING | FG_CMD_PROFILE,
      "compute threads (the cores this process may use)"},
-    {"io", 0, FG_KIND_CHOICE, "auto|uring|threads", 0, 0, FIELD(io), PACKING | FG_CMD_PROFILE, "how the disk is read"},
+    {"io", 0, FG_KIND_CHOICE, "auto|uring|threads", 0, 0, FIELD(io), PACKING | FG_CMD_PROFILE,
+     "how the disk is read"},
     // numbers
     {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
      "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},

@@ -45,7 +45,8 @@ static void print_products(const fg_profile *p) {
   static const uint32_t shown[] = {0, 2, 4, 6, 8, 10}; // powers of two
   enum { SHOWN = sizeof shown / sizeof *shown };
   printf("\nProducts, Gop/s (with 256 rows also in %% of the best of this arithmetic); rows:\n"
-         "  %-5s %-7s %6s", "", "weights", "k");
+         "  %-5s %-7s %6s",
+         "", "weights", "k");
   for (uint32_t s = 0; s < SHOWN; s++) printf(" %7u", 1u << shown[s]);
   printf("    256\n");
   for (uint32_t i = 0; i < p->product_count; i++) {
@@ -81,7 +82,8 @@ static void print_disk(const fg_profile *p) {
   for (uint32_t i = 0; i < p->disk_count; i++) {
     char size[16];
     const fg_profile_disk *e = &p->disks[i];
-    printf("  %10s %6u %8.2f %8.2f\n", fg_size_format(e->bytes, size), e->depth, 1e-9 * e->read, 1e-9 * e->write);
+    printf("  %10s %6u %8.2f %8.2f\n", fg_size_format(e->bytes, size), e->depth, 1e-9 * e->read,
+           1e-9 * e->write);
   }
 }
 
@@ -119,8 +121,8 @@ static fg_status run_profile(const fg_options *o, fg_console *console, fg_error 
   bool measured = false;
   uint64_t begin = fg_now_ns();
   fg_profile profile;
-  status = fg_profile_load_or_measure(&profile, &options,
-                                      o->force ? FG_PROFILE_MEASURE : FG_PROFILE_KEPT_OR_MEASURE, &measured, err);
+  status = fg_profile_load_or_measure(
+      &profile, &options, o->force ? FG_PROFILE_MEASURE : FG_PROFILE_KEPT_OR_MEASURE, &measured, err);
   fg_console_clear(console);
   if (status) return status;
   if (measured)

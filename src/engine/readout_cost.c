@@ -19,11 +19,10 @@ static void read_out(fg_readout *readout, const float *logits, const fg_sampling
   fg_readout_begin(readout);
   for (uint32_t i = 0; i < ROWS; i++) fg_readout_draw(readout, &input, -1);
   for (uint32_t column = 0; column < VOCAB; column += COLUMNS)
-    fg_readout_block(readout, &(fg_logits_block){.rows = ROWS,
-                                                 .column = column,
-                                                 .columns = COLUMNS,
-                                                 .stride = VOCAB,
-                                                 .logits = logits + column});
+    fg_readout_block(
+        readout,
+        &(fg_logits_block){
+            .rows = ROWS, .column = column, .columns = COLUMNS, .stride = VOCAB, .logits = logits + column});
   fg_readout_finish(readout);
 }
 

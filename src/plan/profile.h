@@ -1,8 +1,9 @@
 // profile.h: what a machine was measured to do, and how long pieces of a step take on it.
 //
-// A profile is made of short measurements with the engine's own kernels, reads and writes (profile/measure.h);
-// here it is only numbers: how long a product, attention, reading from the disk would take. Between two
-// measured points time is interpolated in the logarithm; beyond the last one, work goes on at its rate.
+// A profile is made of short measurements with the engine's own kernels, reads and writes
+// (profile/measure.h); here it is only numbers: how long a product, attention, reading from the disk would
+// take. Between two measured points time is interpolated in the logarithm; beyond the last one, work goes on
+// at its rate.
 #ifndef FG_PLAN_PROFILE_H
 #define FG_PLAN_PROFILE_H
 
@@ -18,9 +19,9 @@ enum { FG_PROFILE_MAX_PRODUCTS = 64, FG_PROFILE_MAX_ATTENTIONS = 64, FG_PROFILE_
 
 // Products of many panels, whose weights come from memory and not from a cache.
 typedef struct fg_profile_product {
-  fg_dtype dtype;    // of the weights as they are held
-  int compute;       // fg_compute
-  uint32_t k;        // length of a row of weights
+  fg_dtype dtype;                        // of the weights as they are held
+  int compute;                           // fg_compute
+  uint32_t k;                            // length of a row of weights
   double seconds[FG_PROFILE_ROW_POINTS]; // of one weight value with so many rows
 } fg_profile_product;
 
@@ -28,15 +29,15 @@ typedef struct fg_profile_product {
 typedef struct fg_profile_attention {
   fg_dtype cache;
   uint32_t k_dim;
-  uint32_t group;   // query heads of a KV head
-  double decode;    // seconds of one key with its value of one KV head, seen by one token
-  double prefill;   // seconds of one pair of query and key of one query head, in chunks of many tokens
+  uint32_t group; // query heads of a KV head
+  double decode;  // seconds of one key with its value of one KV head, seen by one token
+  double prefill; // seconds of one pair of query and key of one query head, in chunks of many tokens
 } fg_profile_attention;
 
 // Long reads and writes of a file in the offload dir, direct.
 typedef struct fg_profile_disk {
-  uint64_t bytes; // of a request
-  uint32_t depth; // requests in flight
+  uint64_t bytes;     // of a request
+  uint32_t depth;     // requests in flight
   double read, write; // bytes/s; 0 = not measured
 } fg_profile_disk;
 
@@ -71,15 +72,16 @@ typedef struct fg_profile {
 
 // A look-up in a table without entries is 0 seconds: nothing is known, so nothing is counted.
 
-// Seconds of products of `rows` rows with `values` weights of rows of length k, kernels of the nearest measured
-// kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. Less than one
-// row, as experts have on average, costs what one does; none costs nothing. The matrices are those of a layer:
-// those that follow each other take the same rows, about 2048 weights of each row's length together.
+// Seconds of products of `rows` rows with `values` weights of rows of length k, kernels of the nearest
+// measured kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. Less
+// than one row, as experts have on average, costs what one does; none costs nothing. The matrices are those
+// of a layer: those that follow each other take the same rows, about 2048 weights of each row's length
+// together.
 double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int compute, uint32_t k,
                                   double values, double rows);
 // In one layer. keys: summed over all tokens that are decoded; pairs: of queries and visible keys of all
-// chunks. From the nearest type of cache; head sizes and groups between measured ones are interpolated, beyond
-// them the time goes with the size.
+// chunks. From the nearest type of cache; head sizes and groups between measured ones are interpolated,
+// beyond them the time goes with the size.
 double fg_profile_decode_seconds(const fg_profile *profile, const fg_kv_geometry *kv, uint32_t heads,
                                  double keys);
 double fg_profile_prefill_seconds(const fg_profile *profile, const fg_kv_geometry *kv, uint32_t heads,

@@ -31,16 +31,20 @@ typedef struct number_field {
   number_range range;
 } number_field;
 
-#define TEXT(name)         {#name, offsetof(fg_profile, name), sizeof(((fg_profile *)0)->name)}
-#define NUMBER(name, span) {#name, offsetof(fg_profile, name), span}
+#define TEXT(name)                                                                                           \
+  { #name, offsetof(fg_profile, name), sizeof(((fg_profile *)0)->name) }
+#define NUMBER(name, span)                                                                                   \
+  { #name, offsetof(fg_profile, name), span }
 
 static const text_field texts[] = {TEXT(machine), TEXT(kernels), TEXT(version),
                                    TEXT(date),    TEXT(offload), TEXT(disk)};
 static const number_field numbers[] = {
-    NUMBER(memory_read, POSITIVE), NUMBER(memory_copy, POSITIVE), NUMBER(disk_read, ANY),
-    NUMBER(disk_write, ANY),       NUMBER(disk_burst, ANY),       NUMBER(row_value, POSITIVE),
-    NUMBER(store_value, POSITIVE), NUMBER(logit, ANY),            NUMBER(launch, POSITIVE),
-    NUMBER(read_cost, SHARE),      NUMBER(read_slowdown, SHARE),   NUMBER(load, ANY),
+    NUMBER(memory_read, POSITIVE), NUMBER(memory_copy, POSITIVE),
+    NUMBER(disk_read, ANY),        NUMBER(disk_write, ANY),
+    NUMBER(disk_burst, ANY),       NUMBER(row_value, POSITIVE),
+    NUMBER(store_value, POSITIVE), NUMBER(logit, ANY),
+    NUMBER(launch, POSITIVE),      NUMBER(read_cost, SHARE),
+    NUMBER(read_slowdown, SHARE),  NUMBER(load, ANY),
 };
 enum { TEXTS = sizeof texts / sizeof *texts, NUMBERS = sizeof numbers / sizeof *numbers };
 
@@ -57,9 +61,9 @@ static json_t *products_json(const fg_profile *p) {
     json_t *seconds = json_array();
     for (uint32_t r = 0; r < FG_PROFILE_ROW_POINTS; r++)
       json_array_append_new(seconds, json_real(e->seconds[r]));
-    json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:o}", "weights", fg_dtype_get(e->dtype)->name,
-                                          "compute", computes[e->compute], "k", (json_int_t)e->k, "seconds",
-                                          seconds));
+    json_array_append_new(list,
+                          json_pack("{s:s,s:s,s:I,s:o}", "weights", fg_dtype_get(e->dtype)->name, "compute",
+                                    computes[e->compute], "k", (json_int_t)e->k, "seconds", seconds));
   }
   return list;
 }

@@ -1,8 +1,8 @@
 // profile_json.h: a profile as the text that is kept and that `flexgen profile --json` prints.
 //
-// What is read is as strict as what is written is plain: every number is there, finite and in its range, every
-// name is known. A planner that believed half a profile would be wrong without anybody knowing why, so a
-// damaged one is refused as a whole and measured again.
+// What is read is as strict as what is written is plain: every number is there, finite and in its range,
+// every name is known. A planner that believed half a profile would be wrong without anybody knowing why, so
+// a damaged one is refused as a whole and measured again.
 #ifndef FG_PLAN_PROFILE_JSON_H
 #define FG_PLAN_PROFILE_JSON_H
 

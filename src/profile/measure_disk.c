@@ -1,6 +1,6 @@
 // The offload dir's disk: a file of its own, written, read for long enough to see a throttle, then read and
-// written in requests of several sizes and depths. All requests are direct where the file system allows it, so
-// that nothing comes from the page cache.
+// written in requests of several sizes and depths. All requests are direct where the file system allows it,
+// so that nothing comes from the page cache.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,7 +16,7 @@
 
 enum {
   MIB = 1 << 20,
-  ENGINE_DEPTH = 128,     // the engine's own settings of reading
+  ENGINE_DEPTH = 128, // the engine's own settings of reading
   ENGINE_PIECE = 1 << 20,
   LEAST_FILE_MIB = 64,
   MOST_FILE_MIB = 4096,
@@ -31,8 +31,8 @@ typedef struct disk {
   fg_taker *t;
   fg_file *file;
   char path[PATH_MAX];
-  uint64_t bytes;      // of the file
-  uint8_t *buffers;    // where requests go; requests in flight may share it
+  uint64_t bytes;   // of the file
+  uint8_t *buffers; // where requests go; requests in flight may share it
   uint64_t buffer_bytes;
 } disk;
 
@@ -49,7 +49,8 @@ typedef struct stream {
 
 static void begin_one(stream *s) {
   const disk *d = s->d;
-  const uint64_t place = s->begun * s->request % (d->buffer_bytes - s->request + 1) / FG_IO_ALIGN * FG_IO_ALIGN;
+  const uint64_t place =
+      s->begun * s->request % (d->buffer_bytes - s->request + 1) / FG_IO_ALIGN * FG_IO_ALIGN;
   fg_io_read *r = &s->ring[s->begun % s->depth];
   if (s->at + s->request > d->bytes) s->at = 0;
   *r = (fg_io_read){
@@ -146,7 +147,8 @@ static fg_status write_file(disk *d, fg_io *io, fg_error *err) {
 static double cpu_seconds(void) {
   struct rusage u;
   if (getrusage(RUSAGE_SELF, &u) != 0) return 0;
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 // Bytes/s of the last `count` of `seconds`.
@@ -186,7 +188,8 @@ static fg_status read_long(disk *d, fg_io *io, fg_error *err) {
   return FG_OK;
 }
 
-// ---- beside a product --------------------------------------------------------------------------------------
+// ---- beside a product
+// --------------------------------------------------------------------------------------
 
 static void keep_reading(void *user) {
   stream *s = user;
@@ -227,7 +230,8 @@ static fg_status measure_slowdown(disk *d, fg_io *io, fg_error *err) {
   return FG_OK;
 }
 
-// ---- sizes and depths --------------------------------------------------------------------------------------
+// ---- sizes and depths
+// --------------------------------------------------------------------------------------
 
 static const uint64_t sizes[] = {256 << 10, 1 << 20, 4 << 20};
 static const struct {
@@ -236,7 +240,7 @@ static const struct {
 } depths[] = {{1, true}, {4, false}, {32, true}, {128, false}};
 enum { SIZES = sizeof sizes / sizeof *sizes, DEPTHS = sizeof depths / sizeof *depths };
 
-_Static_assert(SIZES * DEPTHS <= FG_PROFILE_MAX_DISKS, "a profile has room for every size and depth");
+_Static_assert(SIZES *DEPTHS <= FG_PROFILE_MAX_DISKS, "a profile has room for every size and depth");
 
 static fg_status take_rate(disk *d, uint64_t size, uint32_t depth, bool write, double *rate, fg_error *err) {
   fg_io *io = NULL;
@@ -296,8 +300,8 @@ fg_status fg_measure_disk(fg_taker *t, fg_error *err) {
                 t->options->offload_dir, fg_size_format((uint64_t)LEAST_FILE_MIB * MIB, size));
     return FG_OK;
   }
-  if ((size_t)snprintf(d.path, sizeof d.path, "%s/profile-%ld.tmp", t->options->offload_dir, (long)getpid()) >=
-      sizeof d.path)
+  if ((size_t)snprintf(d.path, sizeof d.path, "%s/profile-%ld.tmp", t->options->offload_dir,
+                       (long)getpid()) >= sizeof d.path)
     return fg_fail(err, FG_INVALID, "the offload dir's path is too long; choose another with --offload-dir");
   fg_status status = fg_taker_tell(t, "the disk", 0.62, err);
   if (!status) status = fg_file_open(&d.file, d.path, FG_FILE_CREATE, err);

@@ -24,8 +24,7 @@ static fg_status time_calls(const fg_taker *t, const fg_call *call, uint32_t cal
 }
 
 fg_status fg_measure_rows(fg_taker *t, fg_error *err) {
-  fg_call norm = {
-      .op = FG_OP_NORM, .rows = ROWS, .a = {t->x, 0, ROW_WIDTH}, .out = {t->y, 0, ROW_WIDTH}};
+  fg_call norm = {.op = FG_OP_NORM, .rows = ROWS, .a = {t->x, 0, ROW_WIDTH}, .out = {t->y, 0, ROW_WIDTH}};
   norm.params.norm.width = ROW_WIDTH, norm.params.norm.segments = 1;
   norm.params.norm.kind = FG_NORM_RMS, norm.params.norm.eps = 1e-5f;
   fg_call add = norm, glu = norm, launch = norm;
@@ -88,7 +87,8 @@ fg_status fg_measure_memory(fg_taker *t, fg_error *err) {
   fg_status status = fg_taker_tell(t, "memory", 0, err);
   void *sums = NULL;
   if (!status)
-    status = fg_budget_alloc(t->budget, fg_threads_count(t->threads) * sizeof(uint64_t), "measuring", &sums, err);
+    status =
+        fg_budget_alloc(t->budget, fg_threads_count(t->threads) * sizeof(uint64_t), "measuring", &sums, err);
   if (status) return status;
   const uint64_t half = t->pool_bytes / 2 / PIECE * PIECE;
   memory_job job = {.from = t->pool_host, .to = t->pool_host + half, .sums = sums};
