@@ -217,7 +217,6 @@ fg_status fg_profile_measure(fg_profile *out, const fg_profile_options *options,
         options->log, FG_LOG_WARN,
         "other processes keep this machine busy (load %.1f): it will be measured as slower than it is", load);
   out->load = load;
-  // Reading ends the measurements: it overwrites the pool.
   static fg_status (*const parts[])(fg_taker * t, fg_error * err) = {
       fg_measure_memory,     fg_measure_rows, fg_measure_products,
       fg_measure_attentions, measure_logit,   fg_measure_disk};

@@ -169,7 +169,6 @@ fg_status fg_measure_product_rate(fg_taker *t, uint64_t ns, fg_measure_turn *tur
   enum { ROWS = 64, K = 2048, N = 512 };
   const fg_dtype dtype = FG_I8G128;
   const fg_layout *layout = t->devices[FG_COMPUTE_INT8]->family->choose(dtype, N, K);
-  // Its weights and rows stay in the caches, the rest of the pool is read into.
   fg_call call = product_call(t, layout, dtype, N, K, ROWS);
   uint64_t begin = fg_now_ns(), computing = 0, calls = 0;
   fg_status status = FG_OK;

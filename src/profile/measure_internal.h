@@ -14,7 +14,7 @@ typedef struct fg_taker {
   fg_budget *budget;
   fg_threads *threads;
   fg_device *devices[FG_TAKER_COMPUTES]; // on the CPU all share host memory
-  // One block: weights, a cache, or what the disk is read into. Larger than the caches if memory allows.
+  // One block: weights or a cache. Larger than the caches if memory allows.
   fg_memory *pool;
   uint8_t *pool_host;
   uint64_t pool_bytes;
