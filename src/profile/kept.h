@@ -1,8 +1,8 @@
 // kept.h: the profiles that are kept, one file a machine.
 //
-// A profile is worth something only for the machine, the kernels and the disk that it was made with. So its file's
-// name is a hash of these, and what is read is compared with them once more; after a change of hardware, of the
-// number of threads or of the version there is none, and it has to be measured again.
+// A profile is worth something only for the machine, the kernels and the disk that it was made with. So its
+// file's name is a hash of these, and what is read is compared with them once more; after a change of
+// hardware, of the number of threads or of the version there is none, and it has to be measured again.
 #ifndef FG_PROFILE_KEPT_H
 #define FG_PROFILE_KEPT_H
 

@@ -16,7 +16,14 @@
 
 static const double busy_load = 0.5;
 
-enum { CPU_LINE = 512, MIB = 1 << 20, LEAST_POOL = 32, MOST_POOL = 512, FULL_SLICE_MS = 24, QUICK_SLICE_MS = 6 };
+enum {
+  CPU_LINE = 512,
+  MIB = 1 << 20,
+  LEAST_POOL = 32,
+  MOST_POOL = 512,
+  FULL_SLICE_MS = 24,
+  QUICK_SLICE_MS = 6
+};
 
 // ---- what the machine is ---------------------------------------------------------------------------------
 
@@ -40,7 +47,7 @@ static const char *file_system_name(long type) {
   static const struct {
     unsigned long type;
     const char *name;
-  } known[] = {{0xef53, "ext4"},      {0x58465342, "xfs"}, {0x9123683e, "btrfs"},   {0x01021994, "tmpfs"},
+  } known[] = {{0xef53, "ext4"},        {0x58465342, "xfs"}, {0x9123683e, "btrfs"}, {0x01021994, "tmpfs"},
                {0x794c7630, "overlay"}, {0x6969, "nfs"},     {0x2fc12fc1, "zfs"}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (known[i].type == (unsigned long)type) return known[i].name;
@@ -199,20 +206,20 @@ fg_status fg_profile_measure(fg_profile *out, const fg_profile_options *options,
   fg_taker t = {.options = options, .out = out, .pool_bytes = pool_size(options)};
   t.slice_ns = (uint64_t)(options->quick ? QUICK_SLICE_MS : FULL_SLICE_MS) * 1000000;
   if (t.pool_bytes < (uint64_t)128 * MIB)
-    fg_log_line(options->log, FG_LOG_WARN,
-                "memory is short: weights and caches of %llu MiB only are measured with, parts of which may stay "
-                "in the processor's caches",
-                (unsigned long long)(t.pool_bytes / MIB));
+    fg_log_line(
+        options->log, FG_LOG_WARN,
+        "memory is short: weights and caches of %llu MiB only are measured with, parts of which may stay "
+        "in the processor's caches",
+        (unsigned long long)(t.pool_bytes / MIB));
   double load = 0;
   if (getloadavg(&load, 1) == 1 && load > busy_load)
-    fg_log_line(options->log, FG_LOG_WARN,
-                "other processes keep this machine busy (load %.1f): it will be measured as slower than it is",
-                load);
+    fg_log_line(
+        options->log, FG_LOG_WARN,
+        "other processes keep this machine busy (load %.1f): it will be measured as slower than it is", load);
   out->load = load;
-  // Reading ends the measurements: it overwrites the pool.
-  static fg_status (*const parts[])(fg_taker *t, fg_error *err) = {fg_measure_memory,     fg_measure_rows,
-                                                                  fg_measure_products,   fg_measure_attentions,
-                                                                  measure_logit,         fg_measure_disk};
+  static fg_status (*const parts[])(fg_taker * t, fg_error * err) = {
+      fg_measure_memory,     fg_measure_rows, fg_measure_products,
+      fg_measure_attentions, measure_logit,   fg_measure_disk};
   status = open_taker(&t, err);
   for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) status = parts[i](&t, err);
   close_taker(&t);

@@ -32,7 +32,7 @@ enum {
   MOST_TAKES = 64,
 };
 
-_Static_assert(CACHES * DIMS * GROUPS <= FG_PROFILE_MAX_ATTENTIONS, "a profile has room for every attention");
+_Static_assert(CACHES *DIMS *GROUPS <= FG_PROFILE_MAX_ATTENTIONS, "a profile has room for every attention");
 
 // Positions, chunks and page tables, in a block of device memory.
 typedef struct tables {
@@ -118,8 +118,7 @@ static fg_status measure_prefill(const fg_taker *t, fg_compute compute, const fg
                                  uint32_t group, double *seconds, fg_error *err) {
   fg_call call = attention_call(t, kv, group, CHUNK);
   call.batch = fill_tables(t, 1, CHUNK, CHUNK);
-  fg_status status =
-      take(t, compute, &call, fg_kv_page_bytes(kv) * (CHUNK / PAGE_TOKENS), seconds, err);
+  fg_status status = take(t, compute, &call, fg_kv_page_bytes(kv) * (CHUNK / PAGE_TOKENS), seconds, err);
   *seconds /= (double)CHUNK * (CHUNK + 1) / 2 * kv->kv_heads * group;
   return status;
 }

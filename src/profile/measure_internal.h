@@ -14,12 +14,12 @@ typedef struct fg_taker {
   fg_budget *budget;
   fg_threads *threads;
   fg_device *devices[FG_TAKER_COMPUTES]; // on the CPU all share host memory
-  // One block: weights, a cache, or what the disk is read into. Larger than the caches if memory allows.
+  // One block: weights or a cache. Larger than the caches if memory allows.
   fg_memory *pool;
   uint8_t *pool_host;
   uint64_t pool_bytes;
-  fg_memory *x, *y; // [FG_TAKER_ROWS, FG_TAKER_WIDTH] f32
-  fg_memory *small; // page tables, or a row
+  fg_memory *x, *y;  // [FG_TAKER_ROWS, FG_TAKER_WIDTH] f32
+  fg_memory *small;  // page tables, or a row
   uint64_t slice_ns; // that a figure may take
 } fg_taker;
 
@@ -27,8 +27,9 @@ fg_status fg_taker_tell(const fg_taker *t, const char *what, double share, fg_er
 // Runs a call and waits for it; adds its time to *ns.
 fg_status fg_taker_run(const fg_taker *t, fg_compute compute, const fg_call *call, uint64_t *ns,
                        fg_error *err);
-// Sorts times and returns their lower quartile, 0 of none. What disturbs takes time and never gives any, so that
-// on a quiet machine it is hardly below the median and on a busy one much nearer to what the kernel takes.
+// Sorts times and returns their lower quartile, 0 of none. What disturbs takes time and never gives any, so
+// that on a quiet machine it is hardly below the median and on a busy one much nearer to what the kernel
+// takes.
 double fg_taker_typical(double *values, uint32_t count);
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err);
 
@@ -38,8 +39,8 @@ fg_status fg_measure_rows(fg_taker *t, fg_error *err);
 fg_status fg_measure_memory(fg_taker *t, fg_error *err);
 fg_status fg_measure_disk(fg_taker *t, fg_error *err);
 
-// One product of codes with enough rows to be bound by arithmetic: what reading disturbs. Values of weights times
-// rows a second, for `ns`; `turn` is called between calls and may be NULL.
+// One product of codes with enough rows to be bound by arithmetic: what reading disturbs. Values of weights
+// times rows a second, for `ns`; `turn` is called between calls and may be NULL.
 typedef void fg_measure_turn(void *user);
 fg_status fg_measure_product_rate(fg_taker *t, uint64_t ns, fg_measure_turn *turn, void *user, double *rate,
                                   fg_error *err);

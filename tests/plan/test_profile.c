@@ -94,11 +94,11 @@ static void test_the_nearest_kernel_stands_for_one_that_was_not_measured(void **
     int compute;
     uint32_t entry;
   } rows[] = {
-      {FG_Q4_0, FG_COMPUTE_INT8, 2},  // codes of 4 bits
+      {FG_Q4_0, FG_COMPUTE_INT8, 2},   // codes of 4 bits
       {FG_I8G128, FG_COMPUTE_INT8, 3}, // codes of 8 bits
-      {FG_Q6_K, FG_COMPUTE_BF16, 4},  // blocks that are expanded
-      {FG_Q6_K, FG_COMPUTE_INT8, 4},  // are expanded in int8 too
-      {FG_F16, FG_COMPUTE_BF16, 1},   {FG_BF16, FG_COMPUTE_INT8, 1},
+      {FG_Q6_K, FG_COMPUTE_BF16, 4},   // blocks that are expanded
+      {FG_Q6_K, FG_COMPUTE_INT8, 4},   // are expanded in int8 too
+      {FG_F16, FG_COMPUTE_BF16, 1},    {FG_BF16, FG_COMPUTE_INT8, 1},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     assert_near(fg_profile_product_seconds(&p, rows[i].dtype, rows[i].compute, 2048, 1, 4),
@@ -127,9 +127,9 @@ static void test_attention_between_and_beyond_points(void **state) {
   fg_profile p;
   fill(&p);
   fg_kv_geometry kv = geometry(2, 64, FG_BF16);
-  assert_near(fg_profile_decode_seconds(&p, &kv, 4, 1), 2 * sqrt(10e-9 * 20e-9));   // group 2
-  assert_near(fg_profile_decode_seconds(&p, &kv, 16, 1), 2 * 2 * 20e-9);            // group 8
-  assert_near(fg_profile_prefill_seconds(&p, &kv, 16, 1), 16 * 2e-9);               // a head costs the same
+  assert_near(fg_profile_decode_seconds(&p, &kv, 4, 1), 2 * sqrt(10e-9 * 20e-9)); // group 2
+  assert_near(fg_profile_decode_seconds(&p, &kv, 16, 1), 2 * 2 * 20e-9);          // group 8
+  assert_near(fg_profile_prefill_seconds(&p, &kv, 16, 1), 16 * 2e-9);             // a head costs the same
   kv = geometry(2, 256, FG_BF16);
   assert_near(fg_profile_decode_seconds(&p, &kv, 2, 1), 2 * 2 * 20e-9); // twice the size
   kv = geometry(2, 96, FG_BF16);
