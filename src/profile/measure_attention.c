@@ -125,7 +125,8 @@ static fg_status measure_prefill(const fg_taker *t, fg_compute compute, const fg
 
 // In the type that most caches have.
 static fg_status measure_store(fg_taker *t, fg_error *err) {
-  const fg_kv_geometry kv = {KV_HEADS, 64, 64, PAGE_TOKENS, FG_BF16, false};
+  const fg_kv_geometry kv = {
+      .kv_heads = KV_HEADS, .k_dim = 64, .v_dim = 64, .page_tokens = PAGE_TOKENS, .dtype = FG_BF16};
   fg_call call = {.op = FG_OP_KV_STORE,
                   .rows = CHUNK,
                   .a = {t->x, 0, KV_HEADS * 64},
@@ -148,7 +149,11 @@ static fg_status measure_store(fg_taker *t, fg_error *err) {
 }
 
 static fg_status measure_cache(fg_taker *t, uint32_t cache, uint32_t dim, uint32_t group, fg_error *err) {
-  const fg_kv_geometry kv = {KV_HEADS, dim, dim, PAGE_TOKENS, caches[cache].cache, false};
+  const fg_kv_geometry kv = {.kv_heads = KV_HEADS,
+                             .k_dim = dim,
+                             .v_dim = dim,
+                             .page_tokens = PAGE_TOKENS,
+                             .dtype = caches[cache].cache};
   const fg_compute compute = caches[cache].compute;
   fg_profile_attention a = {.cache = kv.dtype, .k_dim = dim, .group = group};
   fg_status status = measure_decode(t, compute, &kv, group, &a.decode, err);

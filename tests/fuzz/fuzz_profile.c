@@ -54,7 +54,7 @@ static void look_up(const fg_profile *p) {
   for (size_t t = 0; t < sizeof types / sizeof *types; t++)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
       check_time(fg_profile_product_seconds(p, types[t], (int)(t % 3), 1000, 1e6, rows[i]));
-  fg_kv_geometry kv = {2, 96, 96, 32, FG_BF16, false};
+  fg_kv_geometry kv = {.kv_heads = 2, .k_dim = 96, .v_dim = 96, .page_tokens = 32, .dtype = FG_BF16};
   for (uint32_t heads = 2; heads <= 32; heads *= 2) {
     check_time(fg_profile_decode_seconds(p, &kv, heads, 1000));
     check_time(fg_profile_prefill_seconds(p, &kv, heads, 1000));
