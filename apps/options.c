@@ -63,6 +63,9 @@ static const fg_option_row rows[] = {
      "prompts of random tokens (the block, --gpu-batch-size times --num-gpu-batches; 32 without one)"},
     {"input-len-range", 0, FG_KIND_RANGE, "A:B", 0, 0, FIELD(input_len_range), BENCHED,
      "prompts of random lengths from A to B in place of --prompt-len"},
+    // plan
+    {"save-policy", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(save_policy), FG_CMD_PLAN,
+     "write the policy to a file, to be edited and given to --policy"},
     // eval
     {"text", 0, FG_KIND_TEXT, "FILE", 0, 0, FIELD(text), FG_CMD_EVAL,
      "the text to score; - is standard input"},
@@ -140,6 +143,8 @@ static const fg_option_row rows[] = {
     {"percent", 0, FG_KIND_PERCENT, "W_DEV W_HOST C_DEV C_HOST A_DEV A_HOST", 0, 0, FIELD(percent), PLANNED,
      "FlexGen's placement of weights, cache and activations on device and host, the rest on disk; on the CPU "
      "device and host add up"},
+    {"policy", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(policy), PLANNED,
+     "a policy as plan --save-policy writes it: what it names is fixed, the rest is planned"},
     {"gpu-batch-size", 0, FG_KIND_U32, "N", 1, 0, FIELD(gpu_batch_size), PLANNED,
      "sequences of a micro-batch"},
     {"num-gpu-batches", 0, FG_KIND_U32, "N", 1, 0, FIELD(num_gpu_batches), PLANNED,

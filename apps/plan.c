@@ -134,6 +134,7 @@ int fg_command_plan(const fg_options *options, fg_console *console) {
   if (code != FG_EXIT_DONE) return code;
   json_t *policy = fg_engine_policy_json(run.engine);
   fg_status status = policy ? FG_OK : fg_fail(&err, FG_NO_SPACE, "no memory for the plan");
+  if (status == FG_OK && options->save_policy) status = fg_write_json(policy, options->save_policy, &err);
   if (status == FG_OK && options->json)
     status = print_json(&run, policy, &err);
   else if (status == FG_OK)

@@ -104,6 +104,7 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .weight_group = o->weight_group,
       .weight_symmetric = o->weight_symmetric,
       .cache_dtype = o->cache_dtype,
+      .policy = o->policy,
       .percent = o->percent.set ? o->percent.values : NULL,
       .gpu_batch_size = o->gpu_batch_size,
       .num_gpu_batches = o->num_gpu_batches,
@@ -181,8 +182,7 @@ void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t tota
                       fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
 }
 
-// A reader sees a whole file or none.
-static fg_status write_json(const json_t *object, const char *path, fg_error *err) {
+fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {
   char *part = NULL;
   if (!object || asprintf(&part, "%s.part", path) < 0)
     return fg_fail(err, FG_NO_SPACE, "no memory for %s", path);
@@ -203,7 +203,7 @@ static fg_status write_json(const json_t *object, const char *path, fg_error *er
 static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *err) {
   if (!run->options->stats) return FG_OK;
   json_t *stats = fg_run_stats(run, outcome, (double)(fg_now_ns() - run->opened_ns) * 1e-9);
-  fg_status status = write_json(stats, run->options->stats, err);
+  fg_status status = fg_write_json(stats, run->options->stats, err);
   json_decref(stats);
   return status;
 }

@@ -66,6 +66,8 @@ int fg_run_close(fg_run *run, fg_status status, const fg_error *err);
 // Figures of the run as an object for --stats; new reference, NULL without memory.
 json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds);
 
+// Writes `object` to a file: a reader sees a whole one or none.
+fg_status fg_write_json(const json_t *object, const char *path, fg_error *err);
 // Reads a whole file ("-": standard input).
 fg_status fg_read_text(const char *path, fg_text *text, fg_error *err);
 // Prints `object` with a newline to standard output and releases it; a NULL object is FG_NO_SPACE.

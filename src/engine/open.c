@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "plan/policy_file.h"
 
 enum {
   PAGE_TOKENS = 32,
@@ -224,6 +225,8 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
                           .max_len = o->max_model_len,
                           .expected = o->expected,
                           .percent = o->percent};
+  if (o->policy) status = fg_policy_file_read(o->policy, plan, err);
+  if (status != FG_OK) return status;
   if (o->max_model_len && g->max_positions && o->max_model_len > g->max_positions)
     return fg_fail(err, FG_INVALID, "--max-model-len %" PRIu32 ": the model knows %" PRIu32 " positions",
                    o->max_model_len, g->max_positions);

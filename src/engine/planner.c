@@ -105,7 +105,8 @@ static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint3
   const double page = (double)(in->plan.disk ? in->plan.padded_page_bytes : in->plan.page_bytes);
   const double held = cost.bytes[FG_TIER_DEVICE][FG_CACHE_DEVICE] / page;
   *device = (uint32_t)(held * placement.shares[FG_CACHE_DEVICE]);
-  *disk = (uint32_t)ceil(held * placement.shares[FG_CACHE_DISK]);
+  // The solver's zero is not quite one.
+  *disk = (uint32_t)(held * placement.shares[FG_CACHE_DISK] + 0.99);
   return true;
 }
 

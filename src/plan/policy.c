@@ -208,6 +208,7 @@ static fg_status choose_weights(const fg_plan_input *in, fg_policy *p, fg_error 
   uint64_t host, device;
   memory_left(in, p, &host, &device);
   p->device_weight_bytes = min_u64(device, in->panel_bytes);
+  if (in->weight_bytes) p->device_weight_bytes = min_u64(p->device_weight_bytes, in->weight_bytes);
   if (!in->one_memory) p->host_weight_bytes = min_u64(host, in->panel_bytes - p->device_weight_bytes);
   if (in->percent) {
     int share = in->percent[0] + (in->one_memory ? in->percent[1] : 0);
@@ -233,7 +234,8 @@ static fg_status choose_weights(const fg_plan_input *in, fg_policy *p, fg_error 
 // long as it does not take much from what could be resident.
 static uint64_t choose_ring(const fg_plan_input *in) {
   uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
-  uint64_t ring = min_u64(RING_PANELS_MOST * in->largest_panel, memory / 8);
+  uint64_t ring = in->wished_ring;
+  if (!ring) ring = min_u64(RING_PANELS_MOST * in->largest_panel, memory / 8);
   if (ring < RING_PANELS_LEAST * in->largest_panel) ring = RING_PANELS_LEAST * in->largest_panel;
   return min_u64(ring, in->panel_bytes);
 }

@@ -44,7 +44,8 @@ typedef struct fg_plan_input {
   const void *user;
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
-  uint32_t device_pages, disk_pages; // of the KV cache; both 0 = choose
+  uint32_t device_pages, disk_pages;  // of the KV cache; both 0 = choose
+  uint64_t weight_bytes, wished_ring; // of weights that stay where the device computes; of ring_bytes
   fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
 } fg_plan_input;

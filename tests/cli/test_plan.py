@@ -1,0 +1,130 @@
+"""What a job would take, told before it runs: flexgen plan, the policy files, and the plan of jobs that run."""
+import json
+import os
+import re
+
+import harness
+from harness import MODEL, Case, environment, read_rows, run, write_rows
+
+GIB = 1 << 30
+
+
+class Plan(Case):
+    """One machine's profile for all cases: it is made once."""
+
+    profile = None
+
+    def setUp(self):
+        super().setUp()
+        if not Plan.profile:
+            Plan.profile = os.path.join(harness._cache, "measured")
+            made = run("profile", "--quick", "--offload-dir", self.offload(), env=self.environment())
+            self.assertEqual(made.returncode, 0, made.stderr)
+
+    def offload(self):
+        folder = os.path.join(harness._cache, "offload")
+        os.makedirs(folder, exist_ok=True)
+        return folder
+
+    def environment(self):
+        return environment(XDG_CACHE_HOME=Plan.profile)
+
+    def plan(self, *arguments):
+        done = self.succeed("plan", *arguments, "--offload-dir", self.offload(), "--json", env=self.environment())
+        return json.loads(done.stdout)
+
+    def test_nothing_is_packed_or_run(self):
+        told = self.plan("opt-175b", "--synthetic", "--compress-weight", "--host-memory", "20G", "--num-prompts", "8")
+        self.assertGreater(told["model"]["weight_bytes"], 90 * GIB)
+        self.assertGreater(told["predicted"]["seconds"], 0)
+        self.assertLessEqual(told["predicted"]["host_bytes"], 20 * GIB)
+        # Every step reads what does not stay.
+        streamed = told["model"]["weight_bytes"] - told["model"]["resident_weight_bytes"]
+        self.assertGreater(told["predicted"]["bytes_read"], 0.9 * streamed * told["predicted"]["steps"])
+        self.assertEqual([name for name in os.listdir(self.offload()) if "175b" in name], [])
+
+    def test_more_of_the_machine_is_never_worse(self):
+        told = self.plan("opt-6.7b", "--synthetic", "--host-memory", "3G", "--num-prompts", "64")
+        for changed in told["with"].values():
+            self.assertLessEqual(changed["seconds"], 1.03 * told["predicted"]["seconds"])
+        self.assertEqual(set(told["with"]), {"one_more_gib", "second_disk"})
+
+    def test_a_person_reads_it(self):
+        told = self.succeed("plan", "opt-1.3b", "--synthetic", "--host-memory", "2G", "--offload-dir",
+                            self.offload(), env=self.environment()).stdout.decode()
+        for words in ("weights", "KV cache", "expected", "tokens a second", "bound by the", "one GiB more", "second disk"):
+            self.assertIn(words, told)
+
+    def test_without_a_profile_it_says_how_to_get_one(self):
+        done = self.succeed("plan", MODEL, "--offload-dir", self.offload(),
+                            env=environment(XDG_CACHE_HOME=self.path("empty")))
+        self.assertIn(b"flexgen profile", done.stdout)
+        told = self.succeed("plan", MODEL, "--offload-dir", self.offload(), "--json",
+                            env=environment(XDG_CACHE_HOME=self.path("empty")))
+        self.assertIsNone(json.loads(told.stdout)["predicted"])
+
+    def test_lengths_come_from_the_file(self):
+        rows = [{"custom_id": str(i), "method": "POST", "url": "/v1/completions",
+                 "body": {"model": "m", "prompt": [1 + i % 9] * 20, "max_tokens": 5}} for i in range(600)]
+        write_rows(self.path("in.jsonl"), rows)
+        predicted = self.plan(MODEL, "-i", self.path("in.jsonl"))["predicted"]
+        tokens = predicted["seconds"] * predicted["prompt_tokens_per_s"]
+        self.assertAlmostEqual(tokens, 600 * 20, delta=0.001 * 600 * 20)
+        self.assertAlmostEqual(predicted["seconds"] * predicted["generated_tokens_per_s"], 600 * 5, delta=3)
+
+    def test_a_policy_is_saved_edited_and_given_back(self):
+        path = self.path("policy.json")
+        job = ("tinyllama-1.1b", "--synthetic", "--host-memory", "1G", "--num-prompts", "32")
+        self.plan(*job, "--save-policy", path)
+        with open(path) as file:
+            policy = json.load(file)
+        policy["max_num_seqs"] = 3
+        policy["max_num_batched_tokens"] = 70
+        del policy["kv_device_pages"]
+        with open(path, "w") as file:
+            json.dump(policy, file)
+        again = self.plan(*job, "--policy", path)["policy"]
+        self.assertEqual((again["max_num_seqs"], again["max_num_batched_tokens"]), (3, 70))
+        # An option says it more plainly than the file.
+        self.assertEqual(self.plan(*job, "--policy", path, "--max-num-seqs", "2")["policy"]["max_num_seqs"], 2)
+        with open(path, "w") as file:
+            file.write('{"max_num_seq": 3}')
+        wrong = run("plan", *job, "--offload-dir", self.offload(), "--policy", path)
+        self.assertNotEqual(wrong.returncode, 0)
+        self.assertIn(b"max_num_seq", wrong.stderr)
+
+    def test_what_is_refused_runs_with_the_flag_that_is_named(self):
+        job = ("opt-1.3b", "--synthetic", "--max-model-len", "2048", "--offload-dir", self.offload())
+        refused = run("plan", *job, "--host-memory", "120M", env=self.environment())
+        self.assertEqual(refused.returncode, 1)
+        message = refused.stderr.decode()
+        self.assertIn("--host-memory", message)
+        least = re.search(r"at least ([0-9.]+) MiB", message)
+        self.assertIsNotNone(least, message)
+        # What the process holds itself comes on top.
+        enough = f"{int(float(least.group(1))) + 80}M"
+        self.succeed("plan", *job, "--host-memory", enough, env=self.environment())
+
+    def test_a_run_tells_what_was_expected_of_it(self):
+        done = self.succeed("bench", MODEL, "--num-prompts", "4", "--prompt-len", "20", "--gen-len", "4", "--json",
+                            "--offload-dir", self.offload(), env=self.environment())
+        figures = json.loads(done.stdout)
+        self.assertGreater(figures["predicted"]["generated_tokens_per_s"], 0)
+        self.assertGreater(figures["predicted"]["pace"], 0)
+        self.assertAlmostEqual(figures["predicted"]["bytes_read"], figures["bytes_read"], delta=0.1 * figures["bytes_read"])
+
+    def test_a_batch_plans_by_its_rows(self):
+        rows = [{"custom_id": str(i), "method": "POST", "url": "/v1/completions",
+                 "body": {"model": "m", "prompt": [1 + i % 9] * 20, "max_tokens": 5}} for i in range(20)]
+        write_rows(self.path("in.jsonl"), rows)
+        self.succeed("batch", MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"), "--stats",
+                     self.path("stats.json"), "--offload-dir", self.offload(), env=self.environment())
+        self.assertEqual(len(read_rows(self.path("out.jsonl"))), 20)
+        with open(self.path("stats.json")) as file:
+            stats = json.load(file)
+        self.assertEqual(stats["predicted"]["steps"], stats["tokens"]["steps"])
+        self.assertEqual(stats["policy"]["max_model_len"], 25)  # no row is longer
+
+
+if __name__ == "__main__":
+    harness.main()
