@@ -173,13 +173,15 @@ void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t tota
   fg_engine_stats stats;
   fg_engine_get_stats(run->engine, &stats);
   double seconds = (double)(fg_now_ns() - run->opened_ns) * 1e-9;
-  char used[16], budget[16];
-  fg_console_progress(run->console,
-                      "%s %llu of %llu; tokens: %llu in (%.1f/s), %llu out (%.1f/s); memory %s of %s", what,
-                      (unsigned long long)done, (unsigned long long)total,
-                      (unsigned long long)stats.prompt_tokens, (double)stats.prompt_tokens / seconds,
-                      (unsigned long long)stats.generated_tokens, (double)stats.generated_tokens / seconds,
-                      fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
+  char used[16], budget[16], time[32];
+  const double left = fg_engine_remaining_seconds(run->engine, total - done);
+  fg_console_progress(
+      run->console, "%s %llu of %llu; tokens: %llu in (%.1f/s), %llu out (%.1f/s); %s%s%smemory %s of %s",
+      what, (unsigned long long)done, (unsigned long long)total, (unsigned long long)stats.prompt_tokens,
+      (double)stats.prompt_tokens / seconds, (unsigned long long)stats.generated_tokens,
+      (double)stats.generated_tokens / seconds, left < 0 ? "" : "ETA ",
+      left < 0 ? "" : fg_format_duration(left, time), left < 0 ? "" : "; ",
+      fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
 }
 
 fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {

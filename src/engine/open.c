@@ -296,6 +296,15 @@ static void log_policy(const fg_engine *e) {
               p->max_seqs, p->max_tokens);
 }
 
+static void log_forecast(const fg_engine *e) {
+  fg_engine_forecast f;
+  fg_engine_get_forecast(e, &f);
+  if (!f.known) return;
+  fg_log_line(&e->log, FG_LOG_INFO,
+              "expected: %.0f s for the job, %.1f prompt and %.1f generated tokens a second, bound by the %s",
+              f.seconds, f.prompt_tokens_per_s, f.generated_tokens_per_s, f.bound_by);
+}
+
 // Where the cache is, if not all of it is where the device computes.
 static void log_tiers(const fg_engine *e) {
   const fg_policy *p = &e->policy;
@@ -349,6 +358,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   if (!plan_only) {
     log_policy(e);
     log_tiers(e);
+    log_forecast(e);
     log_unregistered(e);
   }
   *out = e;
