@@ -64,7 +64,7 @@ typedef struct fg_profile {
   bool disk_direct;                // false: the file system refused direct requests; a cache took part
   double row_value;                // seconds of one value of an operation on activations (norm, add, GLU)
   double store_value;              // of one value put into the KV cache
-  double logit;                    // of reading out one logit
+  double logit;                    // of reading out one logit, greedily
   double launch;                   // of an operation on one row of next to nothing
   double read_cost;                // share of the processors that reading at disk_read takes, 0 to 1
   double read_slowdown;            // share of its rate that a product loses while the disk is read so, 0 to 1

@@ -7,6 +7,7 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/size.h"
@@ -72,12 +73,14 @@ static fg_status describe_disk(fg_profile *out, const char *dir, fg_error *err) 
 
 fg_status fg_profile_describe(fg_profile *out, const fg_profile_options *options, fg_error *err) {
   *out = (fg_profile){.quick = options->quick};
-  char name[72];
+  char name[64];
   fg_kernels kernels;
   fg_kernels_init(&kernels, fg_cpu_features());
   cpu_name(name, sizeof name);
   out->threads = options->threads ? options->threads : fg_machine_cores();
-  snprintf(out->machine, sizeof out->machine, "%s, %u threads", name, out->threads);
+  // Rounded: what a kernel takes for itself varies a little.
+  const double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1u << 30);
+  snprintf(out->machine, sizeof out->machine, "%s, %u threads, %.0f GiB", name, out->threads, memory);
   snprintf(out->kernels, sizeof out->kernels, "%s %s", fg_device_family("cpu")->name, kernels.name);
   snprintf(out->version, sizeof out->version, "%s", FG_VERSION);
   time_t now = time(NULL);

@@ -1,4 +1,5 @@
 // Attention over a cache in memory, and what is put into one.
+#include <assert.h>
 #include <stddef.h>
 
 #include "profile/measure_internal.h"
@@ -32,7 +33,7 @@ enum {
   MOST_TAKES = 64,
 };
 
-_Static_assert(CACHES *DIMS *GROUPS <= FG_PROFILE_MAX_ATTENTIONS, "a profile has room for every attention");
+static_assert(CACHES * DIMS * GROUPS <= FG_PROFILE_MAX_ATTENTIONS, "a profile has room for every attention");
 
 // Positions, chunks and page tables, in a block of device memory.
 typedef struct tables {
@@ -42,7 +43,7 @@ typedef struct tables {
   int32_t pages[MOST_SEQUENCES][CONTEXT / PAGE_TOKENS];
 } tables;
 
-_Static_assert(sizeof(tables) <= 1 << 20, "the block for small things holds them");
+static_assert(sizeof(tables) <= 1 << 20, "the block for small things holds them");
 
 // `sequences` of contexts of `context` tokens, of which the last `tokens` are new.
 static fg_batch_view fill_tables(const fg_taker *t, uint32_t sequences, uint32_t tokens, uint32_t context) {

@@ -1,4 +1,5 @@
 // Products of weights from memory with activations.
+#include <assert.h>
 #include <math.h>
 
 #include "base/clock.h"
@@ -29,7 +30,7 @@ static const struct {
 } lengths[] = {{512, true}, {2048, true}, {8192, false}};
 enum { LENGTHS = sizeof lengths / sizeof *lengths };
 
-_Static_assert(KINDS *LENGTHS <= FG_PROFILE_MAX_PRODUCTS, "a profile has room for every product");
+static_assert(KINDS * LENGTHS <= FG_PROFILE_MAX_PRODUCTS, "a profile has room for every product");
 
 enum {
   PANEL_BYTES = 4 << 20, // as the packer makes them for models of a few GB

@@ -1,6 +1,7 @@
 // The offload dir's disk: a file of its own, written, read for long enough to see a throttle, then read and
 // written in requests of several sizes and depths. All requests are direct where the file system allows it,
 // so that nothing comes from the page cache.
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -225,7 +226,9 @@ static fg_status measure_slowdown(disk *d, fg_io *io, fg_error *err) {
     if (beside[i] > best_beside) best_beside = beside[i];
   }
   double loss = 1 - best_beside / best;
-  loss *= d->t->out->disk_read / read; // as if it had read at that rate
+  // As if it had read at that rate; where the product held reading up a lot, that would be a guess.
+  const double more = d->t->out->disk_read / read;
+  loss *= more < 2 ? more : 2;
   d->t->out->read_slowdown = loss < 0 ? 0 : loss > 1 ? 1 : loss;
   return FG_OK;
 }
@@ -240,7 +243,7 @@ static const struct {
 } depths[] = {{1, true}, {4, false}, {32, true}, {128, false}};
 enum { SIZES = sizeof sizes / sizeof *sizes, DEPTHS = sizeof depths / sizeof *depths };
 
-_Static_assert(SIZES *DEPTHS <= FG_PROFILE_MAX_DISKS, "a profile has room for every size and depth");
+static_assert(SIZES * DEPTHS <= FG_PROFILE_MAX_DISKS, "a profile has room for every size and depth");
 
 static fg_status take_once(stream *s, uint64_t ns, double *rate, fg_error *err) {
   uint64_t bytes = 0, before = s->ended, begin = fg_now_ns();
