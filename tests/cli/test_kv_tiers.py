@@ -5,55 +5,18 @@ import json
 import os
 import random
 import re
-import struct
 import time
 
 import harness
 import job
+import wide_model
 from harness import Case, read_rows, row, run, small_disk, start, write_rows
 
 SHIM = "tests/cli/bad_write.so"
 PAGE_TOKENS = 32
-BUDGET = 84 << 20  # of the wide model's job
 ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
 SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
 FAKE = ("--device", "fake", "--device-memory", "64M")
-
-
-def wide_model(folder):
-    """A model of which a token's keys and values take 32 KiB in float32, and little else anything."""
-    os.mkdir(folder)
-    hidden, layers, heads, dim, ffn, vocab = 32, 2, 8, 256, 32, 128
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden, "head_dim": dim,
-              "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": heads,
-              "intermediate_size": ffn, "vocab_size": vocab, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
-              "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "torch_dtype": "bfloat16",
-              "bos_token_id": 1, "eos_token_id": 2}
-    with open(os.path.join(folder, "config.json"), "w") as file:
-        json.dump(config, file)
-    shapes = {"model.embed_tokens.weight": [vocab, hidden], "lm_head.weight": [vocab, hidden],
-              "model.norm.weight": [hidden]}
-    for i in range(layers):
-        at = f"model.layers.{i}."
-        shapes.update({at + "input_layernorm.weight": [hidden], at + "post_attention_layernorm.weight": [hidden],
-                       at + "self_attn.o_proj.weight": [hidden, heads * dim]})
-        shapes.update({at + f"self_attn.{m}_proj.weight": [heads * dim, hidden] for m in "qkv"})
-        shapes.update({at + f"mlp.{m}_proj.weight": [ffn, hidden] for m in ("gate", "up")})
-        shapes[at + "mlp.down_proj.weight"] = [hidden, ffn]
-    draw, header, data = random.Random(5), {}, b""
-    signs = bytes(0x3E if b < 128 else 0xBE for b in range(256))  # of bfloat16: 0.125 to 0.5, of either sign
-    for name, shape in shapes.items():
-        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        values = bytearray(2 * count)
-        values[0::2] = draw.randbytes(count)
-        values[1::2] = draw.randbytes(count).translate(signs)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data)
-    return folder
 
 
 class KvTiers(Case):
@@ -74,23 +37,20 @@ class KvTiers(Case):
                 return_token_ids=True, return_tokens_as_token_ids=True, logprobs=2) for i in range(count)])
 
     def test_cache_five_times_the_memory_gives_the_same_rows_within_the_promise(self):
-        model = wide_model(self.path("wide"))
-        draw = random.Random(7)
-        write_rows(self.path("in.jsonl"), [
-            row(f"r{i}", prompt=[draw.randrange(3, 128) for _ in range(720)], max_tokens=6, temperature=0,
-                ignore_eos=True, return_token_ids=True) for i in range(20)])
-        common = ("--dtype", "f32", "--max-num-seqs", 20, "--max-model-len", 736, "--max-num-batched-tokens", 64)
+        model, budget = wide_model.write(self.path("wide")), wide_model.BUDGET
+        write_rows(self.path("in.jsonl"), wide_model.rows())
+        common = wide_model.OPTIONS
         free, figures = self.batch("free.jsonl", model, *common)
         self.assertEqual(figures["tiers"]["disk"]["kv_bytes_written"], 0)
-        capped, figures = self.batch("capped.jsonl", model, *common, "--host-memory", BUDGET)
+        capped, figures = self.batch("capped.jsonl", model, *common, "--host-memory", budget)
         self.assertEqual(capped, free)
         policy, disk = figures["policy"], figures["tiers"]["disk"]
         cache = policy["kv_pages"] * policy["kv_page_bytes"] * 2
         print(f"cache of {cache >> 20} MiB, {disk['kv_bytes_written'] >> 20} MiB written, "
               f"{disk['kv_bytes_read'] >> 20} MiB read, peak {figures['tiers']['host']['process_peak_bytes'] >> 20} MiB")
-        self.assertGreaterEqual(cache, 5 * BUDGET)
-        self.assertGreaterEqual(disk["kv_bytes_written"], 4 * BUDGET)
-        self.assertLessEqual(figures["tiers"]["host"]["process_peak_bytes"], BUDGET)
+        self.assertGreaterEqual(cache, 5 * budget)
+        self.assertGreaterEqual(disk["kv_bytes_written"], 4 * budget)
+        self.assertLessEqual(figures["tiers"]["host"]["process_peak_bytes"], budget)
         self.assertEqual(figures["tokens"]["preemptions"], 0)
 
     def test_every_type_of_cache_is_the_same_bytes_on_other_tiers(self):
@@ -106,6 +66,15 @@ class KvTiers(Case):
                     what = f"{options} {device} {tiers}"
                     self.assertTrue(there == memory, what)
                     self.assertGreater(figures["tiers"]["disk"]["kv_bytes_read"], 0, what)
+
+    def test_cache_in_host_memory_alone_needs_no_disk(self):
+        self.rows(8, 120, 333, 40)
+        common = (*FAKE, "--dtype", "f32", "--max-num-seqs", 6)
+        memory, _ = self.batch("memory.jsonl", harness.MODEL, *common)
+        there, figures = self.batch("there.jsonl", harness.MODEL, *common, "--percent", 100, 0, 0, 100, 100, 0)
+        self.assertEqual(there, memory)
+        self.assertEqual(figures["policy"]["kv_host_pages"], figures["policy"]["kv_pages"])
+        self.assertEqual(figures["tiers"]["disk"]["kv_bytes_written"], 0)
 
     # Windows, latent attention (values are in the keys), sinks, rotary embeddings that begin again.
     def test_every_kind_of_attention_is_the_same_on_other_tiers(self):
