@@ -52,11 +52,8 @@ static fg_status open_disk(fg_kv_cache *kv, fg_error *err) {
   if (kv->page_bytes % FG_IO_ALIGN)
     return fg_fail(err, FG_INTERNAL, "pages of %" PRIu64 " bytes are not whole blocks of a disk",
                    kv->page_bytes);
-  const fg_io_options io = {.backend = kv->options.backend,
-                            .depth = 128,
-                            .fault = kv->options.fault,
-                            .budget = kv->options.host,
-                            .trace = kv->options.trace};
+  const fg_io_options io = {
+      .backend = kv->options.backend, .depth = 128, .budget = kv->options.host, .trace = kv->options.trace};
   fg_status status = fg_io_create(&kv->io, &io, err);
   if (status != FG_OK) return status;
   return fg_kv_file_create(&kv->file, kv->options.folder, kv->layers * kv->page_bytes * p->disk_pages, err);

@@ -30,7 +30,6 @@ typedef struct fg_kv_cache_options {
   const fg_policy *policy;
   const char *folder;       // for the file; unused without a disk tier
   fg_io_backend_id backend; // of its reads and writes
-  const fg_io_fault *fault; // for tests; NULL = none
 } fg_kv_cache_options;
 
 fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *options, fg_error *err);

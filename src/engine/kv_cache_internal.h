@@ -31,6 +31,7 @@ typedef struct fg_kv_frame {
   fg_frame_state state;
   uint32_t number, layer; // in the ring; that it is filled for
   uint32_t page_count, request_count;
+  uint32_t requests_ended;              // the first of them, as far as it was seen
   fg_frame_page *pages;                 // [frame_pages]
   fg_io_read *requests;                 // [frame_pages]
   int32_t *chunk_list, *tables, *slots; // image of its arrays in array_memory
@@ -74,6 +75,6 @@ fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f,
                                fg_error *err);           // READY; the caller enqueued all
 void fg_kv_frame_write(fg_kv_cache *kv, fg_kv_frame *f); // COMPUTED, its event reached
 fg_status fg_kv_frame_written(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // WRITING: the writes
-bool fg_kv_frame_moved(fg_kv_cache *kv, const fg_kv_frame *f);                 // its requests have ended
+bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f); // whether its requests have ended; does not wait
 
 #endif

@@ -97,7 +97,7 @@ static uint64_t file_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_
 
 // Makes requests of the pages that come from disk, or go there: neighbours on both sides are one.
 static void list_requests(const fg_kv_cache *kv, fg_kv_frame *f, bool out) {
-  f->request_count = 0;
+  f->request_count = f->requests_ended = 0;
   for (uint32_t i = 0; i < f->page_count; i++) {
     const fg_frame_page *p = &f->pages[i];
     if (p->place.home != FG_KV_DISK || (p->use != FG_FRAME_IN) != out) continue;
@@ -147,10 +147,10 @@ void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t 
   f->state = FG_FRAME_READING;
 }
 
-bool fg_kv_frame_moved(fg_kv_cache *kv, const fg_kv_frame *f) {
-  for (uint32_t i = 0; i < f->request_count; i++)
-    if (!fg_io_read_poll(kv->io, &f->requests[i])) return false;
-  return true;
+bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f) {
+  while (f->requests_ended < f->request_count && fg_io_read_poll(kv->io, &f->requests[f->requests_ended]))
+    f->requests_ended++;
+  return f->requests_ended == f->request_count;
 }
 
 // All of them, so that none is in flight after one has failed; the first failure counts.
@@ -165,7 +165,7 @@ static fg_status wait_requests(fg_kv_cache *kv, fg_kv_frame *f, const char *what
     if (status == FG_OK) status = one;
     bytes += f->requests[i].bytes;
   }
-  f->request_count = 0;
+  f->request_count = f->requests_ended = 0;
   if (!ended)
     fg_trace_span(kv->options.trace, kv->track, FG_SPAN_WAIT_READ, what, (int)f->layer, bytes, begin,
                   fg_now_ns());

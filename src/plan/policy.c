@@ -14,10 +14,10 @@ enum {
   ENOUGH_SEQS = 32,      // decoding together they are bound by compute, not by reading weights from memory
   RING_PANELS_LEAST = 4, // one in use, the others on their way
   RING_PANELS_MOST = 16,
-  ENOUGH_BATCH =
-      8,      // with fewer, every token pays for a good part of the weights: traffic of the cache is less
-  FRAMES = 4, // one in use, one being written, two on their way
+  ENOUGH_BATCH = 8, // with fewer, a token's share of the weights is more traffic than its cache
+  FRAMES = 4,       // one in use, one being written, two on their way
   FRAMES_LEAST = 2,
+  FRAMES_MOST = 32,
   FRAME_BYTES = 16 * 1024 * 1024, // past it a disk's latency is nothing beside its transfer
 };
 
@@ -308,22 +308,26 @@ static fg_status choose_spilled_step(const fg_plan_input *in, fg_policy *p, fg_e
   }
 }
 
-// Frames of a good size, as long as they take little.
-static void choose_frames(const fg_plan_input *in, fg_policy *p, uint64_t all_pages) {
+// Sizes of the ring, the best first. Frames of a good size; as many as hold the cache of a layer, so that it
+// is read while matrices, which need no page, are computed, as long as they take little of the memory.
+typedef struct ring {
+  uint64_t frames, pages;
+} ring;
+
+enum { RINGS = 5 };
+
+static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all_pages, ring *rings) {
   const uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
   const uint64_t layer = page_bytes(in, p) / in->layers, least = p->frame_pages;
   uint64_t pages = min_u64(min_u64(FRAME_BYTES, memory / 64) / layer, all_pages);
   if (pages < least) pages = least;
-  const struct {
-    uint32_t frames;
-    uint64_t pages;
-  } sizes[] = {{FRAMES, pages}, {FRAMES, least}, {FRAMES - 1, least}};
-  for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    uint64_t host, device;
-    set_frames(in, p, sizes[i].frames, sizes[i].pages);
-    if (memory_left(in, p, &host, &device)) return;
-  }
-  set_frames(in, p, FRAMES_LEAST, least);
+  uint64_t frames = min_u64(memory / 8 / (pages * layer), all_pages / pages + 2);
+  frames = frames < FRAMES ? FRAMES : min_u64(frames, FRAMES_MOST);
+  rings[0] = (ring){frames, pages};
+  rings[1] = (ring){FRAMES, pages};
+  rings[2] = (ring){FRAMES, least};
+  rings[3] = (ring){FRAMES - 1, least};
+  rings[4] = (ring){FRAMES_LEAST, least};
 }
 
 static bool has_page_wishes(const fg_plan_input *in) {
@@ -385,11 +389,22 @@ static fg_status spilled_pages(const fg_plan_input *in, fg_policy *p, fg_error *
   const uint64_t least = pages_of(in, p->max_len), most = least * p->max_seqs;
   const uint64_t wished = (uint64_t)in->device_pages + in->disk_pages;
   const uint64_t wanted = min_u64(wished ? (wished < least ? least : wished) : wanted_pages(in, p), most);
-  p->pages = (uint32_t)min_u64(wanted, UINT32_MAX / 2); // at most; for the lists of pages
-  choose_frames(in, p, wanted);
-  const shares s = find_shares(in, p);
-  share_pages(&s, in->percent != NULL, wanted, p);
-  if (p->pages >= least) return FG_OK;
+  ring rings[RINGS];
+  list_rings(in, p, wanted, rings);
+  const fg_policy before = *p;
+  for (int i = 0; i < RINGS; i++) {
+    *p = before;
+    set_frames(in, p, (uint32_t)rings[i].frames, rings[i].pages);
+    p->pages = (uint32_t)min_u64(wanted, UINT32_MAX / 2); // at most; for the lists of pages
+    uint64_t host, device;
+    if (!memory_left(in, p, &host, &device)) {
+      p->pages = 0;
+      continue;
+    }
+    const shares s = find_shares(in, p);
+    share_pages(&s, in->percent != NULL, wanted, p);
+    if (p->pages >= least) return FG_OK;
+  }
   char have[16], need[16];
   return fg_fail(err, FG_NO_SPACE,
                  "the KV cache of one sequence of %" PRIu32

@@ -1,7 +1,7 @@
 // A step allocates nothing, once each of its shapes has been seen: calls of the C library's allocator from
 // this project's code are counted (the linker passes them through here), over steps of prompts and of
-// decodes, with resident and with streamed weights. oneDNN's own small blocks, inside its library, are not
-// seen.
+// decodes, with resident and with streamed weights, and with the KV cache on disk. oneDNN's own small blocks,
+// inside its library, are not seen.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -49,6 +49,7 @@ enum { SEQUENCES = 4, PROMPT = 40, ANSWER = 24 };
 typedef struct setting {
   const char *dtype;
   int resident; // per cent of the weights
+  int cache;    // per cent of the KV cache in memory
 } setting;
 
 static void finished(void *user, fg_finish how, const fg_error *error) {
@@ -90,7 +91,7 @@ static void test_steps_allocate_nothing_after_the_first(void **state) {
   const setting *s = *state;
   char directory[] = "/tmp/flexgen-step-XXXXXX", command[64];
   assert_non_null(mkdtemp(directory));
-  int percent[6] = {s->resident, 0, 100, 0, 100, 0};
+  int percent[6] = {s->resident, 0, s->cache, 0, 100, 0};
   fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
                                .offload_dir = directory,
                                .dtype = s->dtype,
@@ -118,7 +119,8 @@ static void test_steps_allocate_nothing_after_the_first(void **state) {
 }
 
 int main(void) {
-  static setting settings[] = {{"f32", 100}, {"f32", 0}, {"auto", 100}, {"auto", 50}};
+  static setting settings[] = {
+      {"f32", 100, 100}, {"f32", 0, 100}, {"auto", 100, 100}, {"auto", 50, 100}, {"f32", 100, 30}};
   const struct CMUnitTest tests[] = {
       {"test_steps_allocate_nothing f32, resident", test_steps_allocate_nothing_after_the_first, NULL, NULL,
        &settings[0]},
@@ -128,6 +130,8 @@ int main(void) {
        &settings[2]},
       {"test_steps_allocate_nothing auto, half streamed", test_steps_allocate_nothing_after_the_first, NULL,
        NULL, &settings[3]},
+      {"test_steps_allocate_nothing f32, cache on disk", test_steps_allocate_nothing_after_the_first, NULL,
+       NULL, &settings[4]},
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

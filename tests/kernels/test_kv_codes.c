@@ -120,6 +120,16 @@ static void test_values_in_keys_take_no_room(void **state) {
   assert_int_equal(fg_kv_value_offset(&kv, 1, 3), fg_kv_key_offset(&kv, 1, 3));
 }
 
+// Pages on disk are whole blocks; where their rows are does not change.
+static void test_padding_of_pages_moves_no_row(void **state) {
+  (void)state;
+  const fg_kv_geometry plain = {3, 64, 64, 32, FG_I4G64M, false, 0},
+                       padded = {3, 64, 64, 32, FG_I4G64M, false, 4096};
+  assert_int_equal(fg_kv_page_bytes(&plain), 2 * 3 * 32 * 36);
+  assert_int_equal(fg_kv_page_bytes(&padded), 2 * 4096);
+  assert_int_equal(fg_kv_value_offset(&padded, 2, 31), fg_kv_value_offset(&plain, 2, 31));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_codes_are_as_near_as_scale_and_minimum_allow),
@@ -127,6 +137,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_no_number_stays_in_its_group),
       cmocka_unit_test(test_a_row_of_codes_is_a_multiple_of_16_long),
       cmocka_unit_test(test_values_in_keys_take_no_room),
+      cmocka_unit_test(test_padding_of_pages_moves_no_row),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
