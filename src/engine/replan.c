@@ -15,7 +15,6 @@ static const double DRIFT = 1.25;            // by which a rate must differ
 static const double LEAST_GAIN = 0.9;        // of the time that is left
 static const double LEAST_READING = 1;       // seconds of reads that say something of the disk
 static const double NOTHING_LEFT = 1.0 / 64; // of the budget: what the machine must be able to give beyond it
-static const double MISSING = 0.9;           // of the budget, if the machine has no more for it
 static const double SHRUNK = 0.85;           // of what the machine has, as at the start
 
 fg_drift fg_drift_of(const fg_forecast *f, const fg_measured_time *t) {
@@ -218,13 +217,13 @@ static fg_status shrink_to(fg_engine *e, uint64_t limit, fg_error *err) {
   return status;
 }
 
-// What this process holds and what the machine can still give is all that there is for it. A budget that is
-// just as large as what a cgroup allows may be used up without that; only what is missing by a tenth counts.
+// A budget that was taken from what the machine had left gives way when others want it; one that the user set
+// is kept. What this process holds and what the machine can still give is then shared out as at the start.
 static uint64_t shrunk_limit(const fg_engine *e) {
   const uint64_t limit = fg_budget_limit(e->host), available = fg_machine_memory_available();
-  if ((double)available > NOTHING_LEFT * (double)limit) return limit;
-  const double all = (double)fg_process_rss() + (double)available;
-  return all < MISSING * (double)limit ? (uint64_t)(SHRUNK * all) : limit;
+  if (e->options.host_memory || (double)available > NOTHING_LEFT * (double)limit) return limit;
+  const uint64_t shrunk = (uint64_t)(SHRUNK * ((double)fg_process_rss() + (double)available));
+  return shrunk < limit ? shrunk : limit;
 }
 
 // The budget as it should be now; looking at the machine takes system calls, so not in every step.
