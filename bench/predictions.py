@@ -132,4 +132,8 @@ def summary_lines(result):
             lines.append(f"Predicted {what}: off by {s[key][0]:.1%} in the median, {s[key][1]:.1%} at worst.")
     if not s["predicted"]:
         lines.append("Nothing was predicted: this build has no planner; figures are measured ones only.")
+    aliased = [row["job"] for row in result["rows"] if row.get("aliased_layers")]
+    if aliased:
+        lines.append("Layers are aliased, because the disk is small, so that caches may answer reads, in: "
+                     + "; ".join(aliased) + ".")
     return lines + [f"Peak memory within the budget in {s['within_budget']} of {s['budgets']} jobs that have one.", ""]

@@ -39,10 +39,17 @@ def test_prediction_comes_from_the_plan_before_the_run():
 
 def test_without_a_planner_figures_are_measured_ones():
     rows = [predictions.row_of(JOB, None, measured(predicted=None)), predictions.row_of(JOB, None, {"refused": 1})]
-    result = {"summary": predictions.summary(rows), "disk": "", "profile": ""}
+    result = {"summary": predictions.summary(rows), "disk": "", "profile": "", "rows": rows}
     assert rows[0]["rate_ratio"] is None and result["summary"]["rate_ratio"] is None
     assert "no planner" in "\n".join(predictions.summary_lines(result))
     assert "refused (1)" in "\n".join(predictions.table(rows))
+
+
+def test_jobs_with_aliased_layers_are_named():
+    rows = [predictions.row_of(JOB._replace(generated=i), None, measured(aliased_layers=i)) for i in (0, 5)]
+    lines = "\n".join(predictions.summary_lines(
+        {"summary": predictions.summary(rows), "disk": "", "profile": "", "rows": rows}))
+    assert "aliased" in lines and rows[1]["job"] in lines and rows[0]["job"] not in lines
 
 
 def test_errors_count_both_ways():
