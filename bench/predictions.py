@@ -4,6 +4,7 @@ import json
 import pathlib
 import statistics
 import subprocess
+import tempfile
 
 import capped
 import engine
@@ -49,15 +50,14 @@ def plan(options, job, groups):
 def bench(options, job, groups, limited=True):
     """A run: bench's object, with stats and peaks; or {"refused": exit status}. limited: in a memory cgroup, caches
     dropped before."""
-    stats = pathlib.Path(options.results) / "stats-of-a-run.json"
-    done = capped.run(command(options, "bench", job) + ["--stats", stats],
-                      engine.to_bytes(job.memory) if limited else None, groups=groups, stderr=subprocess.PIPE)
-    if done.returncode:
-        return {"refused": done.returncode}
-    figures = {**json.loads(done.stdout), "stats": json.loads(stats.read_text()), "limited": done.limited,
-               "peak_group": done.peak_group}
-    stats.unlink()
-    return figures
+    with tempfile.TemporaryDirectory() as folder:
+        stats = pathlib.Path(folder) / "stats.json"
+        done = capped.run(command(options, "bench", job) + ["--stats", stats],
+                          engine.to_bytes(job.memory) if limited else None, groups=groups, stderr=subprocess.DEVNULL)
+        if done.returncode:
+            return {"refused": done.returncode}
+        return {**json.loads(done.stdout), "stats": json.loads(stats.read_text()), "limited": done.limited,
+                "peak_group": done.peak_group}
 
 
 def prediction_of(planned, measured):
