@@ -31,6 +31,8 @@ typedef struct findings {
   uint64_t packed_of[FG_DTYPE_COUNT]; // by type, as they are or would be packed
   uint64_t bytes_of[FG_DTYPE_COUNT];  // weights by type, as they stand in the file
   bool weights_known;
+  uint32_t aliased_layers; // of a store; and what it takes on the disk
+  uint64_t stored_bytes;
 } findings;
 
 static const char *kind_of(const char *path, bool synthetic) {
@@ -62,6 +64,8 @@ static void find_weights(findings *f) {
     f->weights_known = fg_store_open(&store, path, NULL) == FG_OK;
     if (!f->weights_known) return;
     count_store(f, store);
+    f->aliased_layers = fg_store_aliased_layers(store);
+    f->stored_bytes = fg_store_own_bytes(store);
     fg_store_close(store);
   } else if (strcmp(f->kind, "shape") != 0) {
     fg_checkpoint *checkpoint;
@@ -178,9 +182,10 @@ static json_t *ends_json(const fg_model *m) {
 static json_t *findings_json(const findings *f) {
   const fg_model *m = f->model;
   json_t *out =
-      json_pack("{s:s,s:s,s:b,s:o,s:o,s:o}", "model", f->options->arguments[0], "kind", f->kind, "supported",
-                m != NULL, "reason", text_or_null(!m, f->unsupported.message), "reasons", reasons_json(f),
-                "weights", f->weights_known ? types_json(f->bytes_of) : json_null());
+      json_pack("{s:s,s:s,s:b,s:o,s:o,s:o,s:I}", "model", f->options->arguments[0], "kind", f->kind,
+                "supported", m != NULL, "reason", text_or_null(!m, f->unsupported.message), "reasons",
+                reasons_json(f), "weights", f->weights_known ? types_json(f->bytes_of) : json_null(),
+                "aliased_layers", (json_int_t)f->aliased_layers);
   if (m)
     json_object_update_new(
         out, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:s?,s:I,s:o}", "name", m->name, "architecture",
@@ -282,6 +287,10 @@ static void print_findings(const findings *f) {
     print_reasons(f);
   }
   if (f->weights_known) print_types("weights", f->bytes_of);
+  char size[16];
+  if (f->aliased_layers)
+    printf("%-15s %" PRIu32 " layers share the bytes of others: %s on the disk\n", "aliased",
+           f->aliased_layers, fg_size_format(f->stored_bytes, size));
   print_tokenizer(f);
   if (f->has_chat)
     line("chat template", "yes");

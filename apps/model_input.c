@@ -71,6 +71,7 @@ fg_status fg_model_find(fg_pulled_paths *paths, fg_options *options, fg_error *e
 void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->model = options->arguments[0];
   out->synthetic = options->synthetic;
+  out->alias_layers = options->alias_layers;
   out->adapter = options->adapter;
   out->family = fg_device_family(options->device);
   // Checked when the options were read.

@@ -116,6 +116,10 @@ static const fg_option_row rows[] = {
     // numbers
     {"synthetic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(synthetic), SIZED,
      "MODEL is the name of a shape (opt-6.7b, tinyllama-1.1b, ...) to be filled with random weights"},
+    {"alias-layers", 0, FG_KIND_U32, "N", 1, 0, FIELD(alias_layers), SIZED,
+     "with --synthetic: write N layers of each shape and let the others share their bytes on the disk (as "
+     "many "
+     "as fit, where less than 1.2 times the store is free; else all are written)"},
     {"adapter", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(adapter), SIZED,
      "a LoRA adapter as PEFT saves it, merged into MODEL's weights when they are packed"},
     {"dtype", 0, FG_KIND_CHOICE, "auto|f32|bf16|int8", 0, 0, FIELD(dtype), PLANNED,

@@ -75,6 +75,7 @@ typedef struct fg_options {
   bool compress_weight, compress_cache;
   bool synthetic, deterministic;
   const char *policy, *save_policy;
+  uint32_t alias_layers;
   fg_percent percent;
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;

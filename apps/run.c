@@ -94,6 +94,7 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
   fg_engine_options options = {
       .model = o->arguments[0],
       .synthetic = o->synthetic,
+      .alias_layers = o->alias_layers,
       .adapter = o->adapter,
       .device = o->device,
       .host_memory = o->host_memory,

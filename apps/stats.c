@@ -21,10 +21,11 @@ static json_int_t n(uint64_t value) {
 }
 
 static json_t *model_json(const fg_engine_info *info) {
-  return json_pack("{s:s?,s:s?,s:s?,s:I,s:I,s:I,s:s?,s:s?,s:s?,s:s?,s:s?,s:I}", "name", info->name,
+  return json_pack("{s:s?,s:s?,s:s?,s:I,s:I,s:I,s:I,s:I,s:s?,s:s?,s:s?,s:s?,s:s?,s:I}", "name", info->name,
                    "architecture", info->architecture, "fingerprint", info->fingerprint, "parameters",
                    n(info->parameters), "weight_bytes", n(info->weight_bytes), "resident_weight_bytes",
-                   n(info->resident_weight_bytes), "device", info->device, "dtype", info->dtype,
+                   n(info->resident_weight_bytes), "stored_weight_bytes", n(info->stored_weight_bytes),
+                   "aliased_layers", n(info->aliased_layers), "device", info->device, "dtype", info->dtype,
                    "weight_dtype", info->weight_dtype, "cache_dtype", info->cache_dtype, "io", info->io,
                    "max_model_len", n(info->max_model_len));
 }

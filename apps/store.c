@@ -52,9 +52,11 @@ static const char *state_of(const fg_store_entry *e) {
 // ---- list ------------------------------------------------------------------------------------------------
 
 static json_t *entry_json(const fg_store_entry *e) {
-  return json_pack("{s:s,s:s?,s:s?,s:I,s:I,s:b,s:b,s:b}", "path", e->path, "origin", e->origin, "target",
-                   e->target, "bytes", (json_int_t)e->bytes, "modified", (json_int_t)e->modified, "in_use",
-                   e->in_use, "temporary", e->temporary, "broken", !e->temporary && !e->origin);
+  return json_pack("{s:s,s:s?,s:s?,s:I,s:I,s:I,s:I,s:b,s:b,s:b}", "path", e->path, "origin", e->origin,
+                   "target", e->target, "bytes", (json_int_t)e->bytes, "apparent_bytes",
+                   (json_int_t)e->apparent, "aliased_layers", (json_int_t)e->aliased_layers, "modified",
+                   (json_int_t)e->modified, "in_use", e->in_use, "temporary", e->temporary, "broken",
+                   !e->temporary && !e->origin);
 }
 
 static fg_status list_json(const store_list *list, fg_error *err) {
@@ -76,6 +78,9 @@ static fg_status run_list(const store_list *list, const fg_options *o, fg_consol
     if (localtime_r(&modified, &local)) strftime(date, sizeof date, "%Y-%m-%d %H:%M", &local);
     printf("%10s  %s  %-9s  %-12s  %s\n", fg_size_format(e->bytes, size), date, state_of(e),
            e->target ? e->target : "-", file_name(e->path));
+    if (e->aliased_layers)
+      printf("%10s  apparent size, %u layers are aliased\n", fg_size_format(e->apparent, size),
+             e->aliased_layers);
   }
   return FG_OK;
 }

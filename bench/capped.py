@@ -62,18 +62,22 @@ def drop_caches():
         return False
 
 
-def run(command, limit=None, **options):
-    """Runs a command under `limit` bytes to its end, caches dropped before; its standard output as text."""
+def run(command, limit=None, groups=(), **options):
+    """Runs a command under `limit` bytes to its end, caches dropped before; its standard output as text. groups: other
+    cgroups that it is to be in, such as one that holds the disk."""
     group, why = None, "unlimited"
     if limit:
         drop_caches()
         group, why = _make_group(limit)
 
+    groups = [*groups, *([group] if group else [])]
+
     def enter():
-        (group / "cgroup.procs").write_text(str(os.getpid()))
+        for folder in groups:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
 
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True,
-                               preexec_fn=enter if group else None, start_new_session=True, **options)
+                               preexec_fn=enter if groups else None, start_new_session=True, **options)
     try:
         stdout = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)

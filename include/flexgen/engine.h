@@ -44,6 +44,7 @@ typedef struct fg_workload {
 typedef struct fg_engine_options {
   const char *model;      // folder, .gguf, packed store, or shape name
   bool synthetic;         // `model` is a shape name; random weights
+  uint32_t alias_layers;  // of a synthetic model: layers on the disk, which the others share; 0 = by the room
   const char *adapter;    // folder of a LoRA adapter to be merged into the model
   const char *device;     // "cpu", "fake"
   uint64_t host_memory;   // promise on the memory charged to the process
@@ -86,6 +87,8 @@ typedef struct fg_engine_info {
   uint32_t eos_count;
   uint32_t max_num_seqs, max_num_batched_tokens;
   uint64_t parameters, weight_bytes, resident_weight_bytes, host_budget, device_budget;
+  uint64_t stored_weight_bytes; // on the disk: less than weight_bytes where layers share extents
+  uint32_t aliased_layers;      // that do
 } fg_engine_info;
 
 void fg_engine_describe(const fg_engine *engine, fg_engine_info *out);

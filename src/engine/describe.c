@@ -65,6 +65,8 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .max_num_batched_tokens = e->policy.max_tokens,
       .parameters = m->parameters,
       .weight_bytes = fg_store_bytes(m->store),
+      .stored_weight_bytes = fg_store_own_bytes(m->store),
+      .aliased_layers = fg_store_aliased_layers(m->store),
       .resident_weight_bytes = resident_bytes(e),
       .host_budget = fg_budget_limit(e->host),
       .device_budget = e->device_budget == e->host ? 0 : fg_budget_limit(e->device_budget),

@@ -125,6 +125,7 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
 static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool plan_only, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
+                              .alias_layers = e->options.alias_layers,
                               .adapter = e->options.adapter,
                               .offload_dir = e->options.offload_dir,
                               .family = fg_device_family(e->device_name),

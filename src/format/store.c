@@ -65,10 +65,10 @@ static fg_status head_read(fg_store_head *head, int fd, uint64_t size, const cha
   if (memcmp(head->magic, FG_STORE_MAGIC, sizeof head->magic) != 0) {
     return fg_fail(err, FG_CORRUPT, "%s: not a packed store", where);
   }
-  if (head->version != FG_STORE_VERSION) {
+  if (head->version < FG_STORE_VERSION || head->version > FG_STORE_VERSION_SHARED) {
     return fg_fail(err, FG_UNSUPPORTED,
-                   "%s: packed store of version %u, this program reads %d; pack the model again", where,
-                   head->version, FG_STORE_VERSION);
+                   "%s: packed store of version %u, this program reads %d and %d; pack the model again",
+                   where, head->version, FG_STORE_VERSION, FG_STORE_VERSION_SHARED);
   }
   if (head->head_hash != fg_hash(head, offsetof(fg_store_head, head_hash))) {
     return fg_fail(err, FG_CORRUPT, "%s: damaged store: checksum of the head", where);
@@ -213,9 +213,15 @@ uint64_t fg_store_largest_panel(const fg_store *store) {
 }
 
 uint64_t fg_store_bytes(const fg_store *store) {
-  uint64_t sum = 0;
-  for (uint32_t i = 0; i < store->panel_count; i++) sum += fg_align_up(store->panels[i].bytes, FG_IO_ALIGN);
-  return sum;
+  return fg_store_panel_bytes(store->weights, store->weight_count, store->panels, false);
+}
+
+uint64_t fg_store_own_bytes(const fg_store *store) {
+  return fg_store_panel_bytes(store->weights, store->weight_count, store->panels, true);
+}
+
+uint32_t fg_store_aliased_layers(const fg_store *store) {
+  return fg_store_count_aliased(store->weights, store->weight_count);
 }
 
 // ---- verifying -----------------------------------------------------------------------------------------
@@ -260,6 +266,7 @@ fg_status fg_store_verify(fg_store *store, fg_io *io, void *buffer, size_t bytes
                    fg_file_path(store->file), fg_store_largest_panel(store), bytes);
   }
   for (uint32_t w = 0; w < store->weight_count; w++) {
+    if (store->weights[w].same_as) continue; // its extents have been verified with their owner
     for (uint32_t i = 0; i < store->weights[w].panels; i++) {
       fg_status status = verify_panel(store, &store->weights[w], i, io, buffer, bytes, err);
       if (status) return status;

@@ -11,6 +11,9 @@
 // (JSON) at the end. It is written under a temporary name and renamed when whole; a reader sees a
 // whole store or none. docs/store.md has the format. Open stores hold a shared lock, packing and
 // clearing an exclusive one.
+//
+// A weight may share the extents of an earlier one of its shape. That is how a synthetic model that is
+// larger than the disk is read as if it were there: every layer moves its bytes, though they are not its own.
 #ifndef FG_FORMAT_STORE_H
 #define FG_FORMAT_STORE_H
 
@@ -21,7 +24,9 @@
 #include "io/io.h"
 #include "tensor/dtype.h"
 
-enum { FG_STORE_VERSION = 1 };
+// A store in which weights share extents says version 2, so that a program that does not know them refuses
+// it.
+enum { FG_STORE_VERSION = 1, FG_STORE_VERSION_SHARED = 2 };
 
 typedef enum fg_weight_kind {
   FG_WEIGHT_VECTOR, // [n] float32, always resident
@@ -45,6 +50,7 @@ typedef struct fg_weight {
   uint32_t segments;      // matrices: equal runs of rows of which a panel holds whole ones; 0 = cut anywhere
   int32_t layer;          // -1 = before the layers, layer count = after them
   uint32_t panel, panels; // range in fg_store.panels
+  uint32_t same_as;       // 1 + the number of an earlier weight whose extents it shares; 0 = it has its own
 } fg_weight;
 
 typedef struct fg_store {
@@ -73,7 +79,9 @@ uint32_t fg_store_find_near(const fg_store *store, const char *name, uint32_t ne
 // at least fg_store_largest_panel bytes, aligned; tables are read through it in pieces.
 fg_status fg_store_verify(fg_store *store, fg_io *io, void *buffer, size_t bytes, fg_error *err);
 uint64_t fg_store_largest_panel(const fg_store *store); // padded to 4096
-uint64_t fg_store_bytes(const fg_store *store);         // of all panels, padded
+uint64_t fg_store_bytes(const fg_store *store);         // of all panels, padded; shared ones count each time
+uint64_t fg_store_own_bytes(const fg_store *store);     // the same with shared ones counted once: on the disk
+uint32_t fg_store_aliased_layers(const fg_store *store); // layers with a weight that shares another's extents
 
 // ---- writing -------------------------------------------------------------------------------------
 
@@ -92,6 +100,8 @@ fg_status fg_store_writer_reserve(fg_store_writer *writer, uint64_t bytes, fg_er
 fg_status fg_store_writer_weight(fg_store_writer *writer, const fg_weight *weight, fg_error *err);
 fg_status fg_store_writer_panel(fg_store_writer *writer, uint32_t row, uint32_t rows, void *data,
                                 uint64_t bytes, fg_error *err);
+// A whole weight that shares the extents of weight number `of`, which is of the same shape and has its own.
+fg_status fg_store_writer_same(fg_store_writer *writer, const fg_weight *weight, uint32_t of, fg_error *err);
 // A table's one panel may come in pieces; all but the last are multiples of 4096 bytes.
 fg_status fg_store_writer_table_piece(fg_store_writer *writer, void *data, uint64_t bytes, fg_error *err);
 
@@ -127,7 +137,9 @@ fg_status fg_store_path(char *out, size_t out_bytes, const char *dir, const char
 typedef struct fg_store_entry {
   char *path, *origin, *target; // origin and target are NULL for a broken or temporary file
   uint64_t bytes;
-  int64_t modified; // Unix seconds
+  uint64_t apparent;       // bytes with shared extents counted each time; 0: not known
+  uint32_t aliased_layers; // that share another one's extents
+  int64_t modified;        // Unix seconds
   bool in_use, temporary;
 } fg_store_entry;
 

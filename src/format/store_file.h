@@ -44,6 +44,13 @@ typedef struct fg_store_manifest {
 
 void fg_store_manifest_free(fg_store_manifest *manifest);
 
+// Bytes of panels, padded: of all, or of those that are no weight's but their own.
+uint64_t fg_store_panel_bytes(const fg_weight *weights, uint32_t count, const fg_panel *panels, bool own);
+// Layers with a weight that shares another one's extents.
+uint32_t fg_store_count_aliased(const fg_weight *weights, uint32_t count);
+// Whether `w` can share the extents of `of`: the same shape, type and layout, and `of` has its own.
+bool fg_store_may_share(const fg_weight *w, const fg_weight *of);
+
 // The manifest as JSON text, malloc'd; NULL when memory is short.
 char *fg_store_manifest_render(const fg_store_manifest *manifest, size_t *bytes);
 // Parses and checks: after FG_OK panels and assets lie one after the other in [4096, data_end), their

@@ -73,6 +73,9 @@ static bool entry_fill(fg_store_entry *e, const char *dir, const char *name) {
   if (!e->temporary && !fg_store_manifest_read(&m, fd, e->bytes, e->path, NULL)) {
     e->origin = m.origin;
     e->target = m.target;
+    e->aliased_layers = fg_store_count_aliased(m.weights, m.weight_count);
+    e->apparent = e->bytes + fg_store_panel_bytes(m.weights, m.weight_count, m.panels, false) -
+                  fg_store_panel_bytes(m.weights, m.weight_count, m.panels, true);
     m.origin = m.target = NULL;
   }
   fg_store_manifest_free(&m);

@@ -28,6 +28,35 @@ void fg_store_manifest_free(fg_store_manifest *manifest) {
   *manifest = (fg_store_manifest){0};
 }
 
+// ---- shared extents ------------------------------------------------------------------------------------
+
+uint64_t fg_store_panel_bytes(const fg_weight *weights, uint32_t count, const fg_panel *panels, bool own) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (own && weights[i].same_as) continue;
+    for (uint32_t p = 0; p < weights[i].panels; p++)
+      sum += fg_align_up(panels[weights[i].panel + p].bytes, FG_STORE_HEAD_BYTES);
+  }
+  return sum;
+}
+
+// The weights of a layer stand together.
+uint32_t fg_store_count_aliased(const fg_weight *weights, uint32_t count) {
+  uint32_t layers = 0;
+  int32_t last = INT32_MIN;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!weights[i].same_as || weights[i].layer == last) continue;
+    last = weights[i].layer;
+    layers++;
+  }
+  return layers;
+}
+
+bool fg_store_may_share(const fg_weight *w, const fg_weight *of) {
+  return !of->same_as && of->panels && w->kind == of->kind && w->dtype == of->dtype && w->n == of->n &&
+         w->k == of->k && w->segments == of->segments && strcmp(w->layout, of->layout) == 0;
+}
+
 // ---- writing -------------------------------------------------------------------------------------------
 
 static void render_string(fg_text *text, const char *key, const char *value) {
@@ -50,6 +79,10 @@ static void render_weight(fg_text *text, const fg_store_manifest *m, const fg_we
   render_string(text, "layout", w->layout);
   fg_text_printf(text, ",\"n\":%" PRIu32 ",\"k\":%" PRIu32 ",\"layer\":%" PRId32, w->n, w->k, w->layer);
   if (w->segments) fg_text_printf(text, ",\"segments\":%" PRIu32, w->segments);
+  if (w->same_as) {
+    fg_text_printf(text, ",\"same_as\":%" PRIu32 "}", w->same_as - 1);
+    return;
+  }
   fg_text_append_string(text, ",\"panels\":[");
   for (uint32_t i = 0; i < w->panels; i++) {
     const fg_panel *p = &m->panels[w->panel + i];
@@ -197,6 +230,21 @@ static fg_status parse_panels(parser *p, fg_weight *w, const json_t *list) {
   return covered == w->n ? FG_OK : damaged(p, w->name);
 }
 
+// The weight's panels are those of an earlier one.
+static fg_status parse_shared(const parser *p, fg_weight *w, const json_t *number) {
+  fg_store_manifest *m = p->m;
+  uint32_t of;
+  if (!get_u32(number, &of) || of >= (uint32_t)(w - m->weights)) return damaged(p, w->name);
+  const fg_weight *owner = &m->weights[of];
+  if (!fg_store_may_share(w, owner)) return damaged(p, w->name);
+  w->same_as = of + 1;
+  w->panel = m->panel_count;
+  w->panels = owner->panels;
+  memcpy(m->panels + w->panel, m->panels + owner->panel, w->panels * sizeof *m->panels);
+  m->panel_count += w->panels;
+  return FG_OK;
+}
+
 static bool parse_kind(const json_t *value, fg_weight_kind *out) {
   const char *text = json_string_value(value);
   for (int i = 0; text && i < KIND_COUNT; i++) {
@@ -229,7 +277,8 @@ static fg_status parse_weight(parser *p, fg_weight *w, const json_t *item) {
   if (segments && (w->kind != FG_WEIGHT_MATRIX || !get_u32(segments, &w->segments) || w->segments == 0 ||
                    w->n % w->segments))
     return damaged(p, w->name);
-  return parse_panels(p, w, json_object_get(item, "panels"));
+  const json_t *same = json_object_get(item, "same_as");
+  return same ? parse_shared(p, w, same) : parse_panels(p, w, json_object_get(item, "panels"));
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -268,6 +317,28 @@ static fg_status parse_assets(parser *p, const json_t *list) {
   return FG_OK;
 }
 
+// Weights that share extents of others take memory for panels that no block of the file pays for.
+enum { MOST_SHARED_PANELS = 1 << 20 };
+
+// How many panels there will be; false: more than can be.
+static bool count_panels(const parser *p, const json_t *weights, uint64_t *count) {
+  uint64_t own = 0, shared = 0;
+  for (size_t i = 0; i < json_array_size(weights); i++) {
+    const json_t *item = json_array_get(weights, i), *same = json_object_get(item, "same_as");
+    uint64_t of;
+    if (!same)
+      own += json_array_size(json_object_get(item, "panels"));
+    else if (get_u64(same, UINT32_MAX, &of) && of < i)
+      shared += json_array_size(json_object_get(json_array_get(weights, of), "panels"));
+    else
+      return false;
+  }
+  *count = own + shared;
+  // Every panel fills at least a block of the file, which bounds what is allocated for them.
+  return *count >= json_array_size(weights) && own <= p->data_end / FG_STORE_HEAD_BYTES &&
+         shared <= MOST_SHARED_PANELS;
+}
+
 static fg_status parse_root(parser *p, const json_t *root) {
   fg_store_manifest *m = p->m;
   const json_t *weights = json_object_get(root, "weights"), *assets = json_object_get(root, "assets");
@@ -275,14 +346,8 @@ static fg_status parse_root(parser *p, const json_t *root) {
       !get_string(root, "origin", &m->origin) || !json_is_array(weights) || !json_is_array(assets)) {
     return damaged(p, "the manifest lacks a part");
   }
-  // Every panel fills at least a block of the file, which bounds what is allocated for them.
-  uint64_t weight_count = json_array_size(weights), panel_count = 0;
-  for (size_t i = 0; i < weight_count; i++) {
-    panel_count += json_array_size(json_object_get(json_array_get(weights, i), "panels"));
-  }
-  if (panel_count < weight_count || panel_count > p->data_end / FG_STORE_HEAD_BYTES) {
-    return damaged(p, "number of panels");
-  }
+  uint64_t weight_count = json_array_size(weights), panel_count;
+  if (!count_panels(p, weights, &panel_count)) return damaged(p, "number of panels");
   m->weights = calloc(weight_count + 1, sizeof *m->weights);
   m->panels = calloc(panel_count + 1, sizeof *m->panels);
   m->assets = calloc(json_array_size(assets) + 1, sizeof *m->assets);

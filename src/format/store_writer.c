@@ -192,7 +192,29 @@ fg_status fg_store_writer_weight(fg_store_writer *w, const fg_weight *weight, fg
   *mine = *weight;
   mine->panel = w->m.panel_count;
   mine->panels = 0;
+  mine->same_as = 0;
   w->table_ended = false;
+  return FG_OK;
+}
+
+fg_status fg_store_writer_same(fg_store_writer *w, const fg_weight *weight, uint32_t of, fg_error *err) {
+  if (of >= w->m.weight_count || !fg_store_may_share(weight, &w->m.weights[of])) {
+    return fg_fail(err, FG_INTERNAL, "%s: weight %s cannot share the extents of weight %u", w->tmp,
+                   weight->name, of);
+  }
+  fg_status status = fg_store_writer_weight(w, weight, err);
+  if (status) return status;
+  fg_weight *mine = &w->m.weights[w->m.weight_count - 1];
+  const fg_weight owner = w->m.weights[of];
+  mine->same_as = of + 1;
+  for (uint32_t i = 0; i < owner.panels; i++) {
+    if (!grow((void **)&w->m.panels, w->m.panel_count, &w->panel_capacity, sizeof *w->m.panels)) {
+      return fg_fail(err, FG_NO_SPACE, "%s: no memory for %u panels", w->tmp, w->m.panel_count);
+    }
+    w->m.panels[w->m.panel_count] = w->m.panels[owner.panel + i];
+    w->m.panel_count++;
+    mine->panels++;
+  }
   return FG_OK;
 }
 
@@ -294,7 +316,9 @@ static fg_status write_manifest(fg_store_writer *w, fg_error *err) {
   char *text = fg_store_manifest_render(&w->m, &bytes);
   if (!text) return fg_fail(err, FG_NO_SPACE, "%s: no memory for the manifest", w->tmp);
   fg_store_head head = {.magic = FG_STORE_MAGIC,
-                        .version = FG_STORE_VERSION,
+                        .version = fg_store_count_aliased(w->m.weights, w->m.weight_count)
+                                       ? FG_STORE_VERSION_SHARED
+                                       : FG_STORE_VERSION,
                         .manifest_offset = w->end,
                         .manifest_bytes = bytes,
                         .manifest_hash = fg_hash(text, bytes)};

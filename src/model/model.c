@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/size.h"
 #include "format/lora.h"
 #include "format/quantised.h"
 #include "model/arch.h"
@@ -251,6 +252,20 @@ static fg_status accept_store(opener *o) {
   return status ? status : fingerprint(o, fg_assets_find(&store->assets, FG_ASSET_CONTENT));
 }
 
+// Whoever reads figures of such a store has to know.
+static void say_what_is_shared(const opener *o) {
+  const fg_store *store = o->model->store;
+  const uint32_t aliased = store ? fg_store_aliased_layers(store) : 0;
+  char apparent[16], own[16];
+  if (!aliased) return;
+  fg_log_line(
+      o->options->log, FG_LOG_WARN,
+      "%s: %" PRIu32 " of %" PRIu32 " layers are aliased: on the disk they are the bytes of others, %s "
+      "for %s; reads move all of them, but a cache in the drive or the host may answer some",
+      o->options->model, aliased, o->model->graph->layers, fg_size_format(fg_store_own_bytes(store), own),
+      fg_size_format(fg_store_bytes(store), apparent));
+}
+
 // MODEL is itself a store.
 static fg_status open_store_file(opener *o, bool with_store) {
   fg_model *m = o->model;
@@ -281,6 +296,10 @@ static fg_status open_any(opener *o, bool with_store) {
                    "--adapter: an adapter is merged while packing; give the folder that %s was made from",
                    options->model);
   }
+  if (options->alias_layers && !options->synthetic) {
+    return fg_fail(o->err, FG_INVALID,
+                   "--alias-layers: only a synthetic model's layers may stand for each other");
+  }
   if (is_store) return open_store_file(o, with_store);
   fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);
   if (!status && !is_refused(o)) status = plan(o);
@@ -295,6 +314,7 @@ static fg_status open_model(fg_model **out, const fg_model_options *options, boo
   opener o = {.options = &mine, .err = err, .model = calloc(1, sizeof *o.model)};
   if (!o.model) return fg_fail(err, FG_NO_SPACE, "no memory for a model");
   fg_status status = open_any(&o, with_store);
+  if (!status) say_what_is_shared(&o);
   if (!status && is_refused(&o)) {
     const fg_error *first = &options->reasons->items[0];
     status = fg_fail(err, first->status, "%s: %s", options->model, first->message);

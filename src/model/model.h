@@ -22,6 +22,9 @@
 typedef struct fg_model_options {
   const char *model; // path or shape name
   bool synthetic;
+  // Of a synthetic model: how many layers of each shape are written, while the others share their extents
+  // (pack.h); 0 = all of them, or as many as fit where the disk has less than 1.2 times the store free.
+  uint32_t alias_layers;
   const char *adapter; // folder of a LoRA adapter that is merged while packing; NULL = none
   const char *offload_dir;
   const fg_layout_family *family; // of the device that will read the store; inspect: NULL = plain

@@ -70,6 +70,7 @@ typedef struct packer {
   cursor ahead;          // of what has not begun to be fetched
   uint32_t begun, taken; // fetches; the difference is on its way
   uint32_t opened;       // outputs
+  uint32_t registered;   // items that the store's list has
   output *current;       // that pieces go into
   output *whole;         // complete, to be hashed and written
   char *tail;            // [FG_IO_ALIGN] a table's bytes that do not fill a block of the file
@@ -100,6 +101,7 @@ static uint32_t piece_rows(const fg_pack_item *item, uint64_t piece_bytes) {
 }
 
 static bool next_piece(const fg_pack_plan *plan, uint64_t piece_bytes, cursor *at, piece *out) {
+  while (at->item < plan->count && plan->items[at->item].weight.same_as) at->item++;
   if (at->item == plan->count) return false;
   const fg_pack_item *item = &plan->items[at->item];
   const fg_weight *w = &item->weight;
@@ -235,11 +237,27 @@ static fg_status open_output(packer *p, const piece *from) {
   return FG_OK;
 }
 
+// Weights that share the extents of earlier ones stand in the list where their own would have stood.
+static fg_status register_shared(packer *p, uint32_t until) {
+  fg_status status = FG_OK;
+  for (; p->registered < until && !status; p->registered++) {
+    const fg_weight *w = &p->plan->items[p->registered].weight;
+    status = fg_store_writer_same(p->writer, w, w->same_as - 1, p->err);
+  }
+  return status;
+}
+
+static fg_status register_weight(packer *p, const fg_pack_item *item) {
+  fg_status status = register_shared(p, (uint32_t)(item - p->plan->items));
+  p->registered++;
+  return status ? status : fg_store_writer_weight(p->writer, &item->weight, p->err);
+}
+
 static fg_status write_whole(packer *p) {
   output *o = p->whole;
   p->whole = NULL;
   if (!o) return FG_OK;
-  fg_status status = o->first ? fg_store_writer_weight(p->writer, &o->item->weight, p->err) : FG_OK;
+  fg_status status = o->first ? register_weight(p, o->item) : FG_OK;
   if (!status && o->piece.bytes) {
     status = fg_store_writer_begin(p->writer, &o->piece, p->err);
     o->writing = status == FG_OK;
@@ -312,7 +330,19 @@ static fg_status pack_all(packer *p) {
     if (!status) status = fetch_ahead(p);
   }
   if (!status && p->whole) hash_output(p, p->whole);
-  return status ? status : write_whole(p);
+  if (!status) status = write_whole(p);
+  return status ? status : register_shared(p, p->plan->count);
+}
+
+// The content of weights that share others' extents is that of the others.
+static uint64_t hash_shared(const fg_pack_plan *plan, uint64_t content) {
+  for (uint32_t i = 0; i < plan->count; i++) {
+    const fg_weight *w = &plan->items[i].weight;
+    if (!w->same_as) continue;
+    const char *of = plan->items[w->same_as - 1].weight.name;
+    content = fg_hash_more(fg_hash_more(content, w->name, strlen(w->name)), of, strlen(of));
+  }
+  return content;
 }
 
 // Waits for all that is on its way; after a failure nobody asks how it went.
@@ -393,7 +423,7 @@ fg_status fg_pack_write(const fg_pack_plan *plan, const fg_pack_source *source,
   fg_status status = allocate(&p);
   if (!status) status = fg_store_writer_reserve(writer, plan->bytes, err);
   if (!status) status = finish(&p, pack_all(&p));
-  *content = p.content;
+  *content = hash_shared(plan, p.content);
   fg_budget_free(options->host, p.memory);
   return status;
 }

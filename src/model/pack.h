@@ -29,7 +29,8 @@ typedef struct fg_pack_plan {
   uint32_t count;
   fg_slot *slots; // of the experts
   uint32_t slot_count;
-  uint64_t bytes;
+  uint64_t bytes;    // that are written
+  uint64_t apparent; // the same with what layers share counted for each of them
 } fg_pack_plan;
 
 typedef struct fg_pack_source {
@@ -43,6 +44,13 @@ typedef struct fg_pack_source {
 fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
                               const fg_model_options *options, fg_error *err);
 void fg_pack_plan_free(fg_pack_plan *plan);
+
+// Of layers of equal shape the first `kept` are written, and each of the others shares the extents of one of
+// them in turn; 0: all are written. The `layers` layers of a model stand between its first and last weights.
+void fg_pack_plan_alias(fg_pack_plan *plan, uint32_t layers, uint32_t kept);
+// The most layers that can be kept so that the store takes no more than `room` and they no more than a size
+// beyond which more of them would not make any cache colder; at least 1. Leaves the plan with them.
+uint32_t fg_pack_plan_alias_into(fg_pack_plan *plan, uint32_t layers, uint64_t room);
 
 // The largest panel: the wish, or by default a 128th of the model's matrices at 16 bits, between 512 KiB and
 // 8 MiB in powers of two: a ring of a few panels then fits any budget that a model of this size is run with,

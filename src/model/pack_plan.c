@@ -323,6 +323,7 @@ fg_status fg_pack_plan_create(fg_pack_plan *out, const fg_pack_source *source,
                 "%u of the matrices keep their own type: their rows are no multiple of %d values", p.kept,
                 FG_GROUP_RUN);
   }
+  out->apparent = out->bytes;
   if (status) fg_pack_plan_free(out);
   return status;
 }

@@ -101,21 +101,30 @@ static fg_status make_directory(const char *dir, fg_error *err) {
   return fg_folders_make(dir, err);
 }
 
-static fg_status check_room(const fg_packed_job *job, fg_error *err) {
-  const fg_model_options *options = job->options;
+static uint64_t needed_bytes(const fg_packed_job *job) {
   uint64_t needed = job->plan->bytes;
   for (size_t i = 0; i < job->assets->count; i++) needed += job->assets->items[i].bytes;
+  return needed;
+}
+
+static fg_status free_bytes(const char *dir, uint64_t *bytes, fg_error *err) {
+  struct statvfs fs;
+  if (statvfs(dir, &fs) != 0) return fg_fail(err, FG_IO, "%s: %s", dir, strerror(errno));
+  *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+  return FG_OK;
+}
+
+static fg_status check_room(const fg_packed_job *job, fg_error *err) {
+  const fg_model_options *options = job->options;
+  const uint64_t needed = needed_bytes(job);
   char need[16], have[16];
   if (options->store_cap && needed > options->store_cap) {
     return fg_fail(err, FG_DISK_FULL, "%s: the packed store needs %s, its cap is %s", options->model,
                    fg_size_format(needed, need), fg_size_format(options->store_cap, have));
   }
-  struct statvfs fs;
-  if (statvfs(options->offload_dir, &fs) != 0) {
-    return fg_fail(err, FG_IO, "%s: %s", options->offload_dir, strerror(errno));
-  }
-  uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
-  if (needed <= left) return FG_OK;
+  uint64_t left;
+  fg_status status = free_bytes(options->offload_dir, &left, err);
+  if (status || needed <= left) return status;
   return fg_fail(err, FG_DISK_FULL,
                  "%s: the packed store needs %s, %s are left in %s; name another place with --offload-dir",
                  options->model, fg_size_format(needed, need), fg_size_format(left, have),
@@ -224,14 +233,48 @@ static fg_status find_or_pack(fg_store **out, const fg_packed_job *job, const ch
   return status == FG_NOT_FOUND ? fg_fail(err, FG_IO, "%s: cannot be read back", path) : status;
 }
 
-fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err) {
+// ---- which store -----------------------------------------------------------------------------------------
+
+// The store for these options: looked for, and made if there is none and `packing`.
+static fg_status open_one(fg_store **out, const fg_packed_job *job, bool packing, fg_error *err) {
   char path[PATH_MAX], *key = NULL;
   const fg_model_options *options = job->options;
-  *out = NULL;
-  fg_status status = make_directory(options->offload_dir, err);
-  if (!status) status = fg_source_key(&key, options, job->assets, err);
+  fg_status status = fg_source_key(&key, options, job->assets, err);
   if (!status) status = fg_store_path(path, sizeof path, options->offload_dir, options->model, key, err);
-  if (!status) status = find_or_pack(out, job, path, key, err);
+  if (!status)
+    status = packing ? find_or_pack(out, job, path, key, err)
+                     : open_existing(out, job, path, key, options->log, err);
   free(key);
   return status;
+}
+
+// The disk has less room than 1.2 times a synthetic model: so that its I/O can be measured all the same,
+// layers share extents. A store of that kind that is there already is taken, however many layers it keeps.
+static fg_status open_aliased(fg_store **out, const fg_packed_job *job, uint64_t room, fg_error *err) {
+  fg_model_options options = *job->options;
+  fg_packed_job mine = *job;
+  mine.options = &options;
+  const uint32_t layers = job->source->graph->layers;
+  for (options.alias_layers = layers; options.alias_layers > 0; options.alias_layers--) {
+    fg_status status = open_one(out, &mine, false, err);
+    if (status != FG_NOT_FOUND) return status;
+  }
+  options.alias_layers = fg_pack_plan_alias_into(job->plan, layers, room);
+  return open_one(out, &mine, true, err);
+}
+
+fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err) {
+  const fg_model_options *options = job->options;
+  const uint32_t layers = job->source->graph->layers;
+  *out = NULL;
+  fg_status status = make_directory(options->offload_dir, err);
+  if (status) return status;
+  if (options->alias_layers) fg_pack_plan_alias(job->plan, layers, options->alias_layers);
+  if (!options->synthetic || options->alias_layers) return open_one(out, job, true, err);
+  uint64_t left;
+  status = open_one(out, job, false, err);
+  if (status == FG_NOT_FOUND) status = free_bytes(options->offload_dir, &left, err);
+  if (status || *out) return status;
+  const uint64_t room = left / 6 * 5; // a fifth more than the store
+  return needed_bytes(job) <= room ? open_one(out, job, true, err) : open_aliased(out, job, room, err);
 }

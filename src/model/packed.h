@@ -11,8 +11,8 @@
 
 typedef struct fg_packed_job {
   const fg_pack_source *source;
-  const fg_pack_plan *plan;
-  fg_assets *assets; // go into the store; FG_ASSET_CONTENT is added
+  fg_pack_plan *plan; // layers of it may come to share extents, where the disk is small
+  fg_assets *assets;  // go into the store; FG_ASSET_CONTENT is added
   const fg_model_options *options;
 } fg_packed_job;
 

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "model/pack.h"
+#include "model/synthetic.h"
 #include "tensor/groups.h"
 
 static bool ends_with(const char *text, const char *suffix) {
@@ -148,9 +149,14 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
     if (status) return status;
     snprintf(adapter, sizeof adapter, " adapter %016" PRIx64, own);
   }
-  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s%s", FG_STORE_VERSION, options->family->name,
-                   type, options->panel_bytes, sum, adapter, options->synthetic ? " synthetic " : "",
-                   options->synthetic ? options->model : "");
+  char made_up[96] = "";
+  if (options->synthetic) {
+    int used = snprintf(made_up, sizeof made_up, " synthetic/%d %s", FG_SYNTHETIC_VALUES, options->model);
+    if (options->alias_layers && used > 0 && (size_t)used < sizeof made_up)
+      snprintf(made_up + used, sizeof made_up - (size_t)used, " aliased %" PRIu32, options->alias_layers);
+  }
+  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
+                   type, options->panel_bytes, sum, adapter, made_up);
   if (n < 0) *out = NULL;
   return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;
 }

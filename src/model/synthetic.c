@@ -7,6 +7,15 @@
 #include "model/arch.h"
 #include "tensor/half.h"
 
+// Values of matrices that all of them are made of: drawing each one anew takes longer than rounding it to
+// codes.
+enum { POOL_VALUES = 1 << 19 };
+
+typedef struct synthetic {
+  fg_checkpoint checkpoint; // first, so that a pointer to it is one to the whole
+  uint16_t pool[POOL_VALUES];
+} synthetic;
+
 // What values a tensor has: center + spread * u, u uniform in [-1, 1).
 typedef struct values {
   float center, spread;
@@ -32,14 +41,8 @@ static uint16_t value(values v, uint64_t word) {
   return fg_bf16_from_f32(v.center + v.spread * ((float)(int16_t)(word & 0xffff) * 0x1p-15f));
 }
 
-static fg_status read_rows(fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row,
-                           uint64_t count, void *out, fg_error *err) {
-  (void)self;
-  (void)err;
-  const values v = kinds[tensor->file];
-  const uint64_t seed = tensor->offset;
-  uint16_t *to = out;
-  uint64_t i = row * tensor->columns, end = i + count * tensor->columns;
+// Values [i, end) of a sequence.
+static void draw(values v, uint64_t seed, uint64_t i, uint64_t end, uint16_t *to) {
   while (i < end) {
     uint64_t word = mix(seed + i / 4) >> (16 * (i % 4));
     if (i % 4 == 0 && end - i >= 4) {
@@ -50,6 +53,35 @@ static fg_status read_rows(fg_checkpoint *self, const fg_checkpoint_tensor *tens
       i++;
     }
   }
+}
+
+// A row is one run of the pool with signs from another: so of the 2^38 rows that there are no two are likely
+// the same. // to: [columns]
+static void compose(const uint16_t *pool, uint64_t word, uint64_t columns, uint16_t *to) {
+  uint64_t at = word % POOL_VALUES, signs = (word >> 32) % POOL_VALUES;
+  while (columns) {
+    uint64_t run = POOL_VALUES - (at > signs ? at : signs);
+    if (run > columns) run = columns;
+    for (uint64_t i = 0; i < run; i++) to[i] = pool[at + i] ^ (pool[signs + i] & 0x8000);
+    at = (at + run) % POOL_VALUES;
+    signs = (signs + run) % POOL_VALUES;
+    to += run;
+    columns -= run;
+  }
+}
+
+static fg_status read_rows(fg_checkpoint *self, const fg_checkpoint_tensor *tensor, uint64_t row,
+                           uint64_t count, void *out, fg_error *err) {
+  (void)err;
+  const synthetic *s = (const synthetic *)self;
+  const uint64_t columns = tensor->columns;
+  uint16_t *to = out;
+  if (tensor->file != VALUES_MATRIX) {
+    draw(kinds[tensor->file], tensor->offset, row * columns, (row + count) * columns, to);
+    return FG_OK;
+  }
+  for (uint64_t r = row; r < row + count; r++, to += columns)
+    compose(s->pool, mix(tensor->offset + r), columns, to);
   return FG_OK;
 }
 
@@ -141,7 +173,8 @@ static void sort_unique(fg_checkpoint *c) {
 
 fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const char *shape, fg_error *err) {
   *out = NULL;
-  fg_checkpoint *c = calloc(1, sizeof *c);
+  synthetic *s = calloc(1, sizeof *s);
+  fg_checkpoint *c = s ? &s->checkpoint : NULL;
   size_t slots = ((size_t)graph->layers + 2) * FG_MAX_SLOTS;
   for (uint32_t i = 0; i < graph->layers; i++) {
     const fg_program *expert = fg_graph_expert_program(graph, (int32_t)i);
@@ -150,10 +183,11 @@ fg_status fg_synthetic_create(fg_checkpoint **out, const fg_graph *graph, const 
   const size_t room = slots * FG_MAX_SOURCES;
   if (c) c->tensors = calloc(room, sizeof *c->tensors);
   if (!c || !c->tensors) {
-    free(c);
+    free(s);
     return fg_fail(err, FG_NO_SPACE, "no memory for the tensors of %s", shape);
   }
   c->ops = &ops;
+  draw(kinds[VALUES_MATRIX], fg_hash(shape, strlen(shape)), 0, POOL_VALUES, s->pool);
   fg_status status = FG_OK;
   for (int64_t layer = -1; !status && layer <= (int64_t)graph->layers; layer++) {
     const fg_program *program = fg_graph_program(graph, (int32_t)layer);

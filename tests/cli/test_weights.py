@@ -1,6 +1,8 @@
 """How matrices are held: --weight-dtype int8 and int4, their groups, and FlexGen's --compress-weight."""
+import contextlib
 import json
 import os
+import subprocess
 
 import harness
 from harness import Case, read_rows, row, write_rows
@@ -22,6 +24,27 @@ WISHES = [(["--weight-dtype", "int8"], "i8g64", 0.1),
           (["--compress-weight", "--weight-group", "32"], "q4_1", 1.0),
           (["--weight-dtype", "int4", "--weight-symmetric", "true"], "i4g64", 1.0),
           (["--weight-dtype", "int4", "--weight-group", "channel", "--weight-symmetric", "true"], "i4g64", 1.0)]
+
+
+SHAPE = ["opt-125m", "--synthetic", "--compress-weight"]
+LAYERS = 12
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A file system of its own in the folder; yields what speaks against it, or None."""
+    os.mkdir(folder)
+    try:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True,
+                              text=True)
+        why = done.stderr.strip() if done.returncode else None
+    except FileNotFoundError:
+        why = "there is no mount"
+    try:
+        yield why
+    finally:
+        if not why:
+            subprocess.run(["umount", folder], check=True)
 
 
 class Weights(Case):
@@ -72,6 +95,55 @@ class Weights(Case):
         found = self.packed(store)
         self.assertGreater(found["i4g64m"], 40 << 20)
         self.assertGreater(found["bf16"], 70 << 20)  # the table
+
+    def test_layers_of_a_shape_may_share_their_bytes(self):
+        done = self.succeed("pack", *SHAPE, "--alias-layers", "2", "--store", self.path("stores"))
+        self.assertIn(b"10 of 12 layers are aliased", done.stderr)
+        store = done.stdout.decode().rstrip("\n")
+        self.succeed("store", "verify", "--offload-dir", self.path("stores"))
+        listed, = json.loads(self.succeed("store", "list", "--json", "--offload-dir", self.path("stores")).stdout)
+        self.assertEqual((listed["aliased_layers"], listed["bytes"]), (LAYERS - 2, os.path.getsize(store)))
+        shown = self.succeed("store", "list", "--offload-dir", self.path("stores")).stdout
+        self.assertIn(b"apparent size, 10 layers are aliased", shown)
+        found = json.loads(self.succeed("inspect", "--json", store).stdout)
+        self.assertEqual(found["aliased_layers"], LAYERS - 2)
+        self.assertIn(b"10 layers share the bytes of others", self.succeed("inspect", store).stdout)
+        whole = json.loads(self.succeed("inspect", "--json", *SHAPE).stdout)["packed_bytes"]
+        self.assertEqual(found["packed_bytes"], whole)
+        self.assertLess(abs(listed["apparent_bytes"] - whole), 1 << 20)  # manifest and assets
+        self.assertLess(listed["bytes"], whole * 0.8)
+
+    def test_aliased_layers_are_read_as_if_they_were_there(self):
+        job = ["--prompt-len", "8", "--gen-len", "3", "--num-prompts", "1", "--host-memory", "120M", "--offload-dir",
+               self.path("stores"), "--json"]
+        stats = []
+        for more, aliased in (([], 0), (["--alias-layers", "1"], LAYERS - 1)):
+            run = json.loads(self.succeed("bench", *SHAPE, *job, "--stats", self.path("stats"), *more).stdout)
+            with open(self.path("stats")) as file:
+                stats.append(json.load(file))
+            self.assertEqual((run.get("aliased_layers", 0), stats[-1]["model"]["aliased_layers"]), (aliased, aliased))
+        own, shared = (part["model"] for part in stats)
+        self.assertEqual(own["stored_weight_bytes"], own["weight_bytes"])
+        self.assertEqual(shared["weight_bytes"], own["weight_bytes"])
+        self.assertLess(shared["stored_weight_bytes"], own["stored_weight_bytes"])
+        # What is read ahead behind the last step may differ.
+        read, wanted = (part["tiers"]["disk"]["weight_bytes_streamed"] for part in reversed(stats))
+        self.assertLess(abs(read - wanted), wanted * 0.2)
+
+    def test_a_small_disk_gets_as_many_layers_as_fit(self):
+        with small_disk(self.path("small"), "160m") as why:
+            if why:
+                self.skipTest(f"no file system of its own: {why}")
+            first = self.succeed("pack", *SHAPE, "--store", self.path("small"))  # 165 MiB in all
+            self.assertIn(b"layers are aliased", first.stderr)
+            again = self.succeed("pack", *SHAPE, "--store", self.path("small"))
+            self.assertEqual(again.stdout, first.stdout)  # though less room is left now
+            self.assertIn(b"layers are aliased", again.stderr)
+            self.succeed("store", "clear", "--offload-dir", self.path("small"))
+            self.assertEqual(os.listdir(self.path("small")), [])
+
+    def test_layers_of_a_model_stand_for_themselves(self):
+        self.assertIn("--alias-layers", self.fail_with(1, "pack", GGUF, "--alias-layers", "1"))
 
     def test_words_that_do_not_go_together_are_usage_errors(self):
         for options, said in ((["--compress-weight", "--weight-dtype", "bf16"], "--compress-weight means int4"),

@@ -473,11 +473,11 @@ static void test_other_version_is_unsupported_by_number(void **state) {
   fixture *f = *state;
   make_store(f);
   fg_store_head head = read_head(f->path);
-  head.version = FG_STORE_VERSION + 1;
+  head.version = FG_STORE_VERSION_SHARED + 1;
   head.head_hash = fg_hash(&head, offsetof(fg_store_head, head_hash));
   patch(f->path, 0, &head, sizeof head);
   assert_int_equal(try_open(f), FG_UNSUPPORTED);
-  assert_non_null(strstr(f->err.message, "version 2"));
+  assert_non_null(strstr(f->err.message, "version 3"));
 }
 
 static void test_flipped_byte_of_a_weight_is_found_and_named(void **state) {
