@@ -84,6 +84,8 @@ static fg_status open_engine(fg_run *run, fg_workload expected, fg_error *err) {
       .weight_dtype = o->weight_dtype,
       .weight_group = o->weight_group,
       .weight_symmetric = o->weight_symmetric,
+      .weight_head = o->weight_head,
+      .weight_embedding = o->weight_embedding,
       .cache_dtype = o->cache_dtype,
       .percent = o->percent.set ? o->percent.values : NULL,
       .gpu_batch_size = o->gpu_batch_size,
