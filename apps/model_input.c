@@ -75,8 +75,8 @@ void fg_model_input(fg_model_options *out, const fg_options *options) {
   out->adapter = options->adapter;
   out->family = fg_device_family(options->device);
   // Checked when the options were read.
-  fg_weight_wish_read(&out->weights, options->weight_dtype, options->weight_group, options->weight_symmetric,
-                      NULL);
+  const fg_weight_words words = fg_weight_words_of(options);
+  fg_weight_wish_read(&out->weights, &words, NULL);
 }
 
 fg_status fg_io_for(fg_io **out, const fg_options *options, fg_budget *budget, fg_error *err) {

@@ -76,6 +76,10 @@ static const fg_option_row rows[] = {
     // pack, store
     {"store", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(store), FG_CMD_PACK,
      "where the store goes (the offload dir)"},
+    {"calibrate", 0, FG_KIND_TEXT, "FILE", 0, 0, FIELD(calibrate), FG_CMD_PACK,
+     "int4: run the model over this text first and round by what its matrices are multiplied by; - is "
+     "standard "
+     "input"},
     {"cap", 0, FG_KIND_CAP, "SIZE", 0, 0, FIELD(cap), FG_CMD_STORE,
      "clear: remove the oldest stores that are not in use until the rest is within SIZE"},
     // tokenize
@@ -132,6 +136,12 @@ static const fg_option_row rows[] = {
      "values of an int8 or int4 matrix that share a scale; channel is a whole row; auto: int8 128, int4 64"},
     {"weight-symmetric", 0, FG_KIND_CHOICE, "auto|true|false", 0, 0, FIELD(weight_symmetric), SIZED,
      "whether int8 or int4 groups go without a minimum of their own; auto: int8 true, int4 false"},
+    {"weight-head", 0, FG_KIND_CHOICE, "auto|same|f32|bf16|f16|int8|int4", 0, 0, FIELD(weight_head), SIZED,
+     "how the head is held; same: as the layers; auto: int8 with int4, else the same"},
+    {"weight-embedding", 0, FG_KIND_CHOICE, "auto|same|f32|bf16|f16|int8|int4", 0, 0, FIELD(weight_embedding),
+     SIZED,
+     "how tables of embeddings are held; auto: int8 with int4, as in the checkpoint with int8, else the "
+     "same"},
     {"compress-weight", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_weight), SIZED,
      "FlexGen's: --weight-dtype int4"},
     {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4", 0, 0, FIELD(cache_dtype), PLANNED,
@@ -262,6 +272,14 @@ static fg_status take_letters(fg_options *options, uint32_t command, char *lette
   return FG_OK;
 }
 
+fg_weight_words fg_weight_words_of(const fg_options *o) {
+  return (fg_weight_words){.dtype = o->weight_dtype,
+                           .group = o->weight_group,
+                           .symmetric = o->weight_symmetric,
+                           .head = o->weight_head,
+                           .table = o->weight_embedding};
+}
+
 // Whether the words about weights go together; resolves --compress-weight.
 static fg_status check_weights(fg_options *o, fg_error *err) {
   if (o->compress_weight) {
@@ -271,7 +289,10 @@ static fg_status check_weights(fg_options *o, fg_error *err) {
     o->weight_dtype = "int4";
   }
   fg_weight_wish ignored;
-  return fg_weight_wish_read(&ignored, o->weight_dtype, o->weight_group, o->weight_symmetric, err);
+  const fg_weight_words words = fg_weight_words_of(o);
+  if (o->calibrate && strcmp(o->weight_dtype, "int4") != 0)
+    return fg_fail(err, FG_INVALID, "--calibrate goes with --weight-dtype int4");
+  return fg_weight_wish_read(&ignored, &words, err);
 }
 
 // Resolves --compress-cache.
@@ -291,6 +312,8 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .weight_dtype = "auto",
       .weight_group = "auto",
       .weight_symmetric = "auto",
+      .weight_head = "auto",
+      .weight_embedding = "auto",
       .cache_dtype = "auto",
       .color = "auto",
       .overlap = true,

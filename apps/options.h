@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "flexgen/error.h"
+#include "model/weight_type.h"
 
 // Commands as bits, for the table's column of who takes an option.
 typedef enum fg_command_bit {
@@ -72,6 +73,7 @@ typedef struct fg_options {
   const char *io;
   // numbers and placement
   const char *dtype, *weight_dtype, *weight_group, *weight_symmetric, *cache_dtype;
+  const char *weight_head, *weight_embedding;
   bool compress_weight, compress_cache;
   bool synthetic, deterministic;
   const char *policy, *save_policy;
@@ -103,7 +105,7 @@ typedef struct fg_options {
   uint32_t window;
   bool special;
   // pack, store
-  const char *store;
+  const char *store, *calibrate;
   fg_size_limit cap;
   // tokenize
   bool jsonl, no_special, decode, skip_special;
@@ -123,6 +125,9 @@ typedef struct fg_options {
 // memory in any case: fg_options_free.
 fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char **argv, fg_error *err);
 void fg_options_free(fg_options *options);
+
+// The words about weights, for who makes a wish of them.
+fg_weight_words fg_weight_words_of(const fg_options *options);
 
 // The options that `command` takes, wrapped for a terminal: first its own, then those that all commands
 // which run a model share.

@@ -104,6 +104,8 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .weight_dtype = o->weight_dtype,
       .weight_group = o->weight_group,
       .weight_symmetric = o->weight_symmetric,
+      .weight_head = o->weight_head,
+      .weight_embedding = o->weight_embedding,
       .cache_dtype = o->cache_dtype,
       .policy = o->policy,
       .percent = o->percent.set ? o->percent.values : NULL,

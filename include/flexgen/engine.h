@@ -55,9 +55,11 @@ typedef struct fg_engine_options {
   const char
       *weight_group; // of int8 and int4, values that share a scale: "auto", "32", "64", "128", "channel"
   const char *weight_symmetric; // of int8 and int4: "auto", "true", "false" (with a minimum)
-  const char *cache_dtype;      // "auto", "f32", "bf16", "f16", "int8", "int4"
-  const char *policy;           // file of a policy (flexgen plan --json): what it names is fixed
-  const int *percent;           // six numbers, FlexGen's placement, or NULL
+  const char *weight_head,
+      *weight_embedding;   // "auto", "same" as the layers, "f32", "bf16", "f16", "int8", "int4"
+  const char *cache_dtype; // "auto", "f32", "bf16", "f16", "int8", "int4"
+  const char *policy;      // file of a policy (flexgen plan --json): what it names is fixed
+  const int *percent;      // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
   fg_workload expected;

@@ -6,6 +6,7 @@
 #include "base/trace.h"
 #include "flexgen/engine.h"
 #include "format/assets.h"
+#include "model/calibration.h"
 #include "model/model.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
@@ -23,5 +24,8 @@ bool fg_engine_what_if(const fg_engine *engine, uint64_t more_memory, double dis
                        fg_engine_forecast *out);
 // The policy as a JSON object (new reference), for --stats and bench.
 struct json_t *fg_engine_policy_json(const fg_engine *engine);
+// Every matrix shows its input to `calibration`, which outlives the engine. FG_UNSUPPORTED: the device's
+// memory is out of reach.
+fg_status fg_engine_observe(fg_engine *engine, fg_calibration *calibration, fg_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "engine/executor_state.h"
+#include "engine/observe.h"
 
 // ---- putting a step together -------------------------------------------------------------------------
 
@@ -170,6 +171,8 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_node *node, 
   call->params.matmul.k = weight->k;
   call->params.matmul.dtype = weight->dtype;
   call->params.matmul.layout = fg_layout_find(weight->layout);
+  fg_status seen = fg_observe_input(x->calibration, x->options.device, weight, call, node->in_step, err);
+  if (seen != FG_OK) return seen;
   for (uint32_t p = weight->panel; p < weight->panel + weight->panels; p++) {
     const fg_panel *panel = &x->options.store->panels[p];
     const uint32_t step = weight->segments ? weight->n / weight->segments : panel->rows;
@@ -345,6 +348,10 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
   call.params.matmul.k = head->k;
   call.params.matmul.dtype = head->dtype;
   call.params.matmul.layout = fg_layout_find(head->layout);
+  call.rows = x->selected;
+  call.a = register_view(x, g->head_reg, 0);
+  fg_status seen = fg_observe_input(x->calibration, x->options.device, head, &call, 0, err);
+  if (seen != FG_OK) return seen;
   for (uint32_t p = head->panel; p < head->panel + head->panels; p++) {
     const fg_panel *panel = &x->options.store->panels[p];
     call.params.matmul.n = panel->rows;
@@ -386,6 +393,10 @@ fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_e
   fg_device *d = x->options.device;
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_COMPUTE), err);
   return status == FG_OK ? fg_kv_cache_finish(x->kv, err) : status;
+}
+
+void fg_executor_observe(fg_executor *x, fg_calibration *calibration) {
+  x->calibration = calibration;
 }
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *x) {

@@ -14,6 +14,7 @@
 #include "engine/expert_cache.h"
 #include "engine/weight_stream.h"
 #include "io/io.h"
+#include "model/calibration.h"
 #include "model/graph.h"
 #include "plan/policy.h"
 
@@ -67,6 +68,10 @@ typedef void fg_logits_fn(void *user, const fg_logits_block *block);
 
 // Returns when all is computed and `logits` has seen every block.
 fg_status fg_executor_run(fg_executor *executor, fg_logits_fn *logits, void *user, fg_error *err);
+
+// From now on every matrix shows its input to `calibration`, whose items are the store's matrices in their
+// order; NULL ends it. The device's registers must be within the host's reach.
+void fg_executor_observe(fg_executor *executor, fg_calibration *calibration);
 
 uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
 uint64_t fg_executor_kv_bytes_read(const fg_executor *executor); // pages of the KV cache, from disk

@@ -40,6 +40,7 @@ struct fg_executor {
   fg_status added;  // the first failure of putting the step together, and its message
   fg_error added_error;
   uint32_t track;
+  fg_calibration *calibration; // NULL: nobody looks
 };
 
 #endif

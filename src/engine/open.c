@@ -56,8 +56,13 @@ static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend,
   int compute = AUTO, cache = AUTO;
   fg_status status = choose("--dtype", e->options.dtype, computes, &compute, err);
   if (status == FG_OK)
-    status = fg_weight_wish_read(weights, e->options.weight_dtype, e->options.weight_group,
-                                 e->options.weight_symmetric, err);
+    status = fg_weight_wish_read(weights,
+                                 &(fg_weight_words){.dtype = e->options.weight_dtype,
+                                                    .group = e->options.weight_group,
+                                                    .symmetric = e->options.weight_symmetric,
+                                                    .head = e->options.weight_head,
+                                                    .table = e->options.weight_embedding},
+                                 err);
   if (status == FG_OK) status = choose("--cache-dtype", e->options.cache_dtype, types, &cache, err);
   if (status == FG_OK) status = choose("--io", e->options.io, backends, backend, err);
   if (status != FG_OK) return status;

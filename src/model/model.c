@@ -106,7 +106,7 @@ static fg_status load_shape(opener *o) {
 static fg_status prepare_weights(opener *o) {
   const fg_model_options *options = o->options;
   // A type that is asked for is made from the exact values.
-  const bool exact = options->weights.set;
+  const bool exact = options->weights.parts[FG_PART_LAYERS].set;
   fg_status status =
       fg_quantised_wrap(&o->checkpoint, &o->model->assets,
                         exact ? FG_QUANTISED_EXACT : FG_QUANTISED_AS_STORED, options->host, o->err);
@@ -299,6 +299,11 @@ static fg_status open_any(opener *o, bool with_store) {
   if (options->alias_layers && !options->synthetic) {
     return fg_fail(o->err, FG_INVALID,
                    "--alias-layers: only a synthetic model's layers may stand for each other");
+  }
+  if (options->calibration && is_store) {
+    return fg_fail(o->err, FG_INVALID,
+                   "--calibrate: weights are rounded while packing; give the model that %s was made from",
+                   options->model);
   }
   if (is_store) return open_store_file(o, with_store);
   fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);

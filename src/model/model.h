@@ -16,6 +16,7 @@
 #include "format/assets.h"
 #include "format/store.h"
 #include "kernels/layout.h"
+#include "model/calibration.h"
 #include "model/graph.h"
 #include "model/weight_type.h"
 
@@ -29,9 +30,10 @@ typedef struct fg_model_options {
   const char *offload_dir;
   const fg_layout_family *family; // of the device that will read the store; inspect: NULL = plain
   fg_weight_wish weights;
-  uint64_t store_cap;   // bytes, 0 = none
-  uint64_t panel_bytes; // largest panel; 0 = by the size of the model (pack.h)
-  fg_io *io;            // inspect: NULL = read no weights' headers
+  const fg_calibration *calibration; // codes of 4 bits are rounded by it; NULL = all inputs count the same
+  uint64_t store_cap;                // bytes, 0 = none
+  uint64_t panel_bytes;              // largest panel; 0 = by the size of the model (pack.h)
+  fg_io *io;                         // inspect: NULL = read no weights' headers
   fg_budget *host;
   fg_threads *threads; // may be NULL
   const fg_log *log;

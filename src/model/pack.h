@@ -18,6 +18,7 @@ typedef struct fg_pack_item {
   uint32_t panel_rows;
   uint64_t bytes;                                      // on disk, padded
   bool per_row;                                        // one scale for a whole row of codes
+  const fg_calibration_item *seen;                     // its inputs; NULL: all channels count the same
   const fg_checkpoint_tensor *tensors[FG_MAX_SOURCES]; // NULL: an optional one that is absent
   const fg_checkpoint_tensor *
       *heads; // those of a vector that is stored head by head; tensors[0] is the first

@@ -13,6 +13,7 @@ typedef struct planner {
   const fg_model_options *options;
   uint64_t panel_bytes;
   uint32_t kept; // matrices that could not have the type asked for
+  uint32_t near; // the calibration's item that is likely to be the next
   fg_error *err;
 } planner;
 
@@ -156,16 +157,21 @@ static fg_dtype common_type(planner *p, const fg_pack_item *item) {
 static fg_dtype wanted_type(planner *p, fg_pack_item *item) {
   const fg_weight *w = &item->weight;
   const fg_graph *g = p->source->graph;
-  const bool head = item->slot == &g->epilogue.slots[g->head_slot];
-  const fg_weight_wish wish = head ? fg_weight_wish_of_head(&p->options->weights) : p->options->weights;
-  const bool codes = fg_dtype_get(wish.dtype)->bits > 0;
+  const bool head = item->slot == &g->epilogue.slots[g->head_slot], table = w->kind == FG_WEIGHT_TABLE;
+  const fg_weight_form *form = &p->options->weights.parts[head    ? FG_PART_HEAD
+                                                          : table ? FG_PART_TABLE
+                                                                  : FG_PART_LAYERS];
   fg_dtype dtype;
-  if (!wish.set || (codes && w->kind == FG_WEIGHT_TABLE)) return common_type(p, item);
-  if (fg_weight_wish_type(&wish, w->k, &dtype)) {
-    item->per_row = wish.per_row;
+  if (!form->set) return common_type(p, item);
+  if (fg_weight_form_type(form, w->k, &dtype)) {
+    uint64_t own = UINT64_MAX, bytes = 0;
+    if (form->smaller) fg_dtype_bytes(common_type(p, item), w->k, &own);
+    fg_dtype_bytes(dtype, w->k, &bytes);
+    if (own <= bytes) return common_type(p, item);
+    item->per_row = form->per_row;
     return dtype;
   }
-  p->kept++;
+  p->kept += !table;
   return common_type(p, item);
 }
 
@@ -239,6 +245,10 @@ static fg_status plan_weight(planner *p, const fg_slot *slot, int32_t layer, con
   item->weight.dtype = FG_F32;
   if (slot->kind != FG_WEIGHT_VECTOR) status = choose_type(p, item);
   if (!status) choose_panels(p, item);
+  if (p->options->calibration && slot->kind == FG_WEIGHT_MATRIX) {
+    item->seen = fg_calibration_find(p->options->calibration, name, p->near);
+    if (item->seen) p->near = (uint32_t)(item->seen - p->options->calibration->items) + 1;
+  }
   p->plan->bytes += item->bytes;
   return status;
 }

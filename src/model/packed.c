@@ -162,7 +162,7 @@ static void say_what_is_held(const fg_packed_job *job) {
   if (!about) return;
   char size[16];
   const fg_dtype_info *type = fg_dtype_get(largest_type(job->plan));
-  const bool wide = type->bits == 0 && !job->options->weights.set;
+  const bool wide = type->bits == 0 && !job->options->weights.parts[FG_PART_LAYERS].set;
   fg_log_line(job->options->log, FG_LOG_INFO, "%s weights are held as %s in the store (%s)%s", about,
               type->name, fg_size_format(job->plan->bytes, size),
               wide ? "; --weight-dtype int4 keeps them small, requantised" : "");
@@ -225,6 +225,9 @@ static fg_status find_or_pack(fg_store **out, const fg_packed_job *job, const ch
   fg_store_writer *writer;
   fg_status status = open_existing(out, job, path, key, job->options->log, err);
   if (status != FG_NOT_FOUND) return status;
+  const fg_calibration *calibration = job->options->calibration;
+  if (calibration && !calibration->count)
+    return fg_fail(err, FG_NOT_FOUND, "%s: there is no store of this calibration", job->options->model);
   status = take_turn(&writer, out, job, path, key, err);
   if (status || !writer) return status;
   status = pack(job, writer, path, err);

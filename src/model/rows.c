@@ -363,11 +363,23 @@ const void *fg_rows_borrow(const fg_rows_fetch *fetch, uint32_t row, uint32_t co
   return as_it_is ? raw_row(fetch, p, row) : NULL;
 }
 
-// wide: one row; out: the same in the item's type
-static void encode(const fg_pack_item *item, const float *wide, void *out) {
+// How much the errors of a row count, channel by channel; NULL: all the same.
+static const float *row_means(const fg_pack_item *item, uint32_t row) {
+  const fg_calibration_item *seen = item->seen;
+  if (!seen || !seen->means || seen->k != item->weight.k) return NULL;
+  const uint32_t each = item->weight.n / seen->segments;
+  return seen->means + (uint64_t)(each ? row / each : 0) * seen->k;
+}
+
+// wide: row `row`; out: the same in the item's type
+static void encode(const fg_pack_item *item, uint32_t row, const float *wide, void *out) {
   const fg_dtype_info *type = fg_dtype_get(item->weight.dtype);
   const uint32_t k = item->weight.k;
-  if (item->per_row) {
+  const float *means = type->bits == 4 ? row_means(item, row) : NULL;
+  if (means) {
+    const fg_group_form form = {type->bits, type->block, type->minimum};
+    fg_groups_from_f32_weighted(form, item->per_row ? k : type->block, means, wide, out, k);
+  } else if (item->per_row) {
     fg_groups_from_f32((fg_group_form){type->bits, type->block, type->minimum}, k, wide, out, k);
   } else {
     type->from_f32(wide, out, k);
@@ -385,7 +397,7 @@ void fg_rows_take(const fg_rows_fetch *fetch, uint32_t row, uint32_t count, floa
       memcpy(to, from, bytes);
     } else {
       fg_dtype_get(p->dtype)->to_f32(from, wide, w->k);
-      encode(fetch->item, wide, to);
+      encode(fetch->item, r, wide, to);
     }
   }
 }

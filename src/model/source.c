@@ -119,14 +119,23 @@ static fg_status identity(uint64_t *sum, const char *model, fg_error *err) {
   return status;
 }
 
-// The wish, and for codes how they are rounded.
-static void weight_type(const fg_weight_wish *wish, char out[64]) {
-  const fg_dtype_info *info = fg_dtype_get(wish->dtype);
-  if (wish->set && info->bits) {
-    snprintf(out, 64, "%s/%d%s", info->name, FG_GROUPS_ROUNDING, wish->per_row ? " channel" : "");
+// A part's wish, and for codes how they are rounded.
+static void form_name(const fg_weight_form *form, char out[32]) {
+  const fg_dtype_info *info = fg_dtype_get(form->dtype);
+  if (form->set && info->bits) {
+    snprintf(out, 32, "%s/%d%s%s", info->name, FG_GROUPS_ROUNDING, form->per_row ? " channel" : "",
+             form->smaller ? " at most" : "");
   } else {
-    snprintf(out, 64, "%s", wish->set ? info->name : "auto");
+    snprintf(out, 32, "%s", form->set ? info->name : "auto");
   }
+}
+
+static void weight_types(const fg_weight_wish *wish, char out[128]) {
+  char layers[32], head[32], table[32];
+  form_name(&wish->parts[FG_PART_LAYERS], layers);
+  form_name(&wish->parts[FG_PART_HEAD], head);
+  form_name(&wish->parts[FG_PART_TABLE], table);
+  snprintf(out, 128, "%s head %s tables %s", layers, head, table);
 }
 
 fg_status fg_source_key(char **out, const fg_model_options *options, const fg_assets *assets, fg_error *err) {
@@ -141,8 +150,8 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
     const fg_asset *asset = fg_assets_find(assets, names[i]);
     if (asset) sum = fg_hash_more(sum, asset->data, asset->bytes);
   }
-  char type[64], adapter[32] = "";
-  weight_type(&options->weights, type);
+  char type[128], adapter[32] = "", calibration[32] = "";
+  weight_types(&options->weights, type);
   if (options->adapter) {
     uint64_t own = 0;
     status = adapter_identity(&own, options->adapter, err);
@@ -155,8 +164,10 @@ fg_status fg_source_key(char **out, const fg_model_options *options, const fg_as
     if (options->alias_layers && used > 0 && (size_t)used < sizeof made_up)
       snprintf(made_up + used, sizeof made_up - (size_t)used, " aliased %" PRIu32, options->alias_layers);
   }
-  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s", FG_STORE_VERSION, options->family->name,
-                   type, options->panel_bytes, sum, adapter, made_up);
+  if (options->calibration)
+    snprintf(calibration, sizeof calibration, " calibration %016" PRIx64, options->calibration->key);
+  int n = asprintf(out, "v%d %s %s %" PRIu64 " %016" PRIx64 "%s%s%s", FG_STORE_VERSION, options->family->name,
+                   type, options->panel_bytes, sum, adapter, calibration, made_up);
   if (n < 0) *out = NULL;
   return n < 0 ? fg_fail(err, FG_NO_SPACE, "no memory for a key") : FG_OK;
 }

@@ -42,45 +42,78 @@ static fg_status read_symmetric(bool *minimum, const char *text, fg_error *err) 
   return fg_fail(err, FG_INVALID, "--weight-symmetric %s: not one of auto, true, false", text);
 }
 
-fg_status fg_weight_wish_read(fg_weight_wish *out, const char *dtype, const char *group,
-                              const char *symmetric, fg_error *err) {
-  *out = (fg_weight_wish){.set = !is_auto(dtype)};
-  int word = 0;
-  while (out->set && word < WORDS && strcmp(words[word].name, dtype) != 0) word++;
+// Index in `words`, or WORDS.
+static int find_word(const char *text) {
+  int i = 0;
+  while (i < WORDS && strcmp(words[i].name, text) != 0) i++;
+  return i;
+}
+
+static fg_status read_layers(fg_weight_form *out, const fg_weight_words *given, fg_error *err) {
+  *out = (fg_weight_form){.set = !is_auto(given->dtype)};
+  const int word = out->set ? find_word(given->dtype) : 0;
   if (word == WORDS) {
-    return fg_fail(err, FG_INVALID, "--weight-dtype %s: not one of auto, f32, bf16, f16, int8, int4", dtype);
+    return fg_fail(err, FG_INVALID, "--weight-dtype %s: not one of auto, f32, bf16, f16, int8, int4",
+                   given->dtype);
   }
   if (out->set) out->dtype = words[word].dtype;
   const fg_dtype_info *info = fg_dtype_get(out->dtype);
   if (!info->bits) {
-    if (is_auto(group) && is_auto(symmetric)) return FG_OK;
+    if (is_auto(given->group) && is_auto(given->symmetric)) return FG_OK;
     return fg_fail(err, FG_INVALID, "--weight-%s goes with --weight-dtype int8 or int4",
-                   is_auto(group) ? "symmetric" : "group");
+                   is_auto(given->group) ? "symmetric" : "group");
   }
   uint32_t size = info->block;
   bool minimum = info->minimum;
   fg_status status = FG_OK;
-  if (!is_auto(group)) status = read_group(&size, &out->per_row, group, err);
-  if (!status && !is_auto(symmetric)) status = read_symmetric(&minimum, symmetric, err);
+  if (!is_auto(given->group)) status = read_group(&size, &out->per_row, given->group, err);
+  if (!status && !is_auto(given->symmetric)) status = read_symmetric(&minimum, given->symmetric, err);
   if (!status && !fg_dtype_find(info->bits, size, minimum, &out->dtype)) {
     status = fg_fail(err, FG_INTERNAL, "no type of %u bits in groups of %u", info->bits, size);
   }
   return status;
 }
 
-fg_weight_wish fg_weight_wish_of_head(const fg_weight_wish *wish) {
-  if (wish->set && fg_dtype_get(wish->dtype)->bits == 4)
-    return (fg_weight_wish){.set = true, .dtype = FG_I8G128};
-  return *wish;
+// What docs/quality.md measured to be worth it, where no word was said.
+static fg_weight_form rule_for(fg_weight_part part, const fg_weight_form *layers) {
+  const uint32_t bits = fg_dtype_get(layers->dtype)->bits;
+  if (!layers->set || !bits) return *layers;
+  const fg_weight_form codes = {.set = true, .dtype = FG_I8G128, .smaller = part == FG_PART_TABLE};
+  if (bits == 4) return codes;
+  return part == FG_PART_TABLE ? (fg_weight_form){.set = false} : *layers;
 }
 
-bool fg_weight_wish_type(const fg_weight_wish *wish, uint32_t k, fg_dtype *out) {
-  const fg_dtype_info *info = fg_dtype_get(wish->dtype);
+static fg_status read_part(fg_weight_form *out, fg_weight_part part, const char *flag, const char *text,
+                           const fg_weight_form *layers, fg_error *err) {
+  *out = is_auto(text) ? rule_for(part, layers) : *layers;
+  if (is_auto(text) || strcmp(text, "same") == 0) return FG_OK;
+  const int word = find_word(text);
+  if (word == WORDS) {
+    return fg_fail(err, FG_INVALID, "%s %s: not one of auto, same, f32, bf16, f16, int8, int4", flag, text);
+  }
+  *out = (fg_weight_form){.set = true, .dtype = words[word].dtype};
+  return FG_OK;
+}
+
+fg_status fg_weight_wish_read(fg_weight_wish *out, const fg_weight_words *given, fg_error *err) {
+  fg_weight_form *parts = out->parts;
+  fg_status status = read_layers(&parts[FG_PART_LAYERS], given, err);
+  if (!status)
+    status = read_part(&parts[FG_PART_HEAD], FG_PART_HEAD, "--weight-head", given->head,
+                       &parts[FG_PART_LAYERS], err);
+  if (!status)
+    status = read_part(&parts[FG_PART_TABLE], FG_PART_TABLE, "--weight-embedding", given->table,
+                       &parts[FG_PART_LAYERS], err);
+  return status;
+}
+
+bool fg_weight_form_type(const fg_weight_form *form, uint32_t k, fg_dtype *out) {
+  const fg_dtype_info *info = fg_dtype_get(form->dtype);
   uint32_t group = info->block;
   if (info->bits) {
     while (group >= FG_GROUP_RUN && k % group) group /= 2;
     return group >= FG_GROUP_RUN && fg_dtype_find(info->bits, group, info->minimum, out);
   }
-  *out = wish->dtype;
+  *out = form->dtype;
   return true;
 }

@@ -35,6 +35,12 @@ void fg_groups_to_f32(fg_group_form form, const void *src, float *dst, size_t co
 // the group itself, or a row. count: a multiple of span
 void fg_groups_from_f32(fg_group_form form, size_t span, const float *src, void *dst, size_t count);
 
+// The same with codes of 4 bits, where errors do not count the same: scale and minimum are those that leave
+// the smallest sum of importance * error^2 among what is found from more clipped ranges, and never a larger
+// one than fg_groups_from_f32 leaves. // importance: [count], 0 or more
+void fg_groups_from_f32_weighted(fg_group_form form, size_t span, const float *importance, const float *src,
+                                 void *dst, size_t count);
+
 // Part of the key of what was rounded: to be raised when other bytes come out for the same values.
 enum { FG_GROUPS_ROUNDING = 3 };
 

@@ -90,10 +90,10 @@ def byte_letters():
     return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
 
 
-def text_model(folder, prompt_ids=()):
+def text_model(folder, prompt_ids=(), model=MODEL):
     """Writes the tiny model with a tokenizer of single bytes, in which the text that is returned has the ids
     `prompt_ids`: what the oracle says about ids is then said about text."""
-    shutil.copytree(MODEL, folder)
+    shutil.copytree(model, folder)
     with open(os.path.join(folder, "config.json")) as file:
         vocab_size = json.load(file)["vocab_size"]
     distinct = list(dict.fromkeys(prompt_ids))

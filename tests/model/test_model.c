@@ -22,6 +22,7 @@
 #include "base/text_buffer.h"
 #include "model/arch.h"
 #include "model/model.h"
+#include "tensor/groups.h"
 #include "tensor/half.h"
 
 // A Llama of 32 values a token, two layers, four heads over two, untied.
@@ -283,11 +284,16 @@ static void test_weights_stand_in_the_order_of_use(void **state) {
   fg_model_close(m);
 }
 
+static void read_wish(fixture *f, const char *dtype, const char *group, const char *symmetric) {
+  const fg_weight_words words = {.dtype = dtype, .group = group, .symmetric = symmetric};
+  assert_int_equal(fg_weight_wish_read(&f->options.weights, &words, &f->err), FG_OK);
+}
+
 static void test_weight_type_asked_for_is_rounded_to(void **state) {
   fixture *f = *state;
   uint16_t v[LARGEST * 2];
   write_model(f->model, &(variant){0});
-  f->options.weights = (fg_weight_wish){.set = true, .dtype = FG_BF16};
+  read_wish(f, "bf16", NULL, NULL);
   fg_model *m = open_model(f);
   read_weight(f, m->store, "layers.0.attn_out", v);
   for (uint64_t i = 0; i < HIDDEN * QUERY; i++) {
@@ -301,27 +307,86 @@ static const fg_weight *find_weight(const fg_model *m, const char *name) {
   return &m->store->weights[fg_store_find(m->store, name)];
 }
 
-static void test_matrices_become_codes_and_tables_stay(void **state) {
+// means: NULL: all errors count the same; out: [HIDDEN, 20]
+static void round_attn_out(uint8_t *out, const float *means) {
+  const fg_group_form form = {4, QUERY, true};
+  float row[QUERY];
+  for (uint32_t r = 0; r < HIDDEN; r++, out += 20) {
+    for (uint32_t i = 0; i < QUERY; i++)
+      row[i] = value("model.layers.0.self_attn.o_proj.weight", r * QUERY + i, 0);
+    if (means)
+      fg_groups_from_f32_weighted(form, QUERY, means, row, out, QUERY);
+    else
+      fg_groups_from_f32(form, QUERY, row, out, QUERY);
+  }
+}
+
+static void test_matrices_and_tables_become_codes(void **state) {
   fixture *f = *state;
   uint8_t v[HIDDEN * QUERY / 32 * 20], expected[sizeof v];
-  float row[HIDDEN];
   write_model(f->model, &(variant){0});
-  assert_int_equal(fg_weight_wish_read(&f->options.weights, "int4", NULL, NULL, &f->err), FG_OK);
+  read_wish(f, "int4", NULL, NULL);
   fg_model *m = open_model(f);
   // 32 values a row: groups of 64 become groups of 32. 40 are no groups at all.
   assert_int_equal(find_weight(m, "layers.0.attn_out")->dtype, FG_Q4_1);
   assert_int_equal(find_weight(m, "epilogue.head")->dtype, FG_Q8_0); // 8 bits, whatever the others have
-  assert_int_equal(find_weight(m, "prologue.embed")->dtype, FG_F32);
+  assert_int_equal(find_weight(m, "prologue.embed")->dtype, FG_Q8_0);
   assert_int_equal(find_weight(m, "layers.0.down")->dtype, FG_F32);
   assert_non_null(strstr(f->kept_line, "2 of the matrices keep their own type"));
   read_weight(f, m->store, "layers.0.attn_out", v);
-  for (uint32_t r = 0; r < HIDDEN; r++) {
-    for (uint32_t i = 0; i < QUERY; i++)
-      row[i] = value("model.layers.0.self_attn.o_proj.weight", r * QUERY + i, 0);
-    fg_dtype_get(FG_Q4_1)->from_f32(row, expected + r * 20, QUERY);
-  }
+  round_attn_out(expected, NULL);
   assert_memory_equal(v, expected, sizeof v);
   fg_model_close(m);
+}
+
+static fg_calibration calibration_of(fixture *f, uint64_t key) {
+  const fg_weight seen = {.name = "layers.0.attn_out", .kind = FG_WEIGHT_MATRIX, .n = HIDDEN, .k = QUERY};
+  const float x[QUERY] = {4, 0.1f, 0.2f, [16] = 1};
+  fg_calibration c;
+  assert_int_equal(fg_calibration_create(&c, &seen, 1, key, &f->err), FG_OK);
+  fg_calibration_add(&c.items[0], 0, x, 1, QUERY);
+  assert_int_equal(fg_calibration_finish(&c, &f->err), FG_OK);
+  return c;
+}
+
+static void test_calibration_rounds_what_has_four_bits(void **state) {
+  fixture *f = *state;
+  uint8_t attn_out[HIDDEN * 20], head[2][VOCAB * 34], expected[HIDDEN * 20];
+  write_model(f->model, &(variant){0});
+  read_wish(f, "int4", NULL, NULL);
+  fg_calibration c = calibration_of(f, 5);
+  for (int calibrated = 0; calibrated < 2; calibrated++) {
+    f->options.calibration = calibrated ? &c : NULL;
+    fg_model *m = open_model(f);
+    read_weight(f, m->store, "layers.0.attn_out", attn_out);
+    read_weight(f, m->store, "epilogue.head", head[calibrated]);
+    fg_model_close(m);
+    round_attn_out(expected, calibrated ? fg_calibration_find(&c, "layers.0.attn_out", 0)->means : NULL);
+    assert_memory_equal(attn_out, expected, sizeof expected);
+  }
+  assert_memory_equal(head[0], head[1], sizeof head[0]); // 8 bits
+  fg_calibration_free(&c);
+}
+
+static void test_each_calibration_has_a_store_of_its_own(void **state) {
+  fixture *f = *state;
+  write_model(f->model, &(variant){0});
+  read_wish(f, "int4", NULL, NULL);
+  fg_model_close(open_model(f));
+  fg_calibration key = {.key = 5};
+  f->options.calibration = &key;
+  assert_int_equal(try_open(f), FG_NOT_FOUND); // a key alone makes none
+  assert_int_equal(files_in(f->offload), 1);
+  for (uint64_t i = 5; i < 7; i++) {
+    fg_calibration c = calibration_of(f, i);
+    f->options.calibration = &c;
+    fg_model_close(open_model(f));
+    assert_int_equal(files_in(f->offload), i - 3);
+    fg_calibration_free(&c);
+  }
+  f->options.calibration = &key;
+  fg_model_close(open_model(f)); // and finds the one that is there
+  assert_int_equal(files_in(f->offload), 3);
 }
 
 static void test_each_wish_has_a_store_of_its_own(void **state) {
@@ -332,45 +397,10 @@ static void test_each_wish_has_a_store_of_its_own(void **state) {
   enum { WISHES = sizeof wishes / sizeof *wishes };
   write_model(f->model, &(variant){0});
   for (int i = 0; i < WISHES; i++) {
-    assert_int_equal(
-        fg_weight_wish_read(&f->options.weights, wishes[i][0], wishes[i][1], wishes[i][2], &f->err), FG_OK);
+    read_wish(f, wishes[i][0], wishes[i][1], wishes[i][2]);
     fg_model_close(open_model(f));
     assert_int_equal(files_in(f->offload), i + 1);
   }
-}
-
-static void assert_wish(const char *dtype, const char *group, const char *symmetric, uint32_t k,
-                        fg_dtype want) {
-  fg_weight_wish wish;
-  fg_dtype got = FG_DTYPE_COUNT;
-  assert_int_equal(fg_weight_wish_read(&wish, dtype, group, symmetric, NULL), FG_OK);
-  assert_true(fg_weight_wish_type(&wish, k, &got) == (want != FG_DTYPE_COUNT));
-  assert_int_equal(got, want);
-  assert_int_equal(wish.per_row, group && strcmp(group, "channel") == 0);
-}
-
-static void test_words_become_types(void **state) {
-  fixture *f = *state;
-  fg_weight_wish wish;
-  assert_wish("int8", NULL, NULL, 4096, FG_I8G128);
-  assert_wish("int8", "auto", "false", 4096, FG_I8G128M);
-  assert_wish("int4", "auto", "auto", 4096, FG_I4G64M);
-  assert_wish("int4", "128", "true", 4096, FG_I4G128);
-  assert_wish("int4", "32", "true", 4096, FG_Q4_0);
-  assert_wish("int4", "channel", NULL, 4096, FG_I4G256M);
-  assert_wish("int8", "channel", NULL, 576, FG_I8G64);
-  assert_wish("int8", "128", NULL, 96, FG_Q8_0);
-  assert_wish("int8", NULL, NULL, 80, FG_DTYPE_COUNT);
-  assert_wish("bf16", NULL, NULL, 80, FG_BF16);
-  assert_int_equal(fg_weight_wish_read(&wish, NULL, NULL, NULL, &f->err), FG_OK);
-  assert_false(wish.set);
-  assert_int_equal(fg_weight_wish_read(&wish, "int2", NULL, NULL, &f->err), FG_INVALID);
-  assert_int_equal(fg_weight_wish_read(&wish, "int4", "48", NULL, &f->err), FG_INVALID);
-  assert_int_equal(fg_weight_wish_read(&wish, "int4", NULL, "maybe", &f->err), FG_INVALID);
-  assert_int_equal(fg_weight_wish_read(&wish, "bf16", "64", NULL, &f->err), FG_INVALID);
-  assert_non_null(strstr(f->err.message, "--weight-group"));
-  assert_int_equal(fg_weight_wish_read(&wish, NULL, NULL, "true", &f->err), FG_INVALID);
-  assert_non_null(strstr(f->err.message, "--weight-symmetric"));
 }
 
 static char *whole_file(const char *path, size_t *bytes) {
@@ -395,7 +425,7 @@ static void test_store_is_the_same_whoever_packed_it(void **state) {
   assert_int_equal(fg_threads_create(&threads, 3, &f->err), FG_OK);
   assert_int_equal(fg_budget_create(&small, "host memory", "--host-memory", 2 << 20, &f->err), FG_OK);
   write_model(f->model, &(variant){0});
-  assert_int_equal(fg_weight_wish_read(&f->options.weights, "int8", NULL, NULL, &f->err), FG_OK);
+  read_wish(f, "int8", NULL, NULL);
   for (int i = 0; i < 3; i++) {
     snprintf(f->offload, sizeof f->offload, "%s/off%d", f->dir, i);
     f->options.threads = i == 1 ? threads : NULL;
@@ -743,9 +773,10 @@ int main(void) {
       T(test_store_holds_the_checkpoints_rows),
       T(test_weights_stand_in_the_order_of_use),
       T(test_weight_type_asked_for_is_rounded_to),
-      T(test_matrices_become_codes_and_tables_stay),
+      T(test_matrices_and_tables_become_codes),
       T(test_each_wish_has_a_store_of_its_own),
-      T(test_words_become_types),
+      T(test_calibration_rounds_what_has_four_bits),
+      T(test_each_calibration_has_a_store_of_its_own),
       T(test_store_is_the_same_whoever_packed_it),
       T(test_failing_disk_stops_packing_at_once),
       T(test_memory_does_not_grow_with_the_model),

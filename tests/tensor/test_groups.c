@@ -197,6 +197,114 @@ static void test_a_row_has_one_scale_in_all_its_groups(void **state) {
   }
 }
 
+// ---- errors that do not count the same -------------------------------------------------------------------
+
+// As activations are: most channels near to each other, a few far larger, some silent.
+static void fill_importance(float *w, size_t count, uint64_t seed) {
+  for (size_t i = 0; i < count; i++) {
+    const uint64_t r = random_bits(&seed);
+    w[i] = r % 17 == 0 ? 40 : r % 13 == 0 ? 0 : 0.1f + (float)(r >> 40) * 0x1p-24f;
+  }
+}
+
+static double weighted_error(const float *x, const float *y, const float *w, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) sum += (double)w[i] * ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+  return sum;
+}
+
+static void test_weighted_rounding_is_never_worse_than_the_other(void **state) {
+  buffers *b = *state;
+  static float importance[VALUES];
+  double sums[2] = {0};
+  for (int t = 0; t < TYPES; t++) {
+    const fg_dtype_info *type = fg_dtype_get(types[t]);
+    if (type->bits != 4) continue;
+    const fg_group_form form = {type->bits, type->block, type->minimum};
+    for (uint32_t span = type->block; span <= ROW; span += ROW - type->block) {
+      fill(b->values, VALUES, t % 2 ? 0.01f : 0, 31);
+      fill_importance(importance, VALUES, 37);
+      double error[2][VALUES / 32];
+      for (int weighted = 0; weighted < 2; weighted++) {
+        if (weighted)
+          fg_groups_from_f32_weighted(form, span, importance, b->values, b->packed, VALUES);
+        else
+          fg_groups_from_f32(form, span, b->values, b->packed, VALUES);
+        type->to_f32(b->packed, b->back, VALUES);
+        for (uint32_t i = 0; i < VALUES; i += span) {
+          error[weighted][i / span] = weighted_error(b->values + i, b->back + i, importance + i, span);
+          sums[weighted] += error[weighted][i / span];
+        }
+      }
+      for (uint32_t i = 0; i < VALUES / span; i++)
+        if (error[1][i] > error[0][i] * (1 + 1e-5))
+          fail_msg("%s, span %u: %g, not %g", type->name, span, error[1][i], error[0][i]);
+    }
+  }
+  if (sums[1] > 0.8 * sums[0]) fail_msg("%.3f of the unweighted error", sums[1] / sums[0]);
+}
+
+// All scales and minima of a fine grid around the range: what the search leaves is close to the best of them.
+static double error_of_the_best(const fg_dtype_info *type, const float *x, const float *w) {
+  float low = x[0], high = x[0];
+  double least = INFINITY;
+  for (uint32_t i = 0; i < type->block; i++) low = fminf(low, x[i]), high = fmaxf(high, x[i]);
+  const int shifts = type->minimum ? 60 : 0;
+  for (int size = 1; size <= 120; size++) {
+    for (int shift = -shifts; shift <= shifts; shift++) {
+      const double reach = type->minimum ? high - low : fmax(high, -low) * 2;
+      const double d = reach / 15 * size / 100 * (!type->minimum && high > -low ? -1 : 1);
+      const double m = type->minimum ? (low + high) / 2 - 7.5 * d + shift * reach / 200 : -8 * d;
+      double sum = 0;
+      for (uint32_t i = 0; i < type->block; i++) {
+        const double code = fmin(fmax(rint((x[i] - m) / d), 0), 15), rest = x[i] - (d * code + m);
+        sum += w[i] * rest * rest;
+      }
+      least = fmin(least, sum);
+    }
+  }
+  return least;
+}
+
+static void test_weighted_rounding_is_near_the_best_of_all(void **state) {
+  buffers *b = *state;
+  enum { COUNT = 512 };
+  float importance[COUNT];
+  for (int t = 0; t < TYPES; t++) {
+    const fg_dtype_info *type = fg_dtype_get(types[t]);
+    if (type->bits != 4 || type->block > 64) continue;
+    fill(b->values, COUNT, 0, 41);
+    fill_importance(importance, COUNT, 43);
+    fg_groups_from_f32_weighted((fg_group_form){4, type->block, type->minimum}, type->block, importance,
+                                b->values, b->packed, COUNT);
+    type->to_f32(b->packed, b->back, COUNT);
+    double ours = weighted_error(b->values, b->back, importance, COUNT), best = 0;
+    for (uint32_t i = 0; i < COUNT; i += type->block)
+      best += error_of_the_best(type, b->values + i, importance + i);
+    if (ours > 1.25 * best) fail_msg("%s: %.3f of the least error", type->name, ours / best);
+  }
+}
+
+static void test_odd_importance_leaves_finite_values(void **state) {
+  buffers *b = *state;
+  static const float odd[] = {0, NAN, INFINITY, 3e38f, 1e-38f};
+  float importance[256];
+  for (int t = 0; t < TYPES; t++) {
+    const fg_dtype_info *type = fg_dtype_get(types[t]);
+    if (type->bits != 4) continue;
+    for (int o = 0; o < 5; o++) {
+      fill(b->values, 256, 0, 47);
+      if (o == 0) b->values[7] = NAN;
+      for (int i = 0; i < 256; i++) importance[i] = odd[o];
+      fg_groups_from_f32_weighted((fg_group_form){4, type->block, type->minimum}, type->block, importance,
+                                  b->values, b->packed, 256);
+      type->to_f32(b->packed, b->back, 256);
+      for (int i = 0; i < 256; i++)
+        if (!isfinite(b->back[i]) || fabsf(b->back[i]) > 0.2f) fail_msg("%s: %g", type->name, b->back[i]);
+    }
+  }
+}
+
 // ---- what no model should hold
 // -------------------------------------------------------------------------------
 
@@ -265,6 +373,9 @@ int main(void) {
       T(test_four_bits_lose_less_than_their_range_would),
       T(test_eight_bits_are_within_half_a_step),
       T(test_a_row_has_one_scale_in_all_its_groups),
+      T(test_weighted_rounding_is_never_worse_than_the_other),
+      T(test_weighted_rounding_is_near_the_best_of_all),
+      T(test_odd_importance_leaves_finite_values),
       T(test_constant_values_come_back),
       T(test_nothing_becomes_infinite),
       T(test_no_number_leaves_its_neighbours),
