@@ -125,6 +125,10 @@ static const fg_option_row rows[] = {
      "scale and a minimum for each 64 values of a head"},
     {"compress-cache", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_cache), RUNNING,
      "FlexGen's: --cache-dtype int4"},
+    {"attn-sparsity", 0, FG_KIND_SHARE, "F", 0, 1, FIELD(attn_sparsity), RUNNING,
+     "FlexGen's: generated tokens read this share of the values, those of the largest weights in each head; "
+     "1, "
+     "the default, reads all"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), RUNNING,
@@ -284,6 +288,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .top_p = 1,
       .prompt_len = 512,
       .gen_len = 32,
+      .attn_sparsity = 1,
   };
   options->arguments = calloc((size_t)argc + 1, sizeof *options->arguments);
   if (!options->arguments) return fg_fail(err, FG_NO_SPACE, "no memory for the command line");

@@ -71,6 +71,7 @@ typedef struct fg_options {
   // numbers and placement
   const char *dtype, *weight_dtype, *weight_group, *weight_symmetric, *cache_dtype;
   bool compress_weight, compress_cache;
+  double attn_sparsity;
   bool synthetic, deterministic;
   fg_percent percent;
   uint32_t gpu_batch_size, num_gpu_batches;

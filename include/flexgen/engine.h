@@ -47,7 +47,10 @@ typedef struct fg_engine_options {
       *weight_group; // of int8 and int4, values that share a scale: "auto", "32", "64", "128", "channel"
   const char *weight_symmetric; // of int8 and int4: "auto", "true", "false" (with a minimum)
   const char *cache_dtype;      // "auto", "f32", "bf16", "f16", "int8", "int4"
-  const int *percent;           // six numbers, FlexGen's placement, or NULL
+  // FlexGen's: of the values of a sequence, generated tokens read this share, those of the largest weights;
+  // 0 or 1 = all.
+  double attn_sparsity;
+  const int *percent; // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
   fg_workload expected;
@@ -169,6 +172,8 @@ typedef struct fg_engine_stats {
   // used experts that were not in memory, and of wrong and open guesses.
   uint64_t experts_used, experts_hit; // times that a layer used one; found it in memory
   uint64_t expert_bytes_read, expert_bytes_absent, expert_bytes_ahead, expert_bytes_wrong, expert_bytes_open;
+  // Of sparse attention: the cache's bytes of values that generated tokens see, and of these, what it spared.
+  uint64_t sparse_value_bytes, sparse_spared_bytes;
   uint64_t registered_bytes;                               // memory for reads that the kernel keeps pinned
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says

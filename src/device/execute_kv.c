@@ -94,8 +94,9 @@ typedef struct attention_job {
   const fg_call *call;
   fg_attend_fn *attend;
   fg_attention attention;
+  fg_sparse_kernels sparse; // of blocks that are
   const chunk *chunks;
-  const int32_t *tables;
+  const int32_t *tables, *prompts; // prompts: NULL = attention is not sparse
   uint32_t block_count, run_count;
   uint32_t group, heads, parts; // query heads of a KV head; of them in one block; blocks that makes
 } attention_job;
@@ -114,6 +115,15 @@ static fg_query_block block_of(const attention_job *j, uint32_t index, uint32_t 
   };
 }
 
+static void attend_sparse(const attention_job *j, const fg_query_block *block, void *scratch) {
+  const fg_attention *a = &j->attention;
+  const uint32_t seen = block->position + 1 - fg_first_key(a, block, 0);
+  const uint64_t row = fg_kv_row_bytes(a->kv.dtype, a->kv.v_dim);
+  uint32_t read = fg_attend_sparse(&j->sparse, a, block, j->call->params.attention.sparsity, scratch);
+  atomic_fetch_add_explicit(&j->e->value_bytes, seen * row, memory_order_relaxed);
+  atomic_fetch_add_explicit(&j->e->spared_bytes, (seen - read) * row, memory_order_relaxed);
+}
+
 // A run of blocks, one after the other, each knowing the next.
 static void attend_item(void *arg, uint32_t item, uint32_t thread) {
   const attention_job *j = arg;
@@ -122,14 +132,18 @@ static void attend_item(void *arg, uint32_t item, uint32_t thread) {
   uint32_t run = j->run_count - 1 - item % j->run_count;
   uint32_t kv_head = item / j->run_count / j->parts, part = item / j->run_count % j->parts;
   uint32_t index = e->blocks[run].run, end = run + 1 < j->run_count ? e->blocks[run + 1].run : j->block_count;
-  for (bool fetched = false; index < end; index++, fetched = true) {
+  for (bool fetched = false; index < end; fetched = !e->blocks[index++].sparse) {
     fg_query_block block = block_of(j, index, kv_head, part), next;
     block.fetched = fetched;
     if (index + 1 < end) {
       next = block_of(j, index + 1, kv_head, part);
       block.next = &next;
     }
-    j->attend(&j->attention, &block, e->scratch + thread * e->thread_bytes);
+    void *scratch = e->scratch + thread * e->thread_bytes;
+    if (e->blocks[index].sparse)
+      attend_sparse(j, &block, scratch);
+    else
+      j->attend(&j->attention, &block, scratch);
   }
 }
 
@@ -170,7 +184,21 @@ static fg_status resolve_batch(attention_job *j, fg_error *err) {
   status = fg_view_resolve(&batch->page_tables, "page_tables", (uint64_t)(last + 1), pages, sizeof(int32_t),
                            &tables, err);
   j->tables = tables;
+  if (status || j->call->params.attention.sparsity == 0) return status;
+  if (context > j->e->options.sparse_context)
+    return fg_fail(err, FG_INTERNAL, "sparse attention to %lld keys, %u at most", (long long)context,
+                   j->e->options.sparse_context);
+  void *prompts;
+  status = fg_view_resolve(&batch->prompts, "prompts", 1, batch->chunks, sizeof(int32_t), &prompts, err);
+  j->prompts = prompts;
   return status;
+}
+
+// Rows of a chunk that are tokens of the prompt: their attention is never sparse.
+static uint32_t dense_rows(const attention_job *j, uint32_t index) {
+  const chunk *c = &j->chunks[index];
+  int64_t dense = j->prompts ? (int64_t)j->prompts[index] - c->position : c->rows;
+  return dense < 0 ? 0 : dense < c->rows ? (uint32_t)dense : (uint32_t)c->rows;
 }
 
 static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
@@ -179,12 +207,14 @@ static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
     const chunk *c = &j->chunks[i];
     fg_status status = check_chunk(j, c, pages, err);
     if (status) return status;
-    uint32_t rows = (uint32_t)c->rows;
+    uint32_t rows = (uint32_t)c->rows, dense = dense_rows(j, i);
     covered += rows;
     if (covered > j->call->rows) return fg_fail(err, FG_INTERNAL, "chunks overlap in %u rows", j->call->rows);
-    for (uint32_t first = 0; first < rows; first += block_rows)
+    for (uint32_t first = 0; first < dense; first += block_rows)
       j->e->blocks[j->block_count++] =
-          (fg_row_block){i, first, rows - first < block_rows ? rows - first : block_rows, 0};
+          (fg_row_block){i, first, dense - first < block_rows ? dense - first : block_rows, 0, false};
+    for (uint32_t row = dense; row < rows; row++)
+      j->e->blocks[j->block_count++] = (fg_row_block){i, row, 1, 0, true};
   }
   return FG_OK;
 }
@@ -210,17 +240,37 @@ static void list_runs(attention_job *j) {
   }
 }
 
+static fg_status check_sparsity(const fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  const fg_kv_geometry *kv = &call->params.attention.kv;
+  double share = call->params.attention.sparsity;
+  if (share == 0) return FG_OK;
+  if (share > 0 && share <= 1 && !kv->v_in_k &&
+      call->params.attention.heads / kv->kv_heads <= e->options.sparse_heads)
+    return FG_OK;
+  return fg_fail(err, FG_INTERNAL, "sparse attention to %g of the values%s by %u heads for %u KV heads",
+                 share, kv->v_in_k ? " in keys" : "", call->params.attention.heads, kv->kv_heads);
+}
+
+static void choose_kernels(attention_job *j) {
+  const fg_kernels *k = &j->e->kernels;
+  const fg_dtype dtype = j->call->params.attention.kv.dtype;
+  j->attend = k->attend[dtype];
+  j->sparse = (fg_sparse_kernels){k->score[dtype], k->sparse_values};
+  if (j->e->options.compute == FG_COMPUTE_F32) return;
+  if (k->attend_rounded[dtype]) j->attend = k->attend_rounded[dtype];
+  if (k->score_rounded[dtype]) j->sparse.score = k->score_rounded[dtype];
+}
+
 fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   const fg_kv_geometry *kv = &call->params.attention.kv;
   uint32_t heads = call->params.attention.heads;
   fg_status status = check_geometry(e, kv, err);
   if (!status && (heads == 0 || heads % kv->kv_heads))
     status = fg_fail(err, FG_INTERNAL, "%u query heads for %u KV heads", heads, kv->kv_heads);
+  if (!status) status = check_sparsity(e, call, err);
   if (status) return status;
-  attention_job j = {
-      .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
-  if (e->options.compute != FG_COMPUTE_F32 && e->kernels.attend_rounded[kv->dtype])
-    j.attend = e->kernels.attend_rounded[kv->dtype];
+  attention_job j = {.e = e, .call = call, .group = heads / kv->kv_heads};
+  choose_kernels(&j);
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;
   j.attention = (fg_attention){

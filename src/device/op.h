@@ -69,6 +69,7 @@ typedef struct fg_batch_view {
   fg_view slots;        // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
   fg_view chunk_list;   // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
   fg_view page_tables;  // [sequences, stride] i32: page of positions [i * page_tokens, ...)
+  fg_view prompts;      // [chunks] i32: tokens of each chunk's prompt; may be absent without sparse attention
 } fg_batch_view;
 
 typedef union fg_op_params {
@@ -106,6 +107,8 @@ typedef union fg_op_params {
     uint32_t window; // key j is visible to query i iff j <= i and (window == 0 or i - j < window)
     float softcap;   // fg_attention
     fg_head_kind head_kind;
+    double
+        sparsity; // share of the old keys whose values a generated token reads (sparse_attention.h); 0 = all
   } attention;
   struct {
     uint32_t width; // GLU: of the output

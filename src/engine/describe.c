@@ -69,6 +69,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
   const fg_expert_counts experts = fg_executor_expert_counts(e->executor);
+  const fg_sparse_counts sparse = e->device->ops->sparse_counts(e->device);
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
@@ -84,6 +85,8 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .expert_bytes_ahead = experts.ahead_bytes,
       .expert_bytes_wrong = experts.wrong_bytes,
       .expert_bytes_open = experts.open_bytes,
+      .sparse_value_bytes = sparse.value_bytes,
+      .sparse_spared_bytes = sparse.spared_bytes,
       .registered_bytes = fg_io_bytes_registered(e->io),
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),

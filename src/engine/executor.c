@@ -17,7 +17,7 @@ enum {
 
 // The step's arrays, in host memory and again on the device: offsets in bytes.
 typedef struct arrays {
-  uint64_t positions, lengths, slots, selected, chunks, tables, bytes;
+  uint64_t positions, lengths, slots, selected, chunks, prompts, tables, bytes;
   uint32_t table_stride;
 } arrays;
 
@@ -112,7 +112,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   plan->page_bytes = fg_kv_page_bytes(&g->kv) * g->layers;
   plan->page_tokens = g->kv.page_tokens;
   uint64_t array_token = 4 * sizeof(int32_t),
-           array_seq = (4 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
+           array_seq = (5 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
   plan->device_per_token += register_bytes_per_token(g) + array_token;
   plan->device_per_seq += array_seq;
   plan->device_fixed += logits_bytes(g, store) + 16 * FG_IO_ALIGN; // and rounding of the blocks
@@ -223,7 +223,8 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
   at->slots = 2 * token_bytes;
   at->selected = 3 * token_bytes;
   at->chunks = 4 * token_bytes;
-  at->tables = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->prompts = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->tables = at->prompts + sizeof(int32_t) * (uint64_t)p->max_seqs;
   at->bytes = at->tables + sizeof(int32_t) * (uint64_t)p->max_seqs * at->table_stride;
   fg_device *d = x->options.device;
   fg_budget *host = x->options.host;
@@ -431,6 +432,7 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
   chunk[1] = (int32_t)count;
   chunk[2] = (int32_t)begin;
   chunk[3] = (int32_t)x->chunks;
+  ((int32_t *)(x->host_arrays + x->at.prompts))[x->chunks] = (int32_t)tokens->prompt;
   x->chunks++;
   x->tokens += count;
   return first;
@@ -452,6 +454,7 @@ static fg_status upload_arrays(fg_executor *x, fg_error *err) {
                {x->at.slots, token_bytes},
                {x->at.selected, x->selected * sizeof(int32_t)},
                {x->at.chunks, 4 * sizeof(int32_t) * (uint64_t)x->chunks},
+               {x->at.prompts, sizeof(int32_t) * (uint64_t)x->chunks},
                {x->at.tables, sizeof(int32_t) * (uint64_t)x->chunks * x->at.table_stride}};
   for (uint32_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (parts[i].bytes == 0) continue;
@@ -470,7 +473,8 @@ static fg_batch_view batch_view(const fg_executor *x) {
                         .lengths = {x->array_memory, x->at.lengths, 1},
                         .slots = {x->array_memory, x->at.slots, 1},
                         .chunk_list = {x->array_memory, x->at.chunks, 4},
-                        .page_tables = {x->array_memory, x->at.tables, x->at.table_stride}};
+                        .page_tables = {x->array_memory, x->at.tables, x->at.table_stride},
+                        .prompts = {x->array_memory, x->at.prompts, 1}};
   for (uint32_t c = 0; c < x->chunks; c++) {
     uint32_t context = (uint32_t)(chunks[4 * c + 1] + chunks[4 * c + 2]);
     if (context > view.max_context) view.max_context = context;
@@ -588,6 +592,7 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
     call.out = cache_view(x, layer);
   } else if (node->op == FG_OP_ATTENTION) {
     call.params.attention.kv = x->options.graph->kv;
+    call.params.attention.sparsity = x->options.attn_sparsity;
     call.b = cache_view(x, layer);
   }
   return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);

@@ -27,6 +27,7 @@ typedef struct fg_executor_options {
   fg_budget *host;
   fg_trace *trace;
   const fg_policy *policy;
+  double attn_sparsity; // sparse_attention.h; 0 = off
 } fg_executor_options;
 
 // What an executor will charge for a graph: fills the memory numbers of a plan (per token, per sequence,

@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/sparsity.h"
 
 enum {
   PAGE_TOKENS = 32,
@@ -118,6 +119,11 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
                  e->options.cache_dtype, FG_KV_CODE_RUN, e->model->name, kv->k_dim, kv->v_dim);
 }
 
+// Tokens of a sequence, by the user's word or the model's; 0 = neither says.
+static uint32_t longest(const fg_engine *e) {
+  return e->options.max_model_len ? e->options.max_model_len : e->model->graph->max_positions;
+}
+
 static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
@@ -134,7 +140,12 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, fg_erro
   fg_status status = fg_model_open(&e->model, &options, err);
   if (status != FG_OK) return status;
   if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
-  return choose_cache(e, err);
+  status = choose_cache(e, err);
+  const int *percent = e->options.percent;
+  const bool cache_on_disk = percent && percent[2] + percent[3] < 100;
+  return status
+             ? status
+             : fg_sparsity_check(e->options.attn_sparsity, e->model->graph, longest(e), cache_on_disk, err);
 }
 
 static fg_status open_text(fg_engine *e, fg_error *err) {
@@ -163,6 +174,10 @@ static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
     if (store->weights[w].kind == FG_WEIGHT_MATRIX && store->weights[w].k > options.max_k)
       options.max_k = store->weights[w].k;
   options.max_head_dim = g->kv.k_dim > g->kv.v_dim ? g->kv.k_dim : g->kv.v_dim;
+  if (fg_sparsity_of(e->options.attn_sparsity) != 0) {
+    options.sparse_heads = fg_sparsity_heads(g);
+    options.sparse_context = longest(e);
+  }
   return options;
 }
 
@@ -232,7 +247,8 @@ static fg_status open_runner(fg_engine *e, fg_error *err) {
                                   .table_io = e->table_io,
                                   .host = e->host,
                                   .trace = e->trace,
-                                  .policy = &e->policy};
+                                  .policy = &e->policy,
+                                  .attn_sparsity = fg_sparsity_of(e->options.attn_sparsity)};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
   if (status == FG_OK)
     status = fg_readout_create(&e->readout, e->model->graph->vocab, &e->policy, e->threads, e->host, err);
