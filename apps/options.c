@@ -120,11 +120,12 @@ static const fg_option_row rows[] = {
      "whether int8 or int4 groups go without a minimum of their own; auto: int8 true, int4 false"},
     {"compress-weight", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_weight), SIZED,
      "FlexGen's: --weight-dtype int4"},
-    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4", 0, 0, FIELD(cache_dtype), RUNNING,
+    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4|flexgen", 0, 0, FIELD(cache_dtype), RUNNING,
      "how keys and values are held; auto: f32 with --dtype f32, else bf16; int8 and int4 are codes with a "
-     "scale and a minimum for each 64 values of a head"},
+     "scale and a minimum for each 64 values of a head, int4 of rows that are turned first; flexgen is int4 "
+     "without the turn"},
     {"compress-cache", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_cache), RUNNING,
-     "FlexGen's: --cache-dtype int4"},
+     "FlexGen's: --cache-dtype flexgen"},
     {"attn-sparsity", 0, FG_KIND_SHARE, "F", 0, 1, FIELD(attn_sparsity), RUNNING,
      "FlexGen's: generated tokens read this share of the values, those of the largest weights in each head; "
      "1, "
@@ -265,9 +266,10 @@ static fg_status check_weights(fg_options *o, fg_error *err) {
 // Resolves --compress-cache.
 static fg_status check_cache(fg_options *o, fg_error *err) {
   if (!o->compress_cache) return FG_OK;
-  if (strcmp(o->cache_dtype, "auto") != 0 && strcmp(o->cache_dtype, "int4") != 0)
-    return fg_fail(err, FG_INVALID, "--compress-cache means int4, --cache-dtype says %s", o->cache_dtype);
-  o->cache_dtype = "int4";
+  if (strcmp(o->cache_dtype, "auto") != 0 && strcmp(o->cache_dtype, "flexgen") != 0)
+    return fg_fail(err, FG_INVALID, "--compress-cache means FlexGen's 4 bits, --cache-dtype says %s",
+                   o->cache_dtype);
+  o->cache_dtype = "flexgen";
   return FG_OK;
 }
 

@@ -46,7 +46,7 @@ typedef struct fg_engine_options {
   const char
       *weight_group; // of int8 and int4, values that share a scale: "auto", "32", "64", "128", "channel"
   const char *weight_symmetric; // of int8 and int4: "auto", "true", "false" (with a minimum)
-  const char *cache_dtype;      // "auto", "f32", "bf16", "f16", "int8", "int4"
+  const char *cache_dtype;      // "auto", "f32", "bf16", "f16", "int8", "int4", "flexgen"
   // FlexGen's: of the values of a sequence, generated tokens read this share, those of the largest weights;
   // 0 or 1 = all.
   double attn_sparsity;

@@ -49,7 +49,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .device = e->device_name,
       .dtype = compute_name(e->compute),
       .weight_dtype = fg_dtype_get(fg_engine_weight_type(e))->name,
-      .cache_dtype = fg_dtype_get(e->cache_dtype)->name,
+      .cache_dtype = e->rotates_cache ? "i4g64m, rotated" : fg_dtype_get(e->cache_dtype)->name,
       .io = fg_io_backend_name(e->io),
       .vocab = m->graph->vocab,
       .max_model_len = e->policy.max_len,

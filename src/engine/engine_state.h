@@ -35,6 +35,7 @@ struct fg_engine {
   fg_compute compute;
   bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;
+  bool rotates_cache;
   fg_log log;
   fg_trace *trace;
   fg_threads *threads;

@@ -589,9 +589,11 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
   call.b = operand_view(x, f->weights, node->b);
   if (node->op == FG_OP_KV_STORE) {
     call.params.kv_store.kv = x->options.graph->kv;
+    call.params.kv_store.rotated = x->options.rotates_cache;
     call.out = cache_view(x, layer);
   } else if (node->op == FG_OP_ATTENTION) {
     call.params.attention.kv = x->options.graph->kv;
+    call.params.attention.rotated = x->options.rotates_cache;
     call.params.attention.sparsity = x->options.attn_sparsity;
     call.b = cache_view(x, layer);
   }

@@ -27,6 +27,7 @@ typedef struct fg_executor_options {
   fg_budget *host;
   fg_trace *trace;
   const fg_policy *policy;
+  bool rotates_cache;   // rotate.h
   double attn_sparsity; // sparse_attention.h; 0 = off
 } fg_executor_options;
 

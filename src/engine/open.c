@@ -53,16 +53,20 @@ static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend,
   static const choice backends[] = {
       {"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}, {0}};
   int compute = AUTO, cache = AUTO;
+  const char *cache_word = e->options.cache_dtype;
+  // FlexGen's form: what "int4" is without the turn.
+  const bool plain = cache_word && strcmp(cache_word, "flexgen") == 0;
   fg_status status = choose("--dtype", e->options.dtype, computes, &compute, err);
   if (status == FG_OK)
     status = fg_weight_wish_read(weights, e->options.weight_dtype, e->options.weight_group,
                                  e->options.weight_symmetric, err);
-  if (status == FG_OK) status = choose("--cache-dtype", e->options.cache_dtype, types, &cache, err);
+  if (status == FG_OK) status = choose("--cache-dtype", plain ? "int4" : cache_word, types, &cache, err);
   if (status == FG_OK) status = choose("--io", e->options.io, backends, backend, err);
   if (status != FG_OK) return status;
   // What is asked for; AUTO is settled when the model's weights are known.
   e->compute_auto = compute == AUTO;
   e->compute = compute == AUTO ? FG_COMPUTE_BF16 : (fg_compute)compute;
+  e->rotates_cache = cache == FG_I4G64M && !plain;
   e->cache_dtype = cache != AUTO ? (fg_dtype)cache : e->compute == FG_COMPUTE_F32 ? FG_F32 : FG_BF16;
   return FG_OK;
 }
@@ -112,6 +116,7 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
   fg_kv_geometry *kv = &e->model->graph->kv;
   kv->dtype = e->cache_dtype;
   kv->page_tokens = PAGE_TOKENS;
+  e->rotates_cache = e->rotates_cache && fg_kv_can_rotate(kv);
   if (fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim)) return FG_OK;
   return fg_fail(err, FG_UNSUPPORTED,
                  "--cache-dtype %s: codes are for heads of a multiple of %d values, %s has %" PRIu32
@@ -248,6 +253,7 @@ static fg_status open_runner(fg_engine *e, fg_error *err) {
                                   .host = e->host,
                                   .trace = e->trace,
                                   .policy = &e->policy,
+                                  .rotates_cache = e->rotates_cache,
                                   .attn_sparsity = fg_sparsity_of(e->options.attn_sparsity)};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
   if (status == FG_OK)

@@ -243,7 +243,7 @@ static void test_matmul_of_every_weight_type(void **state) {
 // ---- cache and attention -------------------------------------------------------------------------------
 
 // Three sequences in one step: a decoding one, a chunk in the middle of a prompt, a whole short prompt.
-enum { HEADS = 6, KV_HEADS = 2, K_DIM = 16, V_DIM = 12, PAGE = 16, SEQUENCES = 3, TABLE = 8, LENGTH = 100 };
+enum { HEADS = 6, KV_HEADS = 2, K_DIM = 16, V_DIM = 16, PAGE = 16, SEQUENCES = 3, TABLE = 8, LENGTH = 100 };
 static const int32_t begins[SEQUENCES] = {90, 33, 0}, ends[SEQUENCES] = {91, 100, 9};
 // Where attention may be sparse: the second one's answer is computed again.
 static const int32_t prompts[SEQUENCES] = {40, 70, 9};
@@ -254,6 +254,7 @@ typedef struct scene {
   fg_memory *cache, *tables_memory;
   fg_kv_geometry kv;
   double sparsity;
+  bool rotated;
 } scene;
 
 static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, int32_t end) {
@@ -268,12 +269,13 @@ static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, in
   call.out = view_of(s->cache, 0);
   call.batch = (fg_batch_view){.tokens = (uint32_t)count, .slots = view_of(m, 1)};
   call.params.kv_store.kv = s->kv;
+  call.params.kv_store.rotated = s->rotated;
   run_call(r, &call);
   drop_memory(r, k), drop_memory(r, v), drop_memory(r, m);
 }
 
-static scene make_scene(rig *r) {
-  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false}};
+static scene make_scene(rig *r, bool rotated) {
+  scene s = {.rotated = rotated, .kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false}};
   uint64_t state = 6;
   for (int i = 0; i < SEQUENCES; i++) {
     s.q[i] = random_floats(&state, LENGTH * HEADS * K_DIM);
@@ -341,6 +343,7 @@ static uint32_t attend(rig *r, const scene *s, uint32_t window, float *out) {
   call.params.attention.scale = 0.25f;
   call.params.attention.window = window;
   call.params.attention.sparsity = s->sparsity;
+  call.params.attention.rotated = s->rotated;
   call.batch.prompts = view_of(mp, 1);
   run_call(r, &call);
   take(r, mo, out, (uint64_t)rows * HEADS * V_DIM * 4);
@@ -350,7 +353,7 @@ static uint32_t attend(rig *r, const scene *s, uint32_t window, float *out) {
 
 static void check_attention(rig *r) {
   static const uint32_t windows[] = {0, 20};
-  scene s = make_scene(r);
+  scene s = make_scene(r, false);
   float out[LENGTH * HEADS * V_DIM];
   for (size_t w = 0; w < 2; w++) {
     attend(r, &s, windows[w], out);
@@ -363,6 +366,34 @@ static void check_attention(rig *r) {
   drop_scene(r, &s);
 }
 
+// Turning keys, values and queries cancels out.
+static void check_rotated_attention(rig *r) {
+  scene s = make_scene(r, true);
+  float out[LENGTH * HEADS * V_DIM];
+  for (int sparse = 0; sparse < 2; sparse++) {
+    s.sparsity = sparse * 0.2;
+    attend(r, &s, 0, out);
+    for (int i = 0, row = 0; i < SEQUENCES; i++)
+      for (int p = begins[i]; p < ends[i]; p++, row++)
+        for (int c = 0; c < HEADS * V_DIM; c++)
+          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, 0), 1e-5);
+  }
+  float first[16], plain = s.k[0][0];
+  fg_error err;
+  must(r->device->ops->download(r->device, FG_QUEUE_COMPUTE, s.cache,
+                                (uint64_t)s.tables[0][0] * fg_kv_page_bytes(&s.kv), first, sizeof first,
+                                &err),
+       &err);
+  wait_queue(r, FG_QUEUE_COMPUTE);
+  assert_true(fabsf(first[0] - plain) > 1e-3f); // turned indeed
+  drop_scene(r, &s);
+}
+
+static void test_attention_to_a_rotated_cache(void **state) {
+  (void)state;
+  each_device(check_rotated_attention);
+}
+
 static void test_store_and_attention_of_a_mixed_step(void **state) {
   (void)state;
   each_device(check_attention);
@@ -371,7 +402,7 @@ static void test_store_and_attention_of_a_mixed_step(void **state) {
 // Only tokens behind the prompt are sparse, whatever chunk they come in, and what they spare is counted.
 static void check_sparse_attention(rig *r) {
   static const uint32_t windows[] = {0, 20};
-  scene s = make_scene(r);
+  scene s = make_scene(r, false);
   s.sparsity = 0.2;
   float out[LENGTH * HEADS * V_DIM];
   uint64_t seen = 0;
@@ -436,7 +467,7 @@ static void test_threads_change_no_bit(void **state) {
   uint32_t rows = 0;
   for (uint32_t threads = 1; threads <= 2; threads++) {
     rig r = make_rig("cpu", threads, FG_COMPUTE_F32);
-    scene s = make_scene(&r);
+    scene s = make_scene(&r, false);
     rows = attend(&r, &s, 0, out[threads - 1]);
     drop_scene(&r, &s);
     drop_rig(&r);
@@ -553,7 +584,7 @@ static void test_wrong_calls_are_refused(void **state) {
 static void test_wrong_slots_and_pages_are_refused(void **state) {
   (void)state;
   rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
-  scene s = make_scene(&r);
+  scene s = make_scene(&r, false);
   float row[HEADS * K_DIM] = {0}, out[HEADS * V_DIM];
   const int32_t slot = SEQUENCES * TABLE * PAGE, chunk[] = {0, 1, 40, 0},
                 table[TABLE] = {0, 3, SEQUENCES * TABLE};
@@ -589,6 +620,7 @@ int main(void) {
       cmocka_unit_test(test_rope),
       cmocka_unit_test(test_matmul_of_every_weight_type),
       cmocka_unit_test(test_store_and_attention_of_a_mixed_step),
+      cmocka_unit_test(test_attention_to_a_rotated_cache),
       cmocka_unit_test(test_sparse_attention_of_a_mixed_step),
       cmocka_unit_test(test_sparse_attention_beyond_its_scratch_is_refused),
       cmocka_unit_test(test_threads_change_no_bit),
