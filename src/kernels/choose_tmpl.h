@@ -62,6 +62,18 @@ static inline int32_t choose_least(const float *orders, uint32_t count, uint32_t
   return (int32_t)low;
 }
 
+// Indices in rising order of what is above `least`, and of what equals it the first `equal`.
+static inline void choose_list(const float *orders, uint32_t count, int32_t least, uint32_t equal,
+                               uint32_t *chosen) {
+  for (uint32_t i = 0, n = 0; i < count; i++) {
+    int32_t order = choose_at(orders, i);
+    uint32_t ties = (uint32_t)(order == least) & (uint32_t)(equal > 0);
+    chosen[n] = i;
+    n += (uint32_t)(order > least) | ties;
+    equal -= ties;
+  }
+}
+
 // chosen: [kept + 1], the last a place to write to: indices in rising order of the `kept` largest of `count`
 // scores, of equal ones the first, and in weights [kept] their scores. Destroys the scores.
 static inline void choose_largest(float *scores, uint32_t count, uint32_t kept, uint32_t *chosen,
@@ -72,14 +84,14 @@ static inline void choose_largest(float *scores, uint32_t count, uint32_t kept, 
     memcpy(&scores[i], &order, sizeof order);
   }
   const int32_t least = choose_least(scores, count, kept);
-  const uint32_t above = least < INT32_MAX ? choose_reach(scores, count, least + 1) : 0;
-  uint32_t equal = kept - above, n = 0;
-  for (uint32_t i = 0; i < count; i++) {
-    int32_t order = choose_at(scores, i);
-    uint32_t ties = (uint32_t)(order == least) & (uint32_t)(equal > 0);
-    chosen[n] = i;
-    n += (uint32_t)(order > least) | ties;
-    equal -= ties;
+  if (choose_reach(scores, count, least) == kept) { // as a rule, and with nothing carried from turn to turn
+    for (uint32_t i = 0, n = 0; i < count; i++) {
+      chosen[n] = i;
+      n += choose_at(scores, i) >= least;
+    }
+  } else {
+    const uint32_t above = least < INT32_MAX ? choose_reach(scores, count, least + 1) : 0;
+    choose_list(scores, count, least, kept - above, chosen);
   }
   for (uint32_t i = 0; i < kept; i++) weights[i] = choose_score(choose_at(scores, chosen[i]));
 }
