@@ -32,11 +32,12 @@ static void show_progress(void *user, const fg_batch_progress *p) {
 static void options_key(char *out, size_t bytes, const fg_run *run) {
   const fg_options *o = run->options;
   const fg_engine_info *info = &run->info;
-  snprintf(
-      out, bytes,
-      "device=%s dtype=%s weights=%s cache=%s max-model-len=%u deterministic=%d seed=%llu shard=%u/%u ids=%d",
-      info->device, info->dtype, info->weight_dtype, info->cache_dtype, o->max_model_len, o->deterministic,
-      (unsigned long long)o->seed, o->shard.index, o->shard.count, o->deterministic_ids);
+  snprintf(out, bytes,
+           "device=%s dtype=%s weights=%s cache=%s sparsity=%.17g max-model-len=%u deterministic=%d "
+           "seed=%llu shard=%u/%u ids=%d",
+           info->device, info->dtype, info->weight_dtype, info->cache_dtype, o->attn_sparsity,
+           o->max_model_len, o->deterministic, (unsigned long long)o->seed, o->shard.index, o->shard.count,
+           o->deterministic_ids);
 }
 
 static json_t *rows_json(const fg_batch_progress *p) {

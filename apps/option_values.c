@@ -96,6 +96,16 @@ static fg_status set_f64(const fg_option_row *row, void *field, char **values, f
   return FG_OK;
 }
 
+static fg_status set_share(const fg_option_row *row, void *field, char **values, fg_error *err) {
+  fg_error ignored;
+  char what[64];
+  double n;
+  snprintf(what, sizeof what, "a number above %g, at most %g", row->low, row->high);
+  if (set_f64(row, &n, values, &ignored) != FG_OK || n <= row->low) return wants(row, what, values[0], err);
+  *(double *)field = n;
+  return FG_OK;
+}
+
 static fg_status set_size(const fg_option_row *row, void *field, char **values, fg_error *err) {
   uint64_t bytes;
   if (fg_size_parse(values[0], &bytes, NULL) != FG_OK || bytes < row->low)
@@ -194,12 +204,13 @@ static fg_status set_words(const fg_option_row *row, void *field, char **values,
 }
 
 const fg_option_reader fg_option_readers[FG_KIND_COUNT_] = {
-    [FG_KIND_FLAG] = {0, set_flag},       [FG_KIND_COUNT] = {0, set_count},
-    [FG_KIND_BOOL] = {0, set_bool},       [FG_KIND_U32] = {1, set_u32},
-    [FG_KIND_U64] = {1, set_u64},         [FG_KIND_F64] = {1, set_f64},
-    [FG_KIND_SIZE] = {1, set_size},       [FG_KIND_CAP] = {1, set_cap},
-    [FG_KIND_TEXT] = {1, set_text},       [FG_KIND_CHOICE] = {1, set_choice},
-    [FG_KIND_PERCENT] = {6, set_percent}, [FG_KIND_RANGE] = {1, set_range},
-    [FG_KIND_SHARD] = {1, set_shard},     [FG_KIND_PROMPT] = {1, set_prompt},
-    [FG_KIND_FILE] = {1, set_prompt},     [FG_KIND_WORDS] = {1, set_words},
+    [FG_KIND_FLAG] = {0, set_flag},     [FG_KIND_COUNT] = {0, set_count},
+    [FG_KIND_BOOL] = {0, set_bool},     [FG_KIND_U32] = {1, set_u32},
+    [FG_KIND_U64] = {1, set_u64},       [FG_KIND_F64] = {1, set_f64},
+    [FG_KIND_SHARE] = {1, set_share},   [FG_KIND_SIZE] = {1, set_size},
+    [FG_KIND_CAP] = {1, set_cap},       [FG_KIND_TEXT] = {1, set_text},
+    [FG_KIND_CHOICE] = {1, set_choice}, [FG_KIND_PERCENT] = {6, set_percent},
+    [FG_KIND_RANGE] = {1, set_range},   [FG_KIND_SHARD] = {1, set_shard},
+    [FG_KIND_PROMPT] = {1, set_prompt}, [FG_KIND_FILE] = {1, set_prompt},
+    [FG_KIND_WORDS] = {1, set_words},
 };

@@ -16,6 +16,7 @@ typedef enum fg_option_kind {
   FG_KIND_U32,
   FG_KIND_U64,
   FG_KIND_F64,
+  FG_KIND_SHARE, // a number above `low`, at most `high`
   FG_KIND_SIZE,
   FG_KIND_CAP, // a size that may be 0
   FG_KIND_TEXT,

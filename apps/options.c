@@ -144,11 +144,16 @@ static const fg_option_row rows[] = {
      "same"},
     {"compress-weight", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_weight), SIZED,
      "FlexGen's: --weight-dtype int4"},
-    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4", 0, 0, FIELD(cache_dtype), PLANNED,
+    {"cache-dtype", 0, FG_KIND_CHOICE, DTYPES "|int8|int4|flexgen", 0, 0, FIELD(cache_dtype), PLANNED,
      "how keys and values are held; auto: f32 with --dtype f32, else bf16; int8 and int4 are codes with a "
-     "scale and a minimum for each 64 values of a head"},
+     "scale and a minimum for each 64 values of a head, int4 of rows that are turned first; flexgen is int4 "
+     "without the turn"},
     {"compress-cache", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(compress_cache), PLANNED,
-     "FlexGen's: --cache-dtype int4"},
+     "FlexGen's: --cache-dtype flexgen"},
+    {"attn-sparsity", 0, FG_KIND_SHARE, "F", 0, 1, FIELD(attn_sparsity), PLANNED,
+     "FlexGen's: generated tokens read this share of the values, those of the largest weights in each head; "
+     "1, "
+     "the default, reads all"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), PLANNED,
@@ -298,9 +303,10 @@ static fg_status check_weights(fg_options *o, fg_error *err) {
 // Resolves --compress-cache.
 static fg_status check_cache(fg_options *o, fg_error *err) {
   if (!o->compress_cache) return FG_OK;
-  if (strcmp(o->cache_dtype, "auto") != 0 && strcmp(o->cache_dtype, "int4") != 0)
-    return fg_fail(err, FG_INVALID, "--compress-cache means int4, --cache-dtype says %s", o->cache_dtype);
-  o->cache_dtype = "int4";
+  if (strcmp(o->cache_dtype, "auto") != 0 && strcmp(o->cache_dtype, "flexgen") != 0)
+    return fg_fail(err, FG_INVALID, "--compress-cache means FlexGen's 4 bits, --cache-dtype says %s",
+                   o->cache_dtype);
+  o->cache_dtype = "flexgen";
   return FG_OK;
 }
 
@@ -323,6 +329,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .top_p = 1,
       .prompt_len = 512,
       .gen_len = 32,
+      .attn_sparsity = 1,
   };
   options->arguments = calloc((size_t)argc + 1, sizeof *options->arguments);
   if (!options->arguments) return fg_fail(err, FG_NO_SPACE, "no memory for the command line");

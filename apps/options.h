@@ -75,6 +75,7 @@ typedef struct fg_options {
   const char *dtype, *weight_dtype, *weight_group, *weight_symmetric, *cache_dtype;
   const char *weight_head, *weight_embedding;
   bool compress_weight, compress_cache;
+  double attn_sparsity;
   bool synthetic, deterministic;
   const char *policy, *save_policy;
   uint32_t alias_layers;

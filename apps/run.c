@@ -107,6 +107,7 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .weight_head = o->weight_head,
       .weight_embedding = o->weight_embedding,
       .cache_dtype = o->cache_dtype,
+      .attn_sparsity = o->attn_sparsity,
       .policy = o->policy,
       .percent = o->percent.set ? o->percent.values : NULL,
       .gpu_batch_size = o->gpu_batch_size,
@@ -213,8 +214,19 @@ static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *e
   return status;
 }
 
+static void say_spared(const fg_run *run) {
+  fg_engine_stats s;
+  char spared[16], all[16];
+  fg_engine_get_stats(run->engine, &s);
+  if (!s.sparse_value_bytes) return;
+  fg_console_say(run->console, 1, "sparse attention: %s of %s of values not read (%.1f %%)",
+                 fg_size_format(s.sparse_spared_bytes, spared), fg_size_format(s.sparse_value_bytes, all),
+                 100 * (double)s.sparse_spared_bytes / (double)s.sparse_value_bytes);
+}
+
 int fg_run_close(fg_run *run, fg_status status, const fg_error *err) {
   fg_console_clear(run->console);
+  say_spared(run);
   fg_error stats_err = {FG_OK, ""};
   const char *outcome = status == FG_OK ? "done" : status == FG_CANCELLED ? "interrupted" : "failed";
   fg_status stats_status = write_stats(run, outcome, &stats_err);

@@ -57,7 +57,10 @@ typedef struct fg_engine_options {
   const char *weight_symmetric; // of int8 and int4: "auto", "true", "false" (with a minimum)
   const char *weight_head,
       *weight_embedding;   // "auto", "same" as the layers, "f32", "bf16", "f16", "int8", "int4"
-  const char *cache_dtype; // "auto", "f32", "bf16", "f16", "int8", "int4"
+  const char *cache_dtype; // "auto", "f32", "bf16", "f16", "int8", "int4", "flexgen"
+  // FlexGen's: of the values of a sequence, generated tokens read this share, those of the largest weights;
+  // 0 or 1 = all.
+  double attn_sparsity;
   const char *policy;      // file of a policy (flexgen plan --json): what it names is fixed
   const int *percent;      // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
@@ -206,6 +209,8 @@ typedef struct fg_engine_stats {
   // used experts that were not in memory, and of wrong and open guesses.
   uint64_t experts_used, experts_hit; // times that a layer used one; found it in memory
   uint64_t expert_bytes_read, expert_bytes_absent, expert_bytes_ahead, expert_bytes_wrong, expert_bytes_open;
+  // Of sparse attention: the cache's bytes of values that generated tokens see, and of these, what it spared.
+  uint64_t sparse_value_bytes, sparse_spared_bytes;
   uint64_t registered_bytes;                               // memory for reads that the kernel keeps pinned
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says

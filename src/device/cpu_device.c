@@ -72,6 +72,10 @@ static bool reached(fg_device *d, fg_event event) {
   return true;
 }
 
+static fg_sparse_counts sparse_counts(fg_device *d) {
+  return fg_cpu_executor_sparse_counts(((cpu_device *)d)->executor);
+}
+
 static void destroy(fg_device *d) {
   cpu_device *c = (cpu_device *)d;
   fg_cpu_executor_destroy(c->executor);
@@ -80,8 +84,8 @@ static void destroy(fg_device *d) {
 }
 
 static const struct fg_device_ops cpu_ops = {
-    "cpu", memory_create, memory_destroy, host_pointer, upload,  download,
-    run,   record,        queue_wait,     host_wait,    reached, destroy,
+    "cpu",  memory_create, memory_destroy, host_pointer, upload,        download, run,
+    record, queue_wait,    host_wait,      reached,      sparse_counts, destroy,
 };
 
 fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options, fg_error *err) {

@@ -37,15 +37,27 @@ typedef enum fg_compute { FG_COMPUTE_F32, FG_COMPUTE_BF16, FG_COMPUTE_INT8 } fg_
 
 typedef struct fg_device_options {
   fg_compute compute;
-  uint32_t max_rows;     // largest number of rows of a call: scratch is sized and charged by it
-  uint32_t max_width;    // largest k, n and register width
-  uint32_t max_k;        // largest k of a product, which is what scratch grows with; 0 = max_width
-  uint32_t max_head_dim; // largest k_dim and v_dim of a cache; 0 = 256
-  fg_budget *host;       // pays for scratch in host memory
-  fg_budget *memory;     // pays for device memory (the CPU: the same as host)
-  fg_threads *threads;   // for devices that compute on the CPU
+  uint32_t max_rows;       // largest number of rows of a call: scratch is sized and charged by it
+  uint32_t max_width;      // largest k, n and register width
+  uint32_t max_k;          // largest k of a product, which is what scratch grows with; 0 = max_width
+  uint32_t max_head_dim;   // largest k_dim and v_dim of a cache; 0 = 256
+  uint32_t sparse_heads;   // of queries that share a KV head, where attention may be sparse; 0 = it never is
+  uint32_t sparse_context; // the most keys that such a query sees
+  fg_budget *host;         // pays for scratch in host memory
+  fg_budget *memory;       // pays for device memory (the CPU: the same as host)
+  fg_threads *threads;     // for devices that compute on the CPU
   fg_trace *trace;
 } fg_device_options;
+
+// Bytes of values in the cache that queries of sparse attention see, and of these, what none of those that
+// share a KV head reads.
+typedef struct fg_sparse_counts {
+  uint64_t value_bytes, spared_bytes;
+} fg_sparse_counts;
+
+static inline fg_sparse_counts fg_sparse_counts_sum(fg_sparse_counts a, fg_sparse_counts b) {
+  return (fg_sparse_counts){a.value_bytes + b.value_bytes, a.spared_bytes + b.spared_bytes};
+}
 
 struct fg_device_ops {
   const char *name; // "cpu", "fake"
@@ -64,6 +76,7 @@ struct fg_device_ops {
   fg_status (*host_wait)(fg_device *d, fg_event event,
                          fg_error *err); // also reports a failed earlier command
   bool (*reached)(fg_device *d, fg_event event);
+  fg_sparse_counts (*sparse_counts)(fg_device *d); // of what has run so far
   void (*destroy)(fg_device *d);
 };
 

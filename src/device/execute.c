@@ -138,7 +138,12 @@ static uint32_t largest_head(const fg_device_options *o) {
 }
 
 static uint64_t thread_scratch_bytes(const fg_device_options *o) {
-  return fg_align_up(fg_attend_scratch_bytes(largest_head(o)), 4096);
+  uint64_t bytes = fg_attend_scratch_bytes(largest_head(o));
+  if (o->sparse_heads)
+    bytes = fg_sparse_scratch_bytes(largest_head(o),
+                                    o->sparse_heads < FG_QUERY_BLOCK ? o->sparse_heads : FG_QUERY_BLOCK,
+                                    o->sparse_context);
+  return fg_align_up(bytes, 4096);
 }
 
 static uint64_t block_list_bytes(const fg_device_options *o) {
@@ -187,6 +192,11 @@ fg_status fg_cpu_executor_create(fg_cpu_executor **out, const fg_device_options 
   }
   *out = e;
   return FG_OK;
+}
+
+fg_sparse_counts fg_cpu_executor_sparse_counts(fg_cpu_executor *e) {
+  return (fg_sparse_counts){atomic_load_explicit(&e->value_bytes, memory_order_relaxed),
+                            atomic_load_explicit(&e->spared_bytes, memory_order_relaxed)};
 }
 
 void fg_cpu_executor_destroy(fg_cpu_executor *e) {

@@ -29,6 +29,9 @@ fg_status fg_cpu_executor_create(fg_cpu_executor **out, const fg_device_options 
 void fg_cpu_executor_destroy(fg_cpu_executor *e);
 uint64_t fg_cpu_executor_scratch_bytes(const fg_device_options *options, uint32_t features);
 
+// May be asked by any thread.
+fg_sparse_counts fg_cpu_executor_sparse_counts(fg_cpu_executor *e);
+
 fg_status fg_cpu_executor_run(fg_cpu_executor *e, const fg_call *call, fg_error *err);
 // Copies of host bytes into memory and back; they fail when the range is not within it.
 fg_status fg_cpu_executor_copy_in(fg_memory *m, uint64_t offset, const void *host, uint64_t bytes,

@@ -2,6 +2,8 @@
 #ifndef FG_DEVICE_EXECUTE_INTERNAL_H
 #define FG_DEVICE_EXECUTE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "device/execute.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
@@ -10,6 +12,7 @@
 typedef struct fg_row_block {
   uint32_t chunk, first, rows; // rows [first, first + rows) of the chunk
   uint32_t run;                // entry i of the list: the block that run i begins with
+  bool sparse;                 // one row, whose attention is sparse
 } fg_row_block;
 
 struct fg_cpu_executor {
@@ -20,6 +23,7 @@ struct fg_cpu_executor {
   uint64_t thread_bytes; // of scratch
   uint8_t *scratch;      // [threads, thread_bytes]: a block of queries, or the angles of a token
   fg_row_block *blocks;  // [max_rows]
+  _Atomic uint64_t value_bytes, spared_bytes; // fg_sparse_counts
 };
 
 typedef fg_status fg_execute_fn(fg_cpu_executor *e, const fg_call *call, fg_error *err);

@@ -1,5 +1,8 @@
 // The operations on the KV cache.
+#include <string.h>
+
 #include "device/execute_internal.h"
+#include "kernels/rotate.h"
 
 // ---- store ---------------------------------------------------------------------------------------------
 
@@ -14,32 +17,43 @@ typedef struct store_job {
   uint64_t page_bytes;
 } store_job;
 
-static void store_token(const store_job *j, uint32_t row) {
+// `scratch` holds a row.
+static void store_row(const store_job *j, const float *x, uint32_t dim, float *scratch, uint8_t *to) {
+  if (j->call->params.kv_store.rotated) {
+    memcpy(scratch, x, dim * sizeof *x);
+    fg_rotate_row(scratch, dim);
+    x = scratch;
+  }
+  j->e->kernels.to_cache[j->call->params.kv_store.kv.dtype](x, to, dim);
+}
+
+static void store_token(const store_job *j, uint32_t row, float *scratch) {
   const fg_kv_geometry *kv = &j->call->params.kv_store.kv;
   uint32_t slot = (uint32_t)j->slots[row], token = slot % kv->page_tokens;
   uint8_t *page = j->cache + slot / kv->page_tokens * j->page_bytes;
   const float *k = j->k + (uint64_t)row * j->call->a.stride, *v = j->v;
   if (v) v += (uint64_t)row * j->call->b.stride;
   for (uint32_t h = 0; h < kv->kv_heads; h++) {
-    j->e->kernels.to_cache[kv->dtype](k + (uint64_t)h * kv->k_dim, page + fg_kv_key_offset(kv, h, token),
-                                      kv->k_dim);
+    store_row(j, k + (uint64_t)h * kv->k_dim, kv->k_dim, scratch, page + fg_kv_key_offset(kv, h, token));
     if (kv->v_in_k) continue;
-    j->e->kernels.to_cache[kv->dtype](v + (uint64_t)h * kv->v_dim, page + fg_kv_value_offset(kv, h, token),
-                                      kv->v_dim);
+    store_row(j, v + (uint64_t)h * kv->v_dim, kv->v_dim, scratch, page + fg_kv_value_offset(kv, h, token));
   }
 }
 
 static void store_item(void *arg, uint32_t item, uint32_t thread) {
   const store_job *j = arg;
   uint32_t begin = item * ITEM_TOKENS, left = j->call->rows - begin;
-  (void)thread;
-  for (uint32_t r = begin; r < begin + (left < ITEM_TOKENS ? left : ITEM_TOKENS); r++) store_token(j, r);
+  float *scratch = (float *)(j->e->scratch + thread * j->e->thread_bytes);
+  for (uint32_t r = begin; r < begin + (left < ITEM_TOKENS ? left : ITEM_TOKENS); r++)
+    store_token(j, r, scratch);
 }
 
-static fg_status check_geometry(const fg_cpu_executor *e, const fg_kv_geometry *kv, fg_error *err) {
+static fg_status check_geometry(const fg_cpu_executor *e, const fg_kv_geometry *kv, bool rotated,
+                                fg_error *err) {
   if ((unsigned)kv->dtype < FG_DTYPE_COUNT && e->kernels.to_cache[kv->dtype] && kv->kv_heads &&
       kv->page_tokens && fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim) &&
-      kv->k_dim <= e->head_dim && kv->v_dim <= (kv->v_in_k ? kv->k_dim : e->head_dim))
+      (!rotated || fg_kv_can_rotate(kv)) && kv->k_dim <= e->head_dim &&
+      kv->v_dim <= (kv->v_in_k ? kv->k_dim : e->head_dim))
     return FG_OK;
   return fg_fail(err, FG_INTERNAL,
                  "a cache of %u heads, keys of %u, values of %u (at most %u), pages of %u tokens",
@@ -62,7 +76,7 @@ fg_status fg_execute_kv_store(fg_cpu_executor *e, const fg_call *call, fg_error 
   store_job j = {.e = e, .call = call};
   void *k, *v = NULL, *slots;
   uint64_t pages, k_width = (uint64_t)kv->kv_heads * kv->k_dim, v_width = (uint64_t)kv->kv_heads * kv->v_dim;
-  fg_status status = check_geometry(e, kv, err);
+  fg_status status = check_geometry(e, kv, call->params.kv_store.rotated, err);
   if (!status) status = resolve_cache(&call->out, kv, &j.cache, &pages, err);
   if (!status) status = fg_view_resolve(&call->a, "a", call->rows, k_width, sizeof(float), &k, err);
   if (!status && !kv->v_in_k)
@@ -94,8 +108,10 @@ typedef struct attention_job {
   const fg_call *call;
   fg_attend_fn *attend;
   fg_attention attention;
+  float *q;                 // attention's
+  fg_sparse_kernels sparse; // of blocks that are
   const chunk *chunks;
-  const int32_t *tables;
+  const int32_t *tables, *prompts; // prompts: NULL = attention is not sparse
   uint32_t block_count, run_count;
   uint32_t group, heads, parts; // query heads of a KV head; of them in one block; blocks that makes
 } attention_job;
@@ -114,6 +130,33 @@ static fg_query_block block_of(const attention_job *j, uint32_t index, uint32_t 
   };
 }
 
+static void attend_sparse(const attention_job *j, const fg_query_block *block, void *scratch) {
+  const fg_attention *a = &j->attention;
+  const uint32_t seen = block->position + 1 - fg_first_key(a, block, 0);
+  const uint64_t row = fg_kv_row_bytes(a->kv.dtype, a->kv.v_dim);
+  uint32_t read = fg_attend_sparse(&j->sparse, a, block, j->call->params.attention.sparsity, scratch);
+  atomic_fetch_add_explicit(&j->e->value_bytes, seen * row, memory_order_relaxed);
+  atomic_fetch_add_explicit(&j->e->spared_bytes, (seen - read) * row, memory_order_relaxed);
+}
+
+// The block's vectors of queries, or of outputs, in place.
+static void rotate_block(float *rows, uint32_t stride, uint32_t dim, const fg_query_block *block) {
+  for (uint32_t r = block->row; r < block->row + block->rows; r++)
+    for (uint32_t h = block->head; h < block->head + block->heads; h++)
+      fg_rotate_row(rows + (uint64_t)r * stride + (uint64_t)h * dim, dim);
+}
+
+static void attend_block(const attention_job *j, const fg_query_block *block, bool sparse, void *scratch) {
+  const fg_attention *a = &j->attention;
+  const bool rotated = j->call->params.attention.rotated;
+  if (rotated) rotate_block(j->q, a->q_stride, a->kv.k_dim, block);
+  if (sparse)
+    attend_sparse(j, block, scratch);
+  else
+    j->attend(a, block, scratch);
+  if (rotated) rotate_block(a->out, a->out_stride, a->kv.v_dim, block);
+}
+
 // A run of blocks, one after the other, each knowing the next.
 static void attend_item(void *arg, uint32_t item, uint32_t thread) {
   const attention_job *j = arg;
@@ -122,14 +165,14 @@ static void attend_item(void *arg, uint32_t item, uint32_t thread) {
   uint32_t run = j->run_count - 1 - item % j->run_count;
   uint32_t kv_head = item / j->run_count / j->parts, part = item / j->run_count % j->parts;
   uint32_t index = e->blocks[run].run, end = run + 1 < j->run_count ? e->blocks[run + 1].run : j->block_count;
-  for (bool fetched = false; index < end; index++, fetched = true) {
+  for (bool fetched = false; index < end; fetched = !e->blocks[index++].sparse) {
     fg_query_block block = block_of(j, index, kv_head, part), next;
     block.fetched = fetched;
     if (index + 1 < end) {
       next = block_of(j, index + 1, kv_head, part);
       block.next = &next;
     }
-    j->attend(&j->attention, &block, e->scratch + thread * e->thread_bytes);
+    attend_block(j, &block, e->blocks[index].sparse, e->scratch + thread * e->thread_bytes);
   }
 }
 
@@ -170,7 +213,21 @@ static fg_status resolve_batch(attention_job *j, fg_error *err) {
   status = fg_view_resolve(&batch->page_tables, "page_tables", (uint64_t)(last + 1), pages, sizeof(int32_t),
                            &tables, err);
   j->tables = tables;
+  if (status || j->call->params.attention.sparsity == 0) return status;
+  if (context > j->e->options.sparse_context)
+    return fg_fail(err, FG_INTERNAL, "sparse attention to %lld keys, %u at most", (long long)context,
+                   j->e->options.sparse_context);
+  void *prompts;
+  status = fg_view_resolve(&batch->prompts, "prompts", 1, batch->chunks, sizeof(int32_t), &prompts, err);
+  j->prompts = prompts;
   return status;
+}
+
+// Rows of a chunk that are tokens of the prompt: their attention is never sparse.
+static uint32_t dense_rows(const attention_job *j, uint32_t index) {
+  const chunk *c = &j->chunks[index];
+  int64_t dense = j->prompts ? (int64_t)j->prompts[index] - c->position : c->rows;
+  return dense < 0 ? 0 : dense < c->rows ? (uint32_t)dense : (uint32_t)c->rows;
 }
 
 static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
@@ -179,12 +236,14 @@ static fg_status list_blocks(attention_job *j, uint64_t pages, fg_error *err) {
     const chunk *c = &j->chunks[i];
     fg_status status = check_chunk(j, c, pages, err);
     if (status) return status;
-    uint32_t rows = (uint32_t)c->rows;
+    uint32_t rows = (uint32_t)c->rows, dense = dense_rows(j, i);
     covered += rows;
     if (covered > j->call->rows) return fg_fail(err, FG_INTERNAL, "chunks overlap in %u rows", j->call->rows);
-    for (uint32_t first = 0; first < rows; first += block_rows)
+    for (uint32_t first = 0; first < dense; first += block_rows)
       j->e->blocks[j->block_count++] =
-          (fg_row_block){i, first, rows - first < block_rows ? rows - first : block_rows, 0};
+          (fg_row_block){i, first, dense - first < block_rows ? dense - first : block_rows, 0, false};
+    for (uint32_t row = dense; row < rows; row++)
+      j->e->blocks[j->block_count++] = (fg_row_block){i, row, 1, 0, true};
   }
   return FG_OK;
 }
@@ -210,17 +269,37 @@ static void list_runs(attention_job *j) {
   }
 }
 
+static fg_status check_sparsity(const fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  const fg_kv_geometry *kv = &call->params.attention.kv;
+  double share = call->params.attention.sparsity;
+  if (share == 0) return FG_OK;
+  if (share > 0 && share <= 1 && !kv->v_in_k &&
+      call->params.attention.heads / kv->kv_heads <= e->options.sparse_heads)
+    return FG_OK;
+  return fg_fail(err, FG_INTERNAL, "sparse attention to %g of the values%s by %u heads for %u KV heads",
+                 share, kv->v_in_k ? " in keys" : "", call->params.attention.heads, kv->kv_heads);
+}
+
+static void choose_kernels(attention_job *j) {
+  const fg_kernels *k = &j->e->kernels;
+  const fg_dtype dtype = j->call->params.attention.kv.dtype;
+  j->attend = k->attend[dtype];
+  j->sparse = (fg_sparse_kernels){k->score[dtype], k->sparse_values};
+  if (j->e->options.compute == FG_COMPUTE_F32) return;
+  if (k->attend_rounded[dtype]) j->attend = k->attend_rounded[dtype];
+  if (k->score_rounded[dtype]) j->sparse.score = k->score_rounded[dtype];
+}
+
 fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
   const fg_kv_geometry *kv = &call->params.attention.kv;
   uint32_t heads = call->params.attention.heads;
-  fg_status status = check_geometry(e, kv, err);
+  fg_status status = check_geometry(e, kv, call->params.attention.rotated, err);
   if (!status && (heads == 0 || heads % kv->kv_heads))
     status = fg_fail(err, FG_INTERNAL, "%u query heads for %u KV heads", heads, kv->kv_heads);
+  if (!status) status = check_sparsity(e, call, err);
   if (status) return status;
-  attention_job j = {
-      .e = e, .call = call, .attend = e->kernels.attend[kv->dtype], .group = heads / kv->kv_heads};
-  if (e->options.compute != FG_COMPUTE_F32 && e->kernels.attend_rounded[kv->dtype])
-    j.attend = e->kernels.attend_rounded[kv->dtype];
+  attention_job j = {.e = e, .call = call, .group = heads / kv->kv_heads};
+  choose_kernels(&j);
   j.heads = j.group < FG_QUERY_BLOCK ? j.group : FG_QUERY_BLOCK;
   j.parts = (j.group - 1) / j.heads + 1;
   j.attention = (fg_attention){
@@ -245,7 +324,7 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (!status) status = resolve_batch(&j, err);
   if (!status) status = list_blocks(&j, pages, err);
   if (status) return status;
-  j.attention.q = q;
+  j.attention.q = j.q = q;
   j.attention.out = out;
   j.attention.head_numbers = numbers;
   j.attention.cache = cache;

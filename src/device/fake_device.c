@@ -288,6 +288,10 @@ static void release(fake_device *f) {
   free(f);
 }
 
+static fg_sparse_counts sparse_counts(fg_device *d) {
+  return fg_cpu_executor_sparse_counts(((fake_device *)d)->executor);
+}
+
 // What is queued still runs.
 static void destroy(fg_device *d) {
   fake_device *f = (fake_device *)d;
@@ -300,8 +304,8 @@ static void destroy(fg_device *d) {
 }
 
 static const struct fg_device_ops fake_ops = {
-    "fake", memory_create, memory_destroy, host_pointer, upload,  download,
-    run,    record,        queue_wait,     host_wait,    reached, destroy,
+    "fake", memory_create, memory_destroy, host_pointer, upload,        download, run,
+    record, queue_wait,    host_wait,      reached,      sparse_counts, destroy,
 };
 
 // It computes on its own thread alone, and its executor must not share a team with the host.

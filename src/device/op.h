@@ -11,7 +11,7 @@
 // | MATMUL    | x [r, k]      | panel        | bias [n]    | [r, n] (= or +=); c may be absent |
 // | ROPE      | inv_freq *    |              |             | [r, heads, dim] in place *** |
 // | KV_STORE  | k [r, h*dk]   | v [r, h*dv]  |             | cache of the layer; b absent: V is in K |
-// | ATTENTION | q [r, H*dk]   | cache        | numbers [H] | [r, H*dv]; c where heads have numbers |
+// | ATTENTION | q [r, H*dk] **** | cache        | numbers [H] | [r, H*dv]; c where heads have numbers |
 // | ACT       |               |              |             | [r, w] in place |
 // | GLU       | x [r, 2f]     |              |             | [r, f] = act(x[:, :f]) * x[:, f:] |
 // | ADD       | x [r, w]      |              |             | [r, w] += scale * x |
@@ -23,6 +23,7 @@
 // *  [rotary / 2], twice where texts longer than some length take others
 // ** the rows differ; absent, they are 0, 1, ...
 // *** of the last head there need be no more than what is turned
+// **** in a call to a rotated cache, turned in place
 #ifndef FG_DEVICE_OP_H
 #define FG_DEVICE_OP_H
 
@@ -69,6 +70,7 @@ typedef struct fg_batch_view {
   fg_view slots;        // [tokens] i32: page * page_tokens + place in the page, of the token's K and V
   fg_view chunk_list;   // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
   fg_view page_tables;  // [sequences, stride] i32: page of positions [i * page_tokens, ...)
+  fg_view prompts;      // [chunks] i32: tokens of each chunk's prompt; may be absent without sparse attention
 } fg_batch_view;
 
 typedef union fg_op_params {
@@ -98,6 +100,7 @@ typedef union fg_op_params {
   } rope;
   struct {
     fg_kv_geometry kv;
+    bool rotated; // rows are turned before they are rounded (rotate.h)
   } kv_store;
   struct {
     fg_kv_geometry kv;
@@ -106,6 +109,9 @@ typedef union fg_op_params {
     uint32_t window; // key j is visible to query i iff j <= i and (window == 0 or i - j < window)
     float softcap;   // fg_attention
     fg_head_kind head_kind;
+    bool rotated; // the cache's rows are
+    // Share of the old keys whose values a generated token reads (sparse_attention.h); 0 = all.
+    double sparsity;
   } attention;
   struct {
     uint32_t width; // GLU: of the output

@@ -55,7 +55,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .device = e->device_name,
       .dtype = compute_name(e->compute),
       .weight_dtype = fg_dtype_get(fg_engine_weight_type(e))->name,
-      .cache_dtype = fg_dtype_get(e->cache_dtype)->name,
+      .cache_dtype = e->rotates_cache ? "i4g64m, rotated" : fg_dtype_get(e->cache_dtype)->name,
       .io = fg_io_backend_name(e->io),
       .vocab = m->graph->vocab,
       .max_model_len = e->policy.max_len,
@@ -79,7 +79,9 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   fg_expert_counts experts = e->experts_before;
   uint64_t streamed = e->streamed_before;
   uint64_t kv_read = e->kv_read_before, kv_written = e->kv_written_before;
+  fg_sparse_counts sparse = e->sparse_before;
   if (e->executor) {
+    sparse = fg_sparse_counts_sum(sparse, e->device->ops->sparse_counts(e->device));
     kv_read += fg_executor_kv_bytes_read(e->executor);
     kv_written += fg_executor_kv_bytes_written(e->executor);
     experts = fg_expert_counts_sum(experts, fg_executor_expert_counts(e->executor));
@@ -102,6 +104,8 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .expert_bytes_ahead = experts.ahead_bytes,
       .expert_bytes_wrong = experts.wrong_bytes,
       .expert_bytes_open = experts.open_bytes,
+      .sparse_value_bytes = sparse.value_bytes,
+      .sparse_spared_bytes = sparse.spared_bytes,
       .registered_bytes = fg_io_bytes_registered(e->io),
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),

@@ -37,6 +37,7 @@ struct fg_engine {
   fg_compute compute;
   bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;
+  bool rotates_cache;
   fg_log log;
   fg_trace *trace;
   fg_threads *threads;
@@ -68,6 +69,7 @@ struct fg_engine {
   bool shrink_refused;
   uint64_t changes; // of the policy
   // of runners that were closed
+  fg_sparse_counts sparse_before;
   uint64_t streamed_before, kv_read_before, kv_written_before;
   fg_expert_counts experts_before;
 };

@@ -34,7 +34,7 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
   int32_t *slots = (int32_t *)(x->host_arrays + x->at.slots);
   int32_t *chunk = (int32_t *)(x->host_arrays + x->at.chunks) + 4 * (size_t)x->chunks;
   int32_t *table = (int32_t *)(x->host_arrays + x->at.tables) + (size_t)x->chunks * x->at.table_stride;
-  const fg_kv_chunk cached = {pages, page_count, first, begin, count, tokens->longest};
+  const fg_kv_chunk cached = {pages, page_count, first, begin, count, tokens->longest, tokens->prompt};
   if (x->added == FG_OK) x->added = fg_kv_cache_add(x->kv, &cached, &x->added_error);
   for (uint32_t i = 0; i < page_count; i++) table[i] = (int32_t)fg_kv_cache_slot(x->kv, pages[i]);
   for (uint32_t i = 0; i < count; i++) {
@@ -49,6 +49,7 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
   chunk[1] = (int32_t)count;
   chunk[2] = (int32_t)begin;
   chunk[3] = (int32_t)x->chunks;
+  ((int32_t *)(x->host_arrays + x->at.prompts))[x->chunks] = (int32_t)tokens->prompt;
   x->chunks++;
   x->tokens += count;
   return first;
@@ -70,6 +71,7 @@ static fg_status upload_arrays(fg_executor *x, fg_error *err) {
                {x->at.slots, token_bytes},
                {x->at.selected, x->selected * sizeof(int32_t)},
                {x->at.chunks, 4 * sizeof(int32_t) * (uint64_t)x->chunks},
+               {x->at.prompts, sizeof(int32_t) * (uint64_t)x->chunks},
                {x->at.tables, sizeof(int32_t) * (uint64_t)x->chunks * x->at.table_stride}};
   for (uint32_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (parts[i].bytes == 0) continue;
@@ -88,7 +90,8 @@ static fg_batch_view batch_view(const fg_executor *x) {
                         .lengths = {x->array_memory, x->at.lengths, 1},
                         .slots = {x->array_memory, x->at.slots, 1},
                         .chunk_list = {x->array_memory, x->at.chunks, 4},
-                        .page_tables = {x->array_memory, x->at.tables, x->at.table_stride}};
+                        .page_tables = {x->array_memory, x->at.tables, x->at.table_stride},
+                        .prompts = {x->array_memory, x->at.prompts, 1}};
   for (uint32_t c = 0; c < x->chunks; c++) {
     uint32_t context = (uint32_t)(chunks[4 * c + 1] + chunks[4 * c + 2]);
     if (context > view.max_context) view.max_context = context;
@@ -199,9 +202,12 @@ static fg_call call_of(const fg_executor *x, const fg_node *node, const frame *f
   call.b = operand_view(x, f->weights, node->b);
   if (node->op == FG_OP_KV_STORE) {
     call.params.kv_store.kv = x->options.graph->kv;
+    call.params.kv_store.rotated = x->options.rotates_cache;
     call.out = fg_kv_cache_view(x->kv, f->layer);
   } else if (node->op == FG_OP_ATTENTION) {
     call.params.attention.kv = x->options.graph->kv;
+    call.params.attention.rotated = x->options.rotates_cache;
+    call.params.attention.sparsity = x->options.attn_sparsity;
     call.b = fg_kv_cache_view(x->kv, f->layer);
   }
   return call;

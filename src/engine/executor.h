@@ -30,6 +30,8 @@ typedef struct fg_executor_options {
   const fg_policy *policy;
   const char *kv_folder; // where pages of the KV cache go that have no room in memory, and how
   fg_io_backend_id kv_backend;
+  bool rotates_cache;   // rotate.h
+  double attn_sparsity; // sparse_attention.h; 0 = off
 } fg_executor_options;
 
 // What an executor will charge for a graph: fills the memory numbers of a plan (per token, per sequence,

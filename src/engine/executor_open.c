@@ -81,7 +81,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   plan->layers = g->layers;
   plan->restarts = g->rope_restarts;
   uint64_t array_token = 4 * sizeof(int32_t),
-           array_seq = (4 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
+           array_seq = (5 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
   plan->device_per_token += register_bytes_per_token(g) + array_token;
   plan->device_per_seq += array_seq;
   plan->device_fixed += logits_bytes(g, store) + 16 * FG_IO_ALIGN; // and rounding of the blocks
@@ -192,7 +192,8 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
   at->slots = 2 * token_bytes;
   at->selected = 3 * token_bytes;
   at->chunks = 4 * token_bytes;
-  at->tables = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->prompts = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->tables = at->prompts + sizeof(int32_t) * (uint64_t)p->max_seqs;
   at->bytes = at->tables + sizeof(int32_t) * (uint64_t)p->max_seqs * at->table_stride;
   fg_device *d = x->options.device;
   fg_budget *host = x->options.host;

@@ -11,7 +11,7 @@
 
 // The step's arrays, in host memory and again on the device: offsets in bytes.
 typedef struct fg_step_arrays {
-  uint64_t positions, lengths, slots, selected, chunks, tables, bytes;
+  uint64_t positions, lengths, slots, selected, chunks, prompts, tables, bytes;
   uint32_t table_stride;
 } fg_step_arrays;
 

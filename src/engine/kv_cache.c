@@ -79,7 +79,8 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
     fg_kv_frame *f = &kv->frames[i];
     f->number = i;
     f->chunk_list = (int32_t *)(kv->arrays + i * kv->frame_array_bytes);
-    f->tables = f->chunk_list + 4 * FG_FRAME_CHUNKS;
+    f->prompts = f->chunk_list + 4 * FG_FRAME_CHUNKS;
+    f->tables = f->prompts + FG_FRAME_CHUNKS;
     f->slots = f->tables + (uint64_t)FG_FRAME_CHUNKS * kv->table_stride;
     f->requests = (fg_io_read *)(kv->lists + i * lists);
     f->pages = (fg_frame_page *)(f->requests + p->frame_pages);

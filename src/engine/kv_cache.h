@@ -45,6 +45,7 @@ void fg_kv_cache_drop(fg_kv_cache *kv, const uint32_t *pages, uint32_t count);
 typedef struct fg_kv_chunk {
   const uint32_t *pages;
   uint32_t page_count, row, begin, count, longest;
+  uint32_t prompt; // tokens that were given
 } fg_kv_chunk;
 
 fg_status fg_kv_cache_add(fg_kv_cache *kv, const fg_kv_chunk *chunk, fg_error *err);

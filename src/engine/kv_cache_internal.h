@@ -31,10 +31,10 @@ typedef struct fg_kv_frame {
   fg_frame_state state;
   uint32_t number, layer; // in the ring; that it is filled for
   uint32_t page_count, request_count;
-  uint32_t requests_ended;              // the first of them, as far as it was seen
-  fg_frame_page *pages;                 // [frame_pages]
-  fg_io_read *requests;                 // [frame_pages]
-  int32_t *chunk_list, *tables, *slots; // image of its arrays in array_memory
+  uint32_t requests_ended;                        // the first of them, as far as it was seen
+  fg_frame_page *pages;                           // [frame_pages]
+  fg_io_read *requests;                           // [frame_pages]
+  int32_t *chunk_list, *prompts, *tables, *slots; // image of its arrays in array_memory
   fg_kv_batch batch;
   fg_event event;
 } fg_kv_frame;

@@ -46,6 +46,7 @@ static void list_chunk(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk 
   entry[1] = (int32_t)c->count;
   entry[2] = (int32_t)c->begin;
   entry[3] = (int32_t)k;
+  f->prompts[k] = (int32_t)c->prompt;
   for (uint32_t i = 0; i < c->count; i++) {
     const uint32_t position = c->begin + i;
     f->slots[row + i] = table[position / tokens] * (int32_t)tokens + (int32_t)(position % tokens);
@@ -66,6 +67,7 @@ static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
   f->batch.view.tokens = f->batch.rows;
   f->batch.view.slots = array_view(kv, f->slots, 1);
   f->batch.view.chunk_list = array_view(kv, f->chunk_list, 4);
+  f->batch.view.prompts = array_view(kv, f->prompts, 1);
   f->batch.view.page_tables = array_view(kv, f->tables, kv->table_stride);
 }
 

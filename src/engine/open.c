@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/sparsity.h"
 #include "plan/policy_file.h"
 
 enum {
@@ -54,6 +55,9 @@ static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend,
   static const choice backends[] = {
       {"auto", FG_IO_AUTO}, {"uring", FG_IO_URING}, {"threads", FG_IO_THREADS}, {0}};
   int compute = AUTO, cache = AUTO;
+  const char *cache_word = e->options.cache_dtype;
+  // FlexGen's form: what "int4" is without the turn.
+  const bool plain = cache_word && strcmp(cache_word, "flexgen") == 0;
   fg_status status = choose("--dtype", e->options.dtype, computes, &compute, err);
   if (status == FG_OK)
     status = fg_weight_wish_read(weights,
@@ -63,12 +67,13 @@ static fg_status read_types(fg_engine *e, fg_weight_wish *weights, int *backend,
                                                     .head = e->options.weight_head,
                                                     .table = e->options.weight_embedding},
                                  err);
-  if (status == FG_OK) status = choose("--cache-dtype", e->options.cache_dtype, types, &cache, err);
+  if (status == FG_OK) status = choose("--cache-dtype", plain ? "int4" : cache_word, types, &cache, err);
   if (status == FG_OK) status = choose("--io", e->options.io, backends, backend, err);
   if (status != FG_OK) return status;
   // What is asked for; AUTO is settled when the model's weights are known.
   e->compute_auto = compute == AUTO;
   e->compute = compute == AUTO ? FG_COMPUTE_BF16 : (fg_compute)compute;
+  e->rotates_cache = cache == FG_I4G64M && !plain;
   e->cache_dtype = cache != AUTO ? (fg_dtype)cache : e->compute == FG_COMPUTE_F32 ? FG_F32 : FG_BF16;
   return FG_OK;
 }
@@ -119,11 +124,17 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
   fg_kv_geometry *kv = &e->model->graph->kv;
   kv->dtype = e->cache_dtype;
   kv->page_tokens = PAGE_TOKENS;
+  e->rotates_cache = e->rotates_cache && fg_kv_can_rotate(kv);
   if (fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim)) return FG_OK;
   return fg_fail(err, FG_UNSUPPORTED,
                  "--cache-dtype %s: codes are for heads of a multiple of %d values, %s has %" PRIu32
                  " and %" PRIu32 "; use bf16",
                  e->options.cache_dtype, FG_KV_CODE_RUN, e->model->name, kv->k_dim, kv->v_dim);
+}
+
+// Tokens of a sequence, by the user's word or the model's; 0 = neither says.
+static uint32_t longest(const fg_engine *e) {
+  return e->options.max_model_len ? e->options.max_model_len : e->model->graph->max_positions;
 }
 
 // For a plan, the store is described as it would be packed.
@@ -147,7 +158,12 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
     status = fg_model_expected_store(&e->model->store, e->model, &options, err);
   if (status != FG_OK) return status;
   if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
-  return choose_cache(e, err);
+  status = choose_cache(e, err);
+  const int *percent = e->options.percent;
+  const bool cache_on_disk = percent && percent[2] + percent[3] < 100;
+  return status
+             ? status
+             : fg_sparsity_check(e->options.attn_sparsity, e->model->graph, longest(e), cache_on_disk, err);
 }
 
 static fg_status open_text(fg_engine *e, fg_error *err) {
@@ -176,6 +192,10 @@ static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
     if (store->weights[w].kind == FG_WEIGHT_MATRIX && store->weights[w].k > options.max_k)
       options.max_k = store->weights[w].k;
   options.max_head_dim = g->kv.k_dim > g->kv.v_dim ? g->kv.k_dim : g->kv.v_dim;
+  if (fg_sparsity_of(e->options.attn_sparsity) != 0) {
+    options.sparse_heads = fg_sparsity_heads(g);
+    options.sparse_context = longest(e);
+  }
   return options;
 }
 
@@ -222,7 +242,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   *plan = (fg_plan_input){.one_memory = one_memory,
                           .host = fg_budget_left(e->host),
                           .device = fg_budget_left(e->device_budget),
-                          .disk = disk_room(e),
+                          .disk = fg_sparsity_of(o->attn_sparsity) > 0 ? 0 : disk_room(e),
                           .context = g->max_positions ? g->max_positions : UINT32_MAX / 4,
                           .scratch = scratch,
                           .user = e,
@@ -258,6 +278,8 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                   .host = e->host,
                                   .trace = e->trace,
                                   .policy = &e->policy,
+                                  .rotates_cache = e->rotates_cache,
+                                  .attn_sparsity = fg_sparsity_of(e->options.attn_sparsity),
                                   .kv_folder = e->options.offload_dir,
                                   .kv_backend = e->io_backend};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
@@ -277,6 +299,7 @@ void fg_engine_close_runner(fg_engine *e) {
     e->kv_read_before += fg_executor_kv_bytes_read(e->executor);
     e->kv_written_before += fg_executor_kv_bytes_written(e->executor);
     e->streamed_before += fg_executor_weight_bytes_read(e->executor);
+    e->sparse_before = fg_sparse_counts_sum(e->sparse_before, e->device->ops->sparse_counts(e->device));
     e->experts_before = fg_expert_counts_sum(e->experts_before, fg_executor_expert_counts(e->executor));
   }
   fg_scheduler_destroy(e->scheduler);

@@ -45,13 +45,8 @@ typedef struct key_block {
   uint32_t run_count;
 } key_block;
 
-static inline uint32_t first_key(const fg_attention *a, const fg_query_block *block, uint32_t row) {
-  uint32_t end = block->position + row + 1;
-  return a->window && end > a->window ? end - a->window : 0;
-}
-
 static inline uint32_t first_block(const fg_attention *a, const fg_query_block *block) {
-  return first_key(a, block, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
+  return fg_first_key(a, block, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
 }
 
 // What is the same for all blocks of keys.
@@ -99,7 +94,7 @@ static inline void put_run(const row_places *r, side of, const uint8_t *begin, u
 // Of the keys [first, first + 64) that `block` sees.
 static inline void find_rows(const fg_attention *a, const fg_query_block *block, uint32_t first,
                              const row_places *r, key_block *b) {
-  uint32_t begin = first_key(a, block, 0), end = block->position + block->rows, tokens = a->kv.page_tokens;
+  uint32_t begin = fg_first_key(a, block, 0), end = block->position + block->rows, tokens = a->kv.page_tokens;
   uint32_t i = begin > first ? begin - first : 0,
            last = end < first + FG_KEY_BLOCK ? end : first + FG_KEY_BLOCK;
   b->run_count = 0;
@@ -156,11 +151,22 @@ static inline void fetch_all(fetcher f) {
 // that side is used.
 typedef void keys_fn(const void *context, uint32_t first, const key_block *keys, const fetcher ahead[2]);
 
+// Whether both sides are asked for a whole block ahead.
+static inline bool fetches_far(const fg_attention *a) {
+  const fg_kv_geometry *kv = &a->kv;
+  return (fg_kv_row_bytes(kv->dtype, kv->k_dim) + fg_kv_value_step(kv)) * FG_KEY_BLOCK < FAR_BELOW;
+}
+
+// Of what a kernel may ask for, the keys of the next block.
+static inline fetcher keys_ahead(const fg_attention *a, const fetcher ahead[2]) {
+  return ahead[fetches_far(a) ? KEYS : VALUES];
+}
+
 // `zeros`: a row.
 static inline void walk_keys(const fg_attention *a, const fg_query_block *block, const uint8_t *zeros,
                              keys_fn *attend, const void *context) {
   const row_places places = places_of(a, block, zeros);
-  const bool far = (places.bytes[KEYS] + places.bytes[VALUES]) * FG_KEY_BLOCK < FAR_BELOW;
+  const bool far = fetches_far(a);
   key_block blocks[2];
   uint32_t first = first_block(a, block), end = block->position + block->rows;
   find_rows(a, block, first, &places, &blocks[0]);
@@ -237,7 +243,7 @@ static inline vec_4 soften(const softmax *t, uint32_t query, uint64_t seen) {
 // Of the keys [first, first + 64), those that a row of the block's queries sees.
 static inline uint64_t seen_of(const fg_attention *a, const fg_query_block *block, uint32_t row,
                                uint32_t first) {
-  uint32_t begin = first_key(a, block, row), end = block->position + row + 1;
+  uint32_t begin = fg_first_key(a, block, row), end = block->position + row + 1;
   if (end <= first || begin >= first + FG_KEY_BLOCK) return 0;
   uint32_t lo = begin > first ? begin - first : 0, hi = end - first;
   return (hi < FG_KEY_BLOCK ? (1ull << hi) - 1 : ~0ull) & (~0ull << lo);

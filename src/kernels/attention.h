@@ -46,6 +46,12 @@ typedef struct fg_query_block {
 
 typedef void fg_attend_fn(const fg_attention *a, const fg_query_block *block, void *scratch);
 
+// The first key that a row of the block sees.
+static inline uint32_t fg_first_key(const fg_attention *a, const fg_query_block *block, uint32_t row) {
+  uint32_t end = block->position + row + 1;
+  return a->window && end > a->window ? end - a->window : 0;
+}
+
 // Scratch of one thread, for caches with k_dim and v_dim up to `head_dim`.
 uint64_t fg_attend_scratch_bytes(uint32_t head_dim);
 

@@ -386,7 +386,7 @@ static uint32_t lines_a_quarter(const fg_attention *a, uint32_t dim, uint32_t gr
   return (uint32_t)(fg_kv_row_bytes(a->kv.dtype, dim) * FG_KEY_BLOCK / LINE / 4 / groups) + 2;
 }
 
-static void attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+static attend attend_of(const fg_attention *a, const fg_query_block *block, void *scratch) {
   attend t = {.a = a, .block = block, .queries = block->rows * block->heads};
   t.bits = fg_dtype_get(a->kv.dtype)->bits;
   t.k_groups = (a->kv.k_dim - 1) / GROUP + 1;
@@ -409,14 +409,50 @@ static void attention(const fg_attention *a, const fg_query_block *block, void *
   t.zeros = (uint8_t *)(t.q_sums + (uint64_t)FG_QUERY_BLOCK * t.k_groups);
   uint32_t groups = t.k_groups > t.v_groups ? t.k_groups : t.v_groups;
   memset(t.zeros, 0, (uint64_t)groups * (RANGE + GROUP));
+  return t;
+}
+
+static void attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+  const attend t = attend_of(a, block, scratch);
   load_queries(&t);
   walk_keys(a, block, t.zeros, attend_keys, &t);
   store_outputs(&t);
 }
 
+// ---- scores alone --------------------------------------------------------------------------------------
+
+typedef struct scoring {
+  const attend *t;
+  float *scores; // [queries, stride], from key `origin` on
+  uint64_t stride;
+  uint32_t origin;
+} scoring;
+
+static void score_keys(const void *context, uint32_t first, const key_block *keys, const fetcher ahead[2]) {
+  const scoring *s = context;
+  const attend *t = s->t;
+  score(t, keys->rows[KEYS], keys_ahead(t->a, ahead));
+  for (uint32_t i = 0; i < t->queries; i++) {
+    float *scores = t->s.scores + (uint64_t)i * FG_KEY_BLOCK,
+          *out = s->scores + i * s->stride + (first - s->origin);
+    if (has_head_scores(t->a)) vec_head_scores(t->a, t->block, i, first, POWERS_OF_TWO, scores);
+    vec unit = vec_set(1 / POWERS_OF_TWO);
+    for (uint32_t j = 0; j < FG_KEY_BLOCK; j += VEC) vec_store(out + j, vec_mul(vec_load(scores + j), unit));
+  }
+}
+
+static void score_block(const fg_attention *a, const fg_query_block *block, float *scores, uint64_t stride,
+                        void *scratch) {
+  const attend t = attend_of(a, block, scratch);
+  load_queries(&t);
+  walk_keys(a, block, t.zeros, score_keys, &(scoring){&t, scores, stride, first_block(a, block)});
+}
+
 void fg_attention_avx512_codes(fg_kernels *k) {
   k->attend_rounded[FG_I8G64M] = attention;
   k->attend_rounded[FG_I4G64M] = attention;
+  k->score_rounded[FG_I8G64M] = score_block;
+  k->score_rounded[FG_I4G64M] = score_block;
 }
 
 #else

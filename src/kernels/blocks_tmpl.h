@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/choose_tmpl.h"
 #include "kernels/exp_tmpl.h"
 #include "kernels/head_scores_tmpl.h"
 #include "kernels/kernels_internal.h"
@@ -210,7 +211,7 @@ static void vec_store_outputs(const vec_attend *t) {
   }
 }
 
-static void vec_attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+static vec_attend vec_attend_of(const fg_attention *a, const fg_query_block *block, void *scratch) {
   vec_attend t = {.a = a, .block = block, .queries = block->rows * block->heads};
   t.k_stride = ((uint64_t)a->kv.k_dim + VEC_DIM - 1) / VEC_DIM * VEC_DIM;
   t.v_stride = ((uint64_t)a->kv.v_dim + VEC_DIM - 1) / VEC_DIM * VEC_DIM;
@@ -221,11 +222,118 @@ static void vec_attention(const fg_attention *a, const fg_query_block *block, vo
   t.weights = t.out + t.v_stride * FG_QUERY_BLOCK;
   t.max = t.weights + (uint64_t)FG_KEY_BLOCK * FG_QUERY_BLOCK;
   t.sums = t.max + FG_QUERY_BLOCK;
+  return t;
+}
+
+static void vec_attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
+  const vec_attend t = vec_attend_of(a, block, scratch);
   vec_load_queries(&t);
   uint32_t begin = vec_first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
   for (uint32_t first = begin; first < block->position + block->rows; first += FG_KEY_BLOCK)
     vec_attend_keys(&t, first);
   vec_store_outputs(&t);
+}
+
+// ---- sparse attention ----------------------------------------------------------------------------------
+
+static void vec_score(const fg_attention *a, const fg_query_block *block, float *scores, uint64_t stride,
+                      void *scratch) {
+  static const float zeros[FG_KEY_BLOCK];
+  const vec_attend t = vec_attend_of(a, block, scratch);
+  const uint32_t last = block->position + block->rows, lowest = vec_first_key(&t, 0);
+  vec_load_queries(&t);
+  for (uint32_t first = lowest / FG_KEY_BLOCK * FG_KEY_BLOCK; first < last;
+       first += FG_KEY_BLOCK, scores += FG_KEY_BLOCK) {
+    uint32_t begin = lowest > first ? lowest : first, next = first + FG_KEY_BLOCK;
+    uint32_t end = last < next ? last : next;
+    vec_prefetch(&t, VEC_KEYS, next, last < next + FG_KEY_BLOCK ? last : next + FG_KEY_BLOCK);
+    vec_gather(&t, VEC_KEYS, first, begin, end);
+    vec_transpose_keys(&t, begin - first, end - first);
+    multiply_rows(&(row_product){t.q, t.keys, zeros, scores, t.k_stride, FG_KEY_BLOCK, 0, stride, t.queries,
+                                 a->kv.k_dim, FG_KEY_BLOCK});
+    for (uint32_t i = 0; has_head_scores(a) && i < t.queries; i++)
+      vec_head_scores(a, block, i, first, 1, scores + i * stride);
+  }
+}
+
+// Of `count` scores.
+static vec vec_load_scores(const float *scores, uint32_t i, uint32_t count) {
+  vec lowest = vec_set(-INFINITY);
+  return count - i < VEC ? vec_range(vec_load_part(scores + i, count - i), 0, (int32_t)(count - i), lowest)
+                         : vec_load(scores + i);
+}
+
+// weights = exp(weights - max) / sum over all scores, and the sink's share
+static void vec_soften_chosen(const fg_attention *a, const fg_sparse_query *s, float max, float sum) {
+  const bool sink = a->head_kind == FG_HEAD_SINK;
+  if (sink) {
+    float share[VEC];
+    vec_store(share, vec_exp(vec_set(a->head_numbers[s->head] - max)));
+    sum += share[0];
+  }
+  for (uint32_t i = 0; i <= s->kept; i += VEC) // what lies behind is never used
+    vec_store(s->weights + i,
+              vec_div(vec_exp(vec_sub(vec_load(s->weights + i), vec_set(max))), vec_set(sum)));
+}
+
+// Where the values of a query's chosen positions are.
+typedef struct vec_places {
+  const fg_attention *a;
+  const int32_t *pages;
+  const fg_sparse_query *query;
+  uint64_t page_bytes, at, step;
+} vec_places;
+
+static inline const uint8_t *vec_value_at(const vec_places *v, uint32_t i) {
+  uint32_t p = v->query->begin + v->query->chosen[i], tokens = v->a->kv.page_tokens;
+  return v->a->cache + (uint64_t)v->pages[p / tokens] * v->page_bytes + v->at + p % tokens * v->step;
+}
+
+// out += weights * values, the rows of 64 positions at a time; the next ones are asked for before.
+static void vec_add_chosen(const vec_places *v, const vec_attend *t) {
+  const fg_sparse_query *s = v->query;
+  const fg_kv_geometry *kv = &v->a->kv;
+  const uint64_t bytes = fg_kv_row_bytes(kv->dtype, kv->v_dim);
+  for (uint32_t i = 0, ahead = 0, n; i <= s->kept; i += n) {
+    n = s->kept + 1 - i < FG_KEY_BLOCK ? s->kept + 1 - i : FG_KEY_BLOCK;
+    for (; ahead <= s->kept && ahead < i + n + FG_KEY_BLOCK; ahead++) {
+      const uint8_t *row = vec_value_at(v, ahead);
+      for (uint64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte, 0, 3);
+      __builtin_prefetch(row + bytes - 1, 0, 3);
+    }
+    for (uint32_t j = 0; j < n; j++)
+      vec_expand[kv->dtype](vec_value_at(v, i + j), kv->v_dim, t->rows + j * t->v_stride);
+    multiply_rows(&(row_product){s->weights + i, t->rows, t->out, t->out, FG_KEY_BLOCK, t->v_stride,
+                                 t->v_stride, t->v_stride, 1, n, (uint32_t)t->v_stride});
+  }
+}
+
+static void vec_sparse_values(const fg_attention *a, const int32_t *pages, const fg_sparse_query *s,
+                              void *scratch) {
+  const fg_query_block block = {.pages = pages, .rows = 1, .heads = 1, .head = s->head};
+  const vec_attend t = vec_attend_of(a, &block, scratch);
+  const uint32_t count = s->end - s->begin, kv_head = s->head / (a->heads / a->kv.kv_heads);
+  float max, sum;
+  begin_softmax(a, &block, 0, 1, &max, &sum);
+  vec high = vec_set(max), total = vec_set(0);
+  for (uint32_t i = 0; i < count; i += VEC) high = vec_max(high, vec_load_scores(s->scores, i, count));
+  max = vec_highest(high);
+  for (uint32_t i = 0; i < count; i += VEC)
+    total = vec_add(total, vec_exp(vec_sub(vec_load_scores(s->scores, i, count), vec_set(max))));
+  choose_largest(s->scores, count - 1, s->kept, s->chosen, s->weights);
+  s->chosen[s->kept] = count - 1;
+  s->weights[s->kept] = s->scores[count - 1];
+  vec_soften_chosen(a, s, max, vec_sum(total));
+  memset(t.out, 0, t.v_stride * sizeof *t.out);
+  const vec_places places = {a,
+                             pages,
+                             s,
+                             fg_kv_page_bytes(&a->kv),
+                             fg_kv_value_offset(&a->kv, kv_head, 0),
+                             fg_kv_value_step(&a->kv)};
+  vec_add_chosen(&places, &t);
+  memcpy(a->out + (uint64_t)s->row * a->out_stride + (uint64_t)s->head * a->kv.v_dim, t.out,
+         a->kv.v_dim * sizeof *t.out);
 }
 
 static void vec_blocks(fg_kernels *k) {
@@ -237,6 +345,9 @@ static void vec_blocks(fg_kernels *k) {
   k->attend[FG_BF16] = vec_attention;
   k->attend[FG_I8G64M] = vec_attention;
   k->attend[FG_I4G64M] = vec_attention;
+  for (int dtype = 0; dtype < FG_DTYPE_COUNT; dtype++)
+    if (k->attend[dtype]) k->score[dtype] = vec_score;
+  k->sparse_values = vec_sparse_values;
 }
 
 #endif

@@ -17,6 +17,7 @@
 #include "kernels/layout.h"
 #include "kernels/n64.h"
 #include "kernels/qproduct.h"
+#include "kernels/sparse_attention.h"
 
 // A panel's block of at most 64 output rows as a tile: tile[c, r] = w[r, c], zero where the block has no
 // row r and for c in [k, padded k). f32: [padded k, 64] float32, exact. bf16: [padded k / 2, 64, 2]
@@ -67,6 +68,9 @@ typedef struct fg_kernels {
   // With queries and weights rounded: to bfloat16 for a bfloat16 cache, to whole numbers of 16 bits for one
   // of codes; NULL for other caches and where the CPU has no dot products of such pairs, of bytes.
   fg_attend_fn *attend_rounded[FG_DTYPE_COUNT];
+  // Sparse attention; rounded as above, NULL where there is no such kernel.
+  fg_score_fn *score[FG_DTYPE_COUNT], *score_rounded[FG_DTYPE_COUNT];
+  fg_sparse_values_fn *sparse_values;
 } fg_kernels;
 
 // `features`: a set of fg_cpu_feature, what fg_cpu_features says or less; 0 = the reference.

@@ -57,6 +57,9 @@ typedef struct fg_kv_geometry {
 enum { FG_KV_CODE_RUN = 16 };
 
 uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
+// Whether rows of a cache can be turned (rotate.h): they are whole runs, and values that are part of keys
+// whole groups.
+bool fg_kv_can_rotate(const fg_kv_geometry *geometry);
 // 0 if a row cannot have this type.
 uint64_t fg_kv_row_bytes(fg_dtype dtype, uint32_t dim);
 // Where in a page the row of a head and of a token of the page begins.

@@ -85,13 +85,15 @@ static inline void kv_put_group(const float *x, uint32_t count, uint32_t bits, u
 static inline void kv_get_group(const uint8_t *in, uint32_t count, uint32_t bits, float *out) {
   float d = kv_load_half(in), m = kv_load_half(in + 2);
   in += 4;
-  for (uint32_t i = 0; i < count; i += KV_RUN, in += KV_RUN * bits / 8) {
-    uint8_t codes[KV_RUN];
-    if (bits == 8)
-      memcpy(codes, in, KV_RUN);
-    else
-      for (int j = 0; j < KV_HALF; j++) codes[j] = in[j] & 15, codes[j + KV_HALF] = in[j] >> 4;
-    for (int j = 0; j < KV_RUN; j++) out[i + j] = d * (float)codes[j] + m;
+  if (bits == 8) {
+    for (uint32_t i = 0; i < count; i++) out[i] = d * (float)in[i] + m;
+    return;
+  }
+  for (uint32_t i = 0; i < count; i += KV_RUN, in += KV_HALF) {
+    float *low = out + i,
+          *high = low + KV_HALF; // straight from memory: codes put aside stay scalar with gcc 12
+    for (int j = 0; j < KV_HALF; j++) low[j] = d * (float)(in[j] & 15) + m;
+    for (int j = 0; j < KV_HALF; j++) high[j] = d * (float)(in[j] >> 4) + m;
   }
 }
 

@@ -10,6 +10,13 @@ uint64_t fg_kv_row_bytes(fg_dtype dtype, uint32_t dim) {
   return groups * 4 + (uint64_t)dim * type->bits / 8;
 }
 
+bool fg_kv_can_rotate(const fg_kv_geometry *geometry) {
+  const fg_kv_geometry *g = geometry;
+  enum { GROUP = 64 };
+  if (g->k_dim % FG_KV_CODE_RUN || g->v_dim % FG_KV_CODE_RUN) return false;
+  return !g->v_in_k || g->v_dim == g->k_dim || g->v_dim % GROUP == 0;
+}
+
 uint64_t fg_kv_key_offset(const fg_kv_geometry *geometry, uint32_t kv_head, uint32_t token) {
   const fg_kv_geometry *g = geometry;
   return ((uint64_t)kv_head * g->page_tokens + token) * fg_kv_row_bytes(g->dtype, g->k_dim);

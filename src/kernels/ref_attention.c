@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/choose_tmpl.h"
 #include "kernels/kernels_internal.h"
 #include "kernels/kv_codes_tmpl.h"
 #include "tensor/half.h"
@@ -88,24 +89,66 @@ static void attend_one(const query *q) {
   for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] /= sum;
 }
 
+// Head h of a block's row r.
+static query query_of(const fg_attention *a, const fg_query_block *block, uint32_t r, uint32_t h,
+                      void *scratch) {
+  uint32_t group = a->heads / a->kv.kv_heads, end = block->position + r + 1;
+  return (query){
+      .a = a,
+      .pages = block->pages,
+      .q = a->q + (uint64_t)(block->row + r) * a->q_stride + (uint64_t)h * a->kv.k_dim,
+      .out = a->out + (uint64_t)(block->row + r) * a->out_stride + (uint64_t)h * a->kv.v_dim,
+      .head = h,
+      .kv_head = h / group,
+      .position = end - 1,
+      .begin = a->window && end > a->window ? end - a->window : 0,
+      .end = end,
+      .row = scratch,
+  };
+}
+
 static void attend(const fg_attention *a, const fg_query_block *block, void *scratch) {
-  uint32_t group = a->heads / a->kv.kv_heads;
   for (uint32_t r = 0; r < block->rows; r++)
     for (uint32_t h = block->head; h < block->head + block->heads; h++) {
-      uint32_t end = block->position + r + 1;
-      attend_one(&(query){
-          .a = a,
-          .pages = block->pages,
-          .q = a->q + (uint64_t)(block->row + r) * a->q_stride + (uint64_t)h * a->kv.k_dim,
-          .out = a->out + (uint64_t)(block->row + r) * a->out_stride + (uint64_t)h * a->kv.v_dim,
-          .head = h,
-          .kv_head = h / group,
-          .position = end - 1,
-          .begin = a->window && end > a->window ? end - a->window : 0,
-          .end = end,
-          .row = scratch,
-      });
+      query q = query_of(a, block, r, h, scratch);
+      attend_one(&q);
     }
+}
+
+// ---- sparse --------------------------------------------------------------------------------------------
+
+static void score_block(const fg_attention *a, const fg_query_block *block, float *scores, uint64_t stride,
+                        void *scratch) {
+  uint32_t heads = block->heads, first = query_of(a, block, 0, block->head, scratch).begin;
+  first -= first % FG_KEY_BLOCK;
+  for (uint32_t i = 0; i < block->rows * heads; i++) {
+    query q = query_of(a, block, i / heads, block->head + i % heads, scratch);
+    for (uint32_t p = q.begin; p < q.end; p++) scores[i * stride + (p - first)] = score(&q, p);
+  }
+}
+
+static void sparse_values(const fg_attention *a, const int32_t *pages, const fg_sparse_query *s,
+                          void *scratch) {
+  const fg_query_block block = {
+      .pages = pages, .row = s->row, .rows = 1, .position = s->end - 1, .head = s->head, .heads = 1};
+  const query q = query_of(a, &block, 0, s->head, scratch);
+  const fg_kv_geometry *kv = &a->kv;
+  const bool sink = a->head_kind == FG_HEAD_SINK;
+  const uint32_t old = s->end - s->begin - 1;
+  float max = sink ? a->head_numbers[s->head] : -FLT_MAX, sum = 0;
+  for (uint32_t i = 0; i <= old; i++) max = fmaxf(max, s->scores[i]);
+  if (sink) sum = expf(a->head_numbers[s->head] - max);
+  for (uint32_t i = 0; i <= old; i++) sum += expf(s->scores[i] - max);
+  choose_largest(s->scores, old, s->kept, s->chosen, s->weights);
+  s->chosen[s->kept] = old;
+  s->weights[s->kept] = s->scores[old];
+  memset(q.out, 0, kv->v_dim * sizeof *q.out);
+  for (uint32_t i = 0; i <= s->kept; i++) {
+    uint32_t p = s->begin + s->chosen[i];
+    float weight = expf(s->weights[i] - max) / sum;
+    load_row(&q, page_of(&q, p) + fg_kv_value_offset(kv, q.kv_head, p % kv->page_tokens), kv->v_dim);
+    for (uint32_t c = 0; c < kv->v_dim; c++) q.out[c] += weight * q.row[c];
+  }
 }
 
 void fg_attention_ref(fg_kernels *k) {
@@ -114,4 +157,7 @@ void fg_attention_ref(fg_kernels *k) {
   k->attend[FG_BF16] = attend;
   k->attend[FG_I8G64M] = attend;
   k->attend[FG_I4G64M] = attend;
+  for (int dtype = 0; dtype < FG_DTYPE_COUNT; dtype++)
+    if (k->attend[dtype]) k->score[dtype] = score_block;
+  k->sparse_values = sparse_values;
 }

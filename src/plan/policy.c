@@ -29,7 +29,7 @@ static uint64_t pages_of(const fg_plan_input *in, uint64_t tokens) {
 }
 
 uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages) {
-  return (4ull * FG_FRAME_CHUNKS + (uint64_t)FG_FRAME_CHUNKS * table_pages + max_tokens) * sizeof(int32_t);
+  return (5ull * FG_FRAME_CHUNKS + (uint64_t)FG_FRAME_CHUNKS * table_pages + max_tokens) * sizeof(int32_t);
 }
 
 static bool is_spilled(const fg_policy *p) {

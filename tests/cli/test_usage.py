@@ -40,7 +40,7 @@ class Help(Case):
     def test_commands_that_run_a_model_take_the_same_options(self):
         common = set.intersection(*map(options_in_help, RUNNING))
         wanted = {"host-memory", "device", "device-memory", "offload-dir", "dtype", "weight-dtype", "cache-dtype",
-                  "weight-group", "weight-symmetric", "compress-weight", "compress-cache",
+                  "weight-group", "weight-symmetric", "compress-weight", "compress-cache", "attn-sparsity",
                   "percent", "gpu-batch-size", "num-gpu-batches", "max-num-seqs", "max-num-batched-tokens",
                   "max-model-len", "overlap", "sep-layer", "pin-weight", "threads", "deterministic", "trace",
                   "stats", "quiet", "verbose", "no-progress", "color", "json", "synthetic", "io", "seed"}

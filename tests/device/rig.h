@@ -20,6 +20,8 @@ static inline fg_device_options rig_options(const rig *r, fg_compute compute) {
                              .max_width = 512,
                              .max_k = 256,
                              .max_head_dim = 64,
+                             .sparse_heads = 3,
+                             .sparse_context = 100,
                              .host = r->host,
                              .memory = r->memory,
                              .threads = r->threads};

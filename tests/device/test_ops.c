@@ -243,14 +243,18 @@ static void test_matmul_of_every_weight_type(void **state) {
 // ---- cache and attention -------------------------------------------------------------------------------
 
 // Three sequences in one step: a decoding one, a chunk in the middle of a prompt, a whole short prompt.
-enum { HEADS = 6, KV_HEADS = 2, K_DIM = 16, V_DIM = 12, PAGE = 16, SEQUENCES = 3, TABLE = 8, LENGTH = 100 };
+enum { HEADS = 6, KV_HEADS = 2, K_DIM = 16, V_DIM = 16, PAGE = 16, SEQUENCES = 3, TABLE = 8, LENGTH = 100 };
 static const int32_t begins[SEQUENCES] = {90, 33, 0}, ends[SEQUENCES] = {91, 100, 9};
+// Where attention may be sparse: the second one's answer is computed again.
+static const int32_t prompts[SEQUENCES] = {40, 70, 9};
 
 typedef struct scene {
   float *q[SEQUENCES], *k[SEQUENCES], *v[SEQUENCES]; // [LENGTH, heads * dim]
   int32_t tables[SEQUENCES][TABLE];
   fg_memory *cache, *tables_memory;
   fg_kv_geometry kv;
+  double sparsity;
+  bool rotated;
 } scene;
 
 static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, int32_t end) {
@@ -265,12 +269,13 @@ static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, in
   call.out = view_of(s->cache, 0);
   call.batch = (fg_batch_view){.tokens = (uint32_t)count, .slots = view_of(m, 1)};
   call.params.kv_store.kv = s->kv;
+  call.params.kv_store.rotated = s->rotated;
   run_call(r, &call);
   drop_memory(r, k), drop_memory(r, v), drop_memory(r, m);
 }
 
-static scene make_scene(rig *r) {
-  scene s = {.kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0}};
+static scene make_scene(rig *r, bool rotated) {
+  scene s = {.rotated = rotated, .kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0}};
   uint64_t state = 6;
   for (int i = 0; i < SEQUENCES; i++) {
     s.q[i] = random_floats(&state, LENGTH * HEADS * K_DIM);
@@ -304,8 +309,14 @@ static double naive(const scene *s, int sequence, int position, int head, int co
                s->k[sequence][(j * KV_HEADS + kv_head) * K_DIM + c];
     sum += weights[j] = exp(score * 0.25);
   }
-  for (int j = first; j <= position; j++)
+  for (int j = first; j <= position; j++) {
+    int heavier = 0; // old keys that come before this one
+    for (int i = first; i < position; i++)
+      heavier += weights[i] > weights[j] || (weights[i] == weights[j] && i < j);
+    bool sparse = s->sparsity > 0 && position >= prompts[sequence];
+    if (sparse && j < position && heavier >= (int)(s->sparsity * (position - first))) continue;
     out += weights[j] / sum * s->v[sequence][(j * KV_HEADS + kv_head) * V_DIM + column];
+  }
   return out;
 }
 
@@ -320,7 +331,7 @@ static uint32_t attend(rig *r, const scene *s, uint32_t window, float *out) {
     rows += count;
   }
   fg_memory *mq = put(r, q, (uint64_t)rows * HEADS * K_DIM * 4), *mc = put(r, chunks, sizeof chunks);
-  fg_memory *mo = make_memory(r, (uint64_t)rows * HEADS * V_DIM * 4);
+  fg_memory *mo = make_memory(r, (uint64_t)rows * HEADS * V_DIM * 4), *mp = put(r, prompts, sizeof prompts);
   fg_call call = {.op = FG_OP_ATTENTION, .rows = (uint32_t)rows, .a = view_of(mq, HEADS * K_DIM)};
   call.b = view_of(s->cache, 0);
   call.out = view_of(mo, HEADS * V_DIM);
@@ -331,15 +342,18 @@ static uint32_t attend(rig *r, const scene *s, uint32_t window, float *out) {
   call.params.attention.heads = HEADS;
   call.params.attention.scale = 0.25f;
   call.params.attention.window = window;
+  call.params.attention.sparsity = s->sparsity;
+  call.params.attention.rotated = s->rotated;
+  call.batch.prompts = view_of(mp, 1);
   run_call(r, &call);
   take(r, mo, out, (uint64_t)rows * HEADS * V_DIM * 4);
-  drop_memory(r, mq), drop_memory(r, mc);
+  drop_memory(r, mq), drop_memory(r, mc), drop_memory(r, mp);
   return (uint32_t)rows;
 }
 
 static void check_attention(rig *r) {
   static const uint32_t windows[] = {0, 20};
-  scene s = make_scene(r);
+  scene s = make_scene(r, false);
   float out[LENGTH * HEADS * V_DIM];
   for (size_t w = 0; w < 2; w++) {
     attend(r, &s, windows[w], out);
@@ -352,9 +366,97 @@ static void check_attention(rig *r) {
   drop_scene(r, &s);
 }
 
+// Turning keys, values and queries cancels out.
+static void check_rotated_attention(rig *r) {
+  scene s = make_scene(r, true);
+  float out[LENGTH * HEADS * V_DIM];
+  for (int sparse = 0; sparse < 2; sparse++) {
+    s.sparsity = sparse * 0.2;
+    attend(r, &s, 0, out);
+    for (int i = 0, row = 0; i < SEQUENCES; i++)
+      for (int p = begins[i]; p < ends[i]; p++, row++)
+        for (int c = 0; c < HEADS * V_DIM; c++)
+          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, 0), 1e-5);
+  }
+  float first[16], plain = s.k[0][0];
+  fg_error err;
+  must(r->device->ops->download(r->device, FG_QUEUE_COMPUTE, s.cache,
+                                (uint64_t)s.tables[0][0] * fg_kv_page_bytes(&s.kv), first, sizeof first,
+                                &err),
+       &err);
+  wait_queue(r, FG_QUEUE_COMPUTE);
+  assert_true(fabsf(first[0] - plain) > 1e-3f); // turned indeed
+  drop_scene(r, &s);
+}
+
+static void test_attention_to_a_rotated_cache(void **state) {
+  (void)state;
+  each_device(check_rotated_attention);
+}
+
 static void test_store_and_attention_of_a_mixed_step(void **state) {
   (void)state;
   each_device(check_attention);
+}
+
+// Only tokens behind the prompt are sparse, whatever chunk they come in, and what they spare is counted.
+static void check_sparse_attention(rig *r) {
+  static const uint32_t windows[] = {0, 20};
+  scene s = make_scene(r, false);
+  s.sparsity = 0.2;
+  float out[LENGTH * HEADS * V_DIM];
+  uint64_t seen = 0;
+  for (size_t w = 0; w < 2; w++) {
+    attend(r, &s, windows[w], out);
+    for (int i = 0, row = 0; i < SEQUENCES; i++)
+      for (int p = begins[i]; p < ends[i]; p++, row++) {
+        for (int c = 0; c < HEADS * V_DIM; c++)
+          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, (int)windows[w]),
+                      5e-6);
+        if (p >= prompts[i]) seen += windows[w] ? windows[w] : (uint32_t)p + 1;
+      }
+  }
+  fg_sparse_counts counts = r->device->ops->sparse_counts(r->device);
+  assert_int_equal(counts.value_bytes, seen * KV_HEADS * V_DIM * sizeof(float));
+  // Three heads that choose apart read at most three fifths and themselves, one alone at least a fifth.
+  assert_in_range(counts.spared_bytes, counts.value_bytes / 3, counts.value_bytes * 4 / 5);
+  drop_scene(r, &s);
+}
+
+static void test_sparse_attention_of_a_mixed_step(void **state) {
+  (void)state;
+  each_device(check_sparse_attention);
+}
+
+// Beyond the keys and heads that scratch was made for.
+static void test_sparse_attention_beyond_its_scratch_is_refused(void **state) {
+  (void)state;
+  rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
+  float row[HEADS * K_DIM] = {0};
+  const int32_t chunk[] = {0, 1, 400, 0}, table[32] = {0}, prompt = 1;
+  fg_kv_geometry kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0};
+  fg_memory *cache = make_memory(&r, fg_kv_page_bytes(&kv)), *mrow = put(&r, row, sizeof row);
+  fg_memory *mchunk = put(&r, chunk, sizeof chunk), *mtable = put(&r, table, sizeof table);
+  fg_memory *mprompt = put(&r, &prompt, 4), *mo = put(&r, row, sizeof row);
+  fg_call call = {.op = FG_OP_ATTENTION, .rows = 1, .a = view_of(mrow, 0), .b = view_of(cache, 0)};
+  call.out = view_of(mo, 0);
+  call.batch = (fg_batch_view){.tokens = 1, .chunks = 1, .max_context = 41};
+  call.batch.chunk_list = view_of(mchunk, 4);
+  call.batch.page_tables = view_of(mtable, 32);
+  call.batch.prompts = view_of(mprompt, 1);
+  call.params.attention.kv = kv;
+  call.params.attention.heads = HEADS;
+  run_call(&r, &call);
+  call.params.attention.sparsity = 0.5;
+  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL); // 401 keys
+  call.params.attention.heads = HEADS * 4;
+  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL);
+  call.params.attention.heads = HEADS;
+  call.params.attention.sparsity = NAN;
+  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL);
+  drop_memory(&r, cache), drop_memory(&r, mrow), drop_memory(&r, mchunk), drop_memory(&r, mtable);
+  drop_memory(&r, mprompt), drop_memory(&r, mo);
+  drop_rig(&r);
 }
 
 // ---- promises of the interface -------------------------------------------------------------------------
@@ -365,7 +467,7 @@ static void test_threads_change_no_bit(void **state) {
   uint32_t rows = 0;
   for (uint32_t threads = 1; threads <= 2; threads++) {
     rig r = make_rig("cpu", threads, FG_COMPUTE_F32);
-    scene s = make_scene(&r);
+    scene s = make_scene(&r, false);
     rows = attend(&r, &s, 0, out[threads - 1]);
     drop_scene(&r, &s);
     drop_rig(&r);
@@ -384,6 +486,8 @@ static void test_scratch_is_what_create_charges(void **state) {
         options.max_rows = rows;
         options.max_k = rows; // 0: as max_width
         options.max_head_dim = rows % 2 ? 0 : 80;
+        options.sparse_heads = rows % 3;
+        options.sparse_context = rows;
         assert_int_equal(fg_device_create(&r.device, devices[i], &options, NULL), FG_OK);
         assert_int_equal(fg_budget_used(r.host), fg_device_scratch_bytes(devices[i], &options));
         drop_rig(&r);
@@ -480,7 +584,7 @@ static void test_wrong_calls_are_refused(void **state) {
 static void test_wrong_slots_and_pages_are_refused(void **state) {
   (void)state;
   rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
-  scene s = make_scene(&r);
+  scene s = make_scene(&r, false);
   float row[HEADS * K_DIM] = {0}, out[HEADS * V_DIM];
   const int32_t slot = SEQUENCES * TABLE * PAGE, chunk[] = {0, 1, 40, 0},
                 table[TABLE] = {0, 3, SEQUENCES * TABLE};
@@ -516,6 +620,9 @@ int main(void) {
       cmocka_unit_test(test_rope),
       cmocka_unit_test(test_matmul_of_every_weight_type),
       cmocka_unit_test(test_store_and_attention_of_a_mixed_step),
+      cmocka_unit_test(test_attention_to_a_rotated_cache),
+      cmocka_unit_test(test_sparse_attention_of_a_mixed_step),
+      cmocka_unit_test(test_sparse_attention_beyond_its_scratch_is_refused),
       cmocka_unit_test(test_threads_change_no_bit),
       cmocka_unit_test(test_scratch_is_what_create_charges),
       cmocka_unit_test(test_creation_fails_within_a_small_budget),

@@ -28,6 +28,7 @@ import llama_models
 import quantised_models
 import reference
 import sensitivity
+import sparse_models
 import storage
 import tiny_models
 
@@ -131,6 +132,11 @@ def main():
         if not wanted or row.name in wanted:
             prompts = quantised_models.make(row, seed, os.path.join(HERE, "models"))
             write_golden(row.name, f"models/{row.folder}", row.why, prompts, row.tolerance, row.options)
+            print(f"{row.name}: {len(prompts)} prompts", flush=True)
+    for seed, row in enumerate(sparse_models.MODELS, 801):
+        if not wanted or row.name in wanted:
+            prompts = sparse_models.make(row, seed, os.path.join(HERE, "models"))
+            write_golden(row.name, f"models/{row.base}", row.why, prompts, row.tolerance, row.options)
             print(f"{row.name}: {len(prompts)} prompts", flush=True)
     if not wanted:
         with open(os.path.join(HERE, "sensitivity.md"), "w") as file:
