@@ -79,7 +79,8 @@ def standing(results, names, choice):
     ran = {name: value for name, value in seen.items() if value is not None}
     if mine is None or not ran:
         return None
-    best = max(ran, key=ran.get)
+    looked_again = [name for name in ran if any(row.get("again") for row in results[name])]
+    best = max(looked_again or ran, key=ran.get)
     return {"choice": choice, "tokens_per_s": mine, "rank": 1 + sum(value > mine for value in ran.values()),
             "of": len(ran), "refused": len(names) - len(ran), "best": best, "best_tokens_per_s": ran[best],
             "ratio": mine / ran[best]}

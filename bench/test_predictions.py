@@ -114,8 +114,9 @@ def test_standing_counts_the_faster_ones():
 
 def test_second_look_counts_where_there_is_one():
     # The fastest of the first look was lucky.
-    results = {"lucky": [run(20), run(10, True)], "steady": [run(15), run(14, True)], "choice": [run(1), run(14, True)]}
-    found = policies.standing(results, ["lucky", "steady"], "choice")
+    results = {"lucky": [run(20), run(10, True)], "steady": [run(15), run(14, True)], "choice": [run(1), run(14, True)],
+               "once": [run(14)]}
+    found = policies.standing(results, ["lucky", "once", "steady"], "choice")
     assert (found["rank"], found["best"], found["ratio"]) == (1, "steady", 1)
 
 
