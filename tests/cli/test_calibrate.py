@@ -86,7 +86,7 @@ class Calibrate(Case):
         self.assertEqual(running.returncode, -signal.SIGINT)
         self.assertEqual(len(self.stores()), 1)  # of the checkpoint's own types
         self.assertEqual([n for n in self.stores() if n.endswith(".tmp")], [])
-        self.pack(text="long")
+        self.pack()
         self.assertEqual(len(self.stores()), 2)
 
     def test_head_and_embedding_take_the_type_they_are_given(self):
