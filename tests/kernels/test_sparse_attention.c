@@ -136,7 +136,8 @@ typedef struct tally_of {
   uint32_t compared, close;
 } tally_of;
 
-static void compare_token(const variant *v, const sequence *s, uint32_t token, double share, tally_of *count) {
+static void compare_token(const variant *v, const sequence *s, uint32_t token, double share,
+                          tally_of *count) {
   uint32_t group = s->heads / s->kv.kv_heads, dim = s->kv.v_dim;
   float *out = calloc((size_t)s->heads * dim, sizeof *out);
   double *want = malloc(dim * sizeof *want);
