@@ -121,7 +121,8 @@ class KvTiers(Case):
             if not disk:
                 self.skipTest("cannot mount a file system")
             said = self.fail_with(1, "batch", harness.MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
-                                  "--dtype", "f32", "--quiet", *ALL_ON_DISK, "--offload-dir", disk)
+                                  "--dtype", "f32", "--quiet", *ALL_ON_DISK, "--offload-dir", disk,
+                                  "--max-model-len", 512)
         self.assertIn("--offload-dir", said)
         self.assertEqual(len(said.strip().splitlines()), 1, said)
 

@@ -6,7 +6,8 @@ import re
 import harness
 from harness import Case, run
 
-COMMANDS = ["batch", "generate", "bench", "eval", "pack", "inspect", "store", "tokenize", "pull", "profile"]
+COMMANDS = ["batch", "generate", "bench", "plan", "eval", "pack", "inspect", "store", "tokenize", "pull",
+            "profile"]
 RUNNING = ["batch", "generate", "bench", "eval"]
 
 
@@ -67,7 +68,7 @@ class Usage(Case):
         self.assertNotIn("did you mean", self.one_line("xylophone"))
 
     def test_commands_of_later_versions_do_not_exist(self):
-        for command in ("plan", "profile", "serve", "wrangle", "report", "devices"):
+        for command in ("serve", "wrangle", "report", "devices"):
             self.one_line(command)
 
     def test_unknown_option_gets_a_suggestion(self):

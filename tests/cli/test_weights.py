@@ -131,10 +131,10 @@ class Weights(Case):
         self.assertLess(abs(read - wanted), wanted * 0.2)
 
     def test_a_small_disk_gets_as_many_layers_as_fit(self):
-        with small_disk(self.path("small"), "160m") as why:
+        with small_disk(self.path("small"), "130m") as why:
             if why:
                 self.skipTest(f"no file system of its own: {why}")
-            first = self.succeed("pack", *SHAPE, "--store", self.path("small"))  # 165 MiB in all
+            first = self.succeed("pack", *SHAPE, "--store", self.path("small"))  # 122 MiB in all
             self.assertIn(b"layers are aliased", first.stderr)
             again = self.succeed("pack", *SHAPE, "--store", self.path("small"))
             self.assertEqual(again.stdout, first.stdout)  # though less room is left now

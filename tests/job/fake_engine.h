@@ -72,6 +72,10 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   *out = (fg_engine_stats){.prompt_tokens = e->prompt_tokens, .generated_tokens = e->generated_tokens};
 }
 
+double fg_engine_remaining_seconds(const fg_engine *e, uint64_t requests) {
+  return (void)e, (void)requests, -1; // nothing was planned
+}
+
 uint32_t fg_engine_pending(const fg_engine *e) {
   return e->pending;
 }
