@@ -311,7 +311,7 @@ typedef struct ring {
   uint64_t frames, pages;
 } ring;
 
-enum { RINGS = 5 };
+enum { RINGS_LARGE = 8, RINGS = RINGS_LARGE + 3 };
 
 static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all_pages, ring *rings) {
   const uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
@@ -320,11 +320,13 @@ static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all
   if (pages < least) pages = least;
   uint64_t frames = min_u64(memory / 8 / (pages * layer), all_pages / pages + 2);
   frames = frames < FRAMES ? FRAMES : min_u64(frames, FRAMES_MOST);
-  rings[0] = (ring){frames, pages};
-  rings[1] = (ring){FRAMES, pages};
-  rings[2] = (ring){FRAMES, least};
-  rings[3] = (ring){FRAMES - 1, least};
-  rings[4] = (ring){FRAMES_LEAST, least};
+  for (uint64_t i = 0; i < RINGS_LARGE; i++) {
+    const uint64_t fewer = frames * (RINGS_LARGE - i) / RINGS_LARGE;
+    rings[i] = (ring){fewer > FRAMES ? fewer : FRAMES, pages};
+  }
+  rings[RINGS_LARGE] = (ring){FRAMES, least};
+  rings[RINGS_LARGE + 1] = (ring){FRAMES - 1, least};
+  rings[RINGS_LARGE + 2] = (ring){FRAMES_LEAST, least};
 }
 
 // Room of the tiers in pages, and what the user wants to be there in hundredths.
