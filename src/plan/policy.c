@@ -362,11 +362,14 @@ static void share_pages(const shares *s, bool fixed, uint64_t wanted, fg_policy 
   for (int i = 0; fixed && i < 3; i++)
     if (s->percent[i]) wanted = min_u64(wanted, s->room[i] * 100 / (uint64_t)s->percent[i]);
   wanted = min_u64(wanted, UINT32_MAX / 2);
-  uint64_t most[3];
-  for (int i = 0; i < 3; i++) most[i] = fixed ? wanted * (uint64_t)s->percent[i] / 100 : s->room[i];
-  // Rounding leaves a page or two, for the slowest of the tiers that are wanted.
-  uint64_t rest = fixed ? wanted - most[0] - most[1] - most[2] : 0;
-  most[s->percent[2] ? 2 : s->percent[1] ? 1 : 0] += rest;
+  uint64_t most[3] = {s->room[0], s->room[1], s->room[2]};
+  // Rounding leaves a page or two, for the slowest of the tiers that are wanted, if it has room for them.
+  const int last = s->percent[2] ? 2 : s->percent[1] ? 1 : 0;
+  for (bool fits = !fixed; !fits; wanted -= !fits) {
+    for (int i = 0; i < 3; i++) most[i] = wanted * (uint64_t)s->percent[i] / 100;
+    most[last] = wanted - most[0] - most[1] - most[2] + most[last];
+    fits = most[last] <= s->room[last];
+  }
   p->device_pages = (uint32_t)min_u64(wanted, most[0]);
   p->host_pages = (uint32_t)min_u64(wanted - p->device_pages, most[1]);
   p->disk_pages = (uint32_t)min_u64(wanted - p->device_pages - p->host_pages, most[2]);
