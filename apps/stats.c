@@ -86,7 +86,8 @@ json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
   json_t *policy = fg_engine_policy_json(run->engine);
   return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
                    run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
-                   policy ? policy : json_null(), "predicted", fg_run_predicted(run), "phases", phases_json(run, &s, seconds),
-                   "tokens", tokens_json(&s, seconds), "tiers", tiers_json(&run->info, &s), "experts",
-                   experts_json(&s), "sparse_attention", sparse_json(&s), "rows", run->rows);
+                   policy ? policy : json_null(), "predicted", fg_run_predicted(run), "phases",
+                   phases_json(run, &s, seconds), "tokens", tokens_json(&s, seconds), "tiers",
+                   tiers_json(&run->info, &s), "experts", experts_json(&s), "sparse_attention",
+                   sparse_json(&s), "rows", run->rows);
 }

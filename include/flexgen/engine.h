@@ -61,8 +61,8 @@ typedef struct fg_engine_options {
   // FlexGen's: of the values of a sequence, generated tokens read this share, those of the largest weights;
   // 0 or 1 = all.
   double attn_sparsity;
-  const char *policy;      // file of a policy (flexgen plan --json): what it names is fixed
-  const int *percent;      // six numbers, FlexGen's placement, or NULL
+  const char *policy; // file of a policy (flexgen plan --json): what it names is fixed
+  const int *percent; // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
   uint32_t max_num_seqs, max_num_batched_tokens, max_model_len;
   fg_workload expected;

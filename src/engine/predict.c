@@ -73,9 +73,10 @@ void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const 
 }
 
 void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page_tokens) {
+  const uint32_t full = c->begin / page_tokens, then = (c->begin + c->count) / page_tokens;
   pages->sequences++;
-  pages->touched += c->begin / page_tokens;
-  pages->filled += (c->begin + c->count) / page_tokens - c->begin / page_tokens;
+  pages->touched += full;
+  pages->filled += then - full;
 }
 
 void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *t,
@@ -149,7 +150,8 @@ static void whole_job(const walk *w, double *prompt, double *generated) {
   const uint64_t requests = w->job->requests, count = w->job->count;
   for (uint64_t i = 0; i < count && i < requests; i++) {
     const row r = row_of(w, i);
-    const double times = (double)(requests / count + (i < requests % count));
+    const uint64_t turns = requests / count + (i < requests % count);
+    const double times = (double)turns;
     *prompt += times * r.prompt;
     *generated += times * r.generated;
   }
@@ -175,14 +177,14 @@ static void extrapolate(walk *w, const fg_prediction *half) {
 }
 
 static fg_status go_through(walk *w, fg_error *err) {
-  const uint32_t most = w->options->most_steps;
+  const uint32_t most = w->options->most_steps, middle = most / 2;
   fg_prediction half = {0};
   for (;;) {
     fg_status status = fill(w, err);
     if (status != FG_OK) return status;
     if (!take_step(w)) return FG_OK;
     if (!most) continue;
-    if (w->sum.steps == most / 2) half = w->sum;
+    if (w->sum.steps == middle) half = w->sum;
     if (w->sum.steps < most) continue;
     extrapolate(w, &half);
     return FG_OK;

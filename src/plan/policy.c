@@ -314,7 +314,7 @@ typedef struct ring {
   uint64_t frames, pages;
 } ring;
 
-enum { RINGS = 5 };
+enum { RINGS_LARGE = 8, RINGS = RINGS_LARGE + 3 };
 
 static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all_pages, ring *rings) {
   const uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
@@ -323,11 +323,13 @@ static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all
   if (pages < least) pages = least;
   uint64_t frames = min_u64(memory / 8 / (pages * layer), all_pages / pages + 2);
   frames = frames < FRAMES ? FRAMES : min_u64(frames, FRAMES_MOST);
-  rings[0] = (ring){frames, pages};
-  rings[1] = (ring){FRAMES, pages};
-  rings[2] = (ring){FRAMES, least};
-  rings[3] = (ring){FRAMES - 1, least};
-  rings[4] = (ring){FRAMES_LEAST, least};
+  for (uint64_t i = 0; i < RINGS_LARGE; i++) {
+    const uint64_t fewer = frames * (RINGS_LARGE - i) / RINGS_LARGE;
+    rings[i] = (ring){fewer > FRAMES ? fewer : FRAMES, pages};
+  }
+  rings[RINGS_LARGE] = (ring){FRAMES, least};
+  rings[RINGS_LARGE + 1] = (ring){FRAMES - 1, least};
+  rings[RINGS_LARGE + 2] = (ring){FRAMES_LEAST, least};
 }
 
 static bool has_page_wishes(const fg_plan_input *in) {
@@ -370,11 +372,14 @@ static void share_pages(const shares *s, bool fixed, uint64_t wanted, fg_policy 
   for (int i = 0; fixed && i < 3; i++)
     if (s->percent[i]) wanted = min_u64(wanted, s->room[i] * 100 / (uint64_t)s->percent[i]);
   wanted = min_u64(wanted, UINT32_MAX / 2);
-  uint64_t most[3];
-  for (int i = 0; i < 3; i++) most[i] = fixed ? wanted * (uint64_t)s->percent[i] / 100 : s->room[i];
-  // Rounding leaves a page or two, for the slowest of the tiers that are wanted.
-  uint64_t rest = fixed ? wanted - most[0] - most[1] - most[2] : 0;
-  most[s->percent[2] ? 2 : s->percent[1] ? 1 : 0] += rest;
+  uint64_t most[3] = {s->room[0], s->room[1], s->room[2]};
+  // Rounding leaves a page or two, for the slowest of the tiers that are wanted, if it has room for them.
+  const int last = s->percent[2] ? 2 : s->percent[1] ? 1 : 0;
+  for (bool fits = !fixed; !fits; wanted -= !fits) {
+    for (int i = 0; i < 3; i++) most[i] = wanted * (uint64_t)s->percent[i] / 100;
+    most[last] = wanted - most[0] - most[1] - most[2] + most[last];
+    fits = most[last] <= s->room[last];
+  }
   p->device_pages = (uint32_t)min_u64(wanted, most[0]);
   p->host_pages = (uint32_t)min_u64(wanted - p->device_pages, most[1]);
   p->disk_pages = (uint32_t)min_u64(wanted - p->device_pages - p->host_pages, most[2]);

@@ -241,7 +241,8 @@ static void test_company_and_pages_change_no_bit(void **state) {
     for (int v = 0; v < count; v++) {
       float first[6 * 32], out[6 * 32], one[6 * 32];
       for (int i = 0; i < 5; i++) {
-        sequence s = make_sequence((fg_kv_geometry){1, 32, 32, sizes[i], caches[c], false, 0}, 6, 180, 130, 5);
+        sequence s =
+            make_sequence((fg_kv_geometry){1, 32, 32, sizes[i], caches[c], false, 0}, 6, 180, 130, 5);
         attend_token(&variants[v], &s, 179, 0, 6, 0.2, out);
         for (uint32_t h = 0; h < 6; h++) attend_token(&variants[v], &s, 179, h, 1, 0.2, one);
         assert_memory_equal(out, one, sizeof out);

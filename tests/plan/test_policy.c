@@ -282,6 +282,41 @@ static void test_cache_takes_no_more_disk_than_there_is(void **state) {
   assert_non_null(strstr(err.message, "--offload-dir"));
 }
 
+// Whatever is wished, a policy keeps to the memory and the disk, or is refused with a reason.
+static void test_random_wishes_are_kept_within_the_budgets(void **state) {
+  (void)state;
+  unsigned seed = 11, spilled = 0, refused = 0;
+  print_message("seed %u\n", seed);
+  srand(seed);
+  for (int i = 0; i < 5000; i++) {
+    int percent[6] = {rand() % 40, rand() % 40, rand() % 50, rand() % 50, 100, 0};
+    fg_plan_input in = with_disk((uint64_t)(20 + rand() % 3000) * MiB);
+    in.one_memory = rand() % 2;
+    in.device = (uint64_t)(20 + rand() % 1500) * MiB;
+    in.disk = (uint64_t)(rand() % 3) * (uint64_t)(rand() % 4000) * MiB;
+    in.padded_page_bytes = in.page_bytes + 22 * 4096;
+    in.percent = rand() % 2 ? percent : NULL;
+    in.max_seqs = rand() % 3 ? 0 : 1 + (uint32_t)rand() % 200;
+    in.max_len = rand() % 3 ? 0 : 1 + (uint32_t)rand() % 2048;
+    in.restarts = rand() % 4 == 0;
+    if (rand() % 2)
+      in.expected = (fg_workload){
+          .requests = (uint64_t)rand() % 500, .tokens = 20 + (uint32_t)rand() % 2000, .generated = 10};
+    fg_policy p;
+    fg_error err;
+    if (fg_policy_make(&in, &p, &err) != FG_OK) {
+      refused++;
+      assert_int_not_equal(err.message[0], 0);
+      continue;
+    }
+    assert_sums(&in, &p);
+    assert_true(p.pages * in.page_tokens >= p.max_len && p.disk_pages * in.padded_page_bytes <= in.disk);
+    if (p.open_slots == 0) assert_int_equal(p.device_pages, p.pages);
+    spilled += p.disk_pages > 0;
+  }
+  assert_true(spilled > 500 && refused > 100 && refused < 4000); // all of it was tried
+}
+
 static void test_device_of_its_own_memory_keeps_both_budgets(void **state) {
   (void)state;
   fg_plan_input in = tinyllama(900 * MiB);
@@ -346,6 +381,7 @@ int main(void) {
       cmocka_unit_test(test_spilled_cache_can_always_go_on),
       cmocka_unit_test(test_cache_goes_to_disk_only_where_few_sequences_fit),
       cmocka_unit_test(test_cache_takes_no_more_disk_than_there_is),
+      cmocka_unit_test(test_random_wishes_are_kept_within_the_budgets),
       cmocka_unit_test(test_device_of_its_own_memory_keeps_both_budgets),
       cmocka_unit_test(test_placement_keeps_to_the_shares_everywhere),
       cmocka_unit_test(test_placement_of_everything_and_nothing),
