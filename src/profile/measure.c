@@ -122,7 +122,7 @@ static int by_value(const void *a, const void *b) {
 double fg_taker_typical(double *values, uint32_t count) {
   if (!count) return 0;
   qsort(values, count, sizeof *values, by_value);
-  return values[count / 4];
+  return values[count / 2];
 }
 
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err) {

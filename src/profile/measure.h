@@ -1,8 +1,8 @@
 // measure.h: making a profile of this machine, by short measurements of what the engine does itself.
 //
 // Products, attention and the operations on rows run through the device's interface as the executor calls
-// them; the disk is read and written through io/io.h, with its settings of a run. Every time is the lower
-// quartile of several short takes over memory larger than the caches, because that is where weights, keys and
+// them; the disk is read and written through io/io.h, with its settings of a run. Every time is the median
+// of several short takes over memory larger than the caches, because that is where weights, keys and
 // values come from. A machine that others use meanwhile is measured as slower than it is; the log says so.
 // What a rate is divided by is said at fg_profile's fields.
 //

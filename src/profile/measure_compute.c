@@ -124,11 +124,10 @@ static fg_profile_product *entry_for(fg_profile *out, const fg_profile_product *
   return &out->products[out->product_count++];
 }
 
-// What disturbs a machine for seconds disturbs one pass and not the other.
-static void keep_faster(fg_profile *out, const fg_profile_product *p) {
+// What disturbs a machine for seconds disturbs one pass and not the other: a run meets both.
+static void keep_mean(fg_profile *out, const fg_profile_product *p) {
   fg_profile_product *e = entry_for(out, p);
-  for (uint32_t i = 0; i < FG_PROFILE_ROW_POINTS; i++)
-    if (p->seconds[i] < e->seconds[i]) e->seconds[i] = p->seconds[i];
+  for (uint32_t i = 0; i < FG_PROFILE_ROW_POINTS; i++) e->seconds[i] = sqrt(e->seconds[i] * p->seconds[i]);
 }
 
 static fg_status measure_kind(fg_taker *t, uint32_t kind, uint32_t k, fg_error *err) {
@@ -148,7 +147,7 @@ static fg_status measure_kind(fg_taker *t, uint32_t kind, uint32_t k, fg_error *
   if (status) return status;
   if (t->options->quick) fill_between(p.seconds);
   smooth(p.seconds);
-  keep_faster(t->out, &p);
+  keep_mean(t->out, &p);
   return FG_OK;
 }
 

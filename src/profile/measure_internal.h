@@ -27,9 +27,8 @@ fg_status fg_taker_tell(const fg_taker *t, const char *what, double share, fg_er
 // Runs a call and waits for it; adds its time to *ns.
 fg_status fg_taker_run(const fg_taker *t, fg_compute compute, const fg_call *call, uint64_t *ns,
                        fg_error *err);
-// Sorts times and returns their lower quartile, 0 of none. What disturbs takes time and never gives any, so
-// that on a quiet machine it is hardly below the median and on a busy one much nearer to what the kernel
-// takes.
+// Sorts times and returns their median, 0 of none: what disturbs the machine will disturb a run on it as
+// well.
 double fg_taker_typical(double *values, uint32_t count);
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err);
 
