@@ -57,7 +57,7 @@ static void print_forecast(const fg_run *run, const fg_engine_forecast *f) {
          size_of((double)run->info.host_budget, b));
   printf("  disk      %s read", size_of(f->bytes_read, a));
   if (f->bytes_written > 0) printf(", %s written", size_of(f->bytes_written, b));
-  printf("\n  expected  %s: %.1f prompt and %.1f generated tokens a second in %.0f steps, bound by the %s\n",
+  printf("\n  expected  %s: %.1f prompt and %.1f generated tokens a second in %.0f steps, bound by %s\n",
          fg_format_duration(f->seconds, time), f->prompt_tokens_per_s, f->generated_tokens_per_s, f->steps,
          f->bound_by);
 }

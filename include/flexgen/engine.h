@@ -188,7 +188,7 @@ typedef struct fg_engine_forecast {
   double prompt_tokens_per_s, generated_tokens_per_s;
   double bytes_read, bytes_written; // of the disk, opening included
   uint64_t host_bytes, device_bytes;
-  const char *bound_by; // what the time goes by: "device", "disk"
+  const char *bound_by; // what the time goes by: "compute", "disk"
   double pace;          // time measured over time expected, of the steps so far
 } fg_engine_forecast;
 

@@ -69,7 +69,7 @@ static void describe(const fg_plan *plan, fg_engine_forecast *out) {
                               .bytes_written = p->written_bytes,
                               .host_bytes = plan->policy.host_needed,
                               .device_bytes = plan->policy.device_needed,
-                              .bound_by = fg_lane_name(plan->bound),
+                              .bound_by = plan->bound == FG_LANE_DISK ? "disk" : "compute",
                               .pace = 1};
 }
 

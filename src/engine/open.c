@@ -330,7 +330,7 @@ static void log_forecast(const fg_engine *e) {
   fg_engine_get_forecast(e, &f);
   if (!f.known) return;
   fg_log_line(&e->log, FG_LOG_INFO,
-              "expected: %.0f s for the job, %.1f prompt and %.1f generated tokens a second, bound by the %s",
+              "expected: %.0f s for the job, %.1f prompt and %.1f generated tokens a second, bound by %s",
               f.seconds, f.prompt_tokens_per_s, f.generated_tokens_per_s, f.bound_by);
 }
 

@@ -5,6 +5,8 @@
 // Steps of a job that are gone through for one of many policies, and for the one that was chosen.
 enum { STEPS_TRIED = 160, STEPS_CHOSEN = 20000, MOST_TRIED = 1000 };
 
+static const double LARGER_STEP = 0.01;
+
 static const uint32_t token_choices[] = {16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
 static const uint32_t seq_choices[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,   48,
                                        64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048};
@@ -112,11 +114,14 @@ static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint3
 
 // ---- the search ----------------------------------------------------------------------------------------
 
+// A step of twice the tokens must be worth a hundredth: it works on twice the memory, which comes from the
+// system page by page and leaves the caches, and that is not in the rates.
+static double cost_of(const fg_plan *plan) {
+  return plan->predicted.seconds * (1 + LARGER_STEP * log2(plan->policy.max_tokens));
+}
+
 static bool is_better(const fg_plan *a, const fg_plan *b) {
-  if (!b->tried) return true;
-  // Of two that are as fast, the smaller one: less can go wrong with it.
-  const double slack = 1.002;
-  return a->predicted.seconds * slack < b->predicted.seconds;
+  return !b->tried || cost_of(a) < cost_of(b);
 }
 
 // Not one that takes shorter rows than the best so far does: the first one takes the longest that can be.
@@ -154,7 +159,7 @@ static void improve(fg_plan *best, const fg_planner_input *in, fg_error *err) {
   const fg_plan_input *fixed = &in->plan;
   const bool free_pages = !fixed->device_pages && !fixed->disk_pages && !fixed->percent;
   for (size_t i = 0; i < sizeof factors / sizeof *factors;) {
-    const double before = best->predicted.seconds;
+    const double before = cost_of(best);
     for (int what = 0; what < 3; what++) {
       fg_planner_input mine = *in;
       fg_plan_input *p = &mine.plan;
@@ -169,7 +174,7 @@ static void improve(fg_plan *best, const fg_planner_input *in, fg_error *err) {
       if (what == 2 && free_pages) p->device_pages = scaled(p->device_pages, factors[i]);
       try_policy(best, &mine, err);
     }
-    if (best->predicted.seconds >= before || best->tried > MOST_TRIED) i++;
+    if (cost_of(best) >= before || best->tried > MOST_TRIED) i++;
   }
 }
 
