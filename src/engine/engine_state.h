@@ -67,7 +67,8 @@ struct fg_engine {
   uint64_t memory_ns;    // when the machine's memory was last looked at
   uint64_t wished_limit; // of the host budget; 0 = as it is
   bool shrink_refused;
-  uint64_t changes; // of the policy
+  uint64_t runner_bytes; // of the host budget, that fg_engine_open_runner took
+  uint64_t changes;      // of the policy
   // of runners that were closed
   fg_sparse_counts sparse_before;
   uint64_t streamed_before, kv_read_before, kv_written_before;

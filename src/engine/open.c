@@ -267,6 +267,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
 }
 
 fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
+  const uint64_t before = fg_budget_used(e->host);
   e->model->graph->kv.page_align = e->policy.disk_pages ? FG_IO_ALIGN : 0;
   fg_device_options device = device_options(e, e->policy.max_tokens);
   fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
@@ -291,6 +292,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                 .page_tokens = PAGE_TOKENS,
                                 .max_len = e->policy.max_len};
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
+  e->runner_bytes = fg_budget_used(e->host) - before;
   return status;
 }
 

@@ -140,8 +140,8 @@ static uint64_t requests_left(const fg_forecast *f) {
 // Beside what runs steps, the budget holds the process and rows in flight, which stay.
 static fg_plan_input input_of_rest(const fg_engine *e, uint64_t limit) {
   fg_plan_input input = e->forecast.input;
-  const uint64_t used = fg_budget_used(e->host), needed = e->policy.host_needed;
-  const uint64_t others = used > needed ? used - needed : 0, left = limit > others ? limit - others : 0;
+  const uint64_t others = fg_budget_used(e->host) - e->runner_bytes;
+  const uint64_t left = limit > others ? limit - others : 0;
   if (left < input.host) input.host = left;
   input.max_len = e->policy.max_len;
   return input;
