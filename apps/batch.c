@@ -76,18 +76,6 @@ static fg_status check_input(const fg_options *o, fg_error *err) {
   return fg_fail(err, FG_NOT_FOUND, "%s: cannot read it: %s", o->input, strerror(errno));
 }
 
-// What is known of the rows is the engine's own once it is open.
-static int open_batch(fg_run *run, const fg_options *options, fg_console *console) {
-  fg_job_size *size = calloc(1, sizeof *size);
-  if (!size) {
-    fg_console_error(console, "no memory to look at the input");
-    return FG_EXIT_FAILED;
-  }
-  int code = fg_run_open(run, "batch", options, console, fg_job_size_of_file(size, options));
-  free(size);
-  return code;
-}
-
 int fg_command_batch(const fg_options *options, fg_console *console) {
   fg_error err = {FG_OK, ""};
   if (check_options(options, &err) != FG_OK) {
@@ -99,7 +87,7 @@ int fg_command_batch(const fg_options *options, fg_console *console) {
     return FG_EXIT_FAILED;
   }
   fg_run run;
-  int code = open_batch(&run, options, console);
+  int code = fg_run_open_job(&run, "batch", options, console, false);
   if (code != FG_EXIT_DONE) return code;
   char key[512];
   options_key(key, sizeof key, &run);

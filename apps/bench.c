@@ -148,8 +148,7 @@ int fg_command_bench(const fg_options *options, fg_console *console) {
     fg_console_error(console, "the prompt and --gen-len are too long together");
     return FG_EXIT_USAGE;
   }
-  static fg_job_size size; // of some KiB, and wanted once
-  int code = fg_run_open(&b.run, "bench", options, console, fg_job_size_of_bench(&size, options));
+  int code = fg_run_open_job(&b.run, "bench", options, console, false);
   if (code != FG_EXIT_DONE) return code;
   fg_error err = {FG_OK, ""};
   fg_status status = FG_OK;

@@ -74,21 +74,10 @@ static fg_status stepped(void *user, fg_error *err) {
 
 // The text's ids. Before the engine is there: what they take then counts as the process's own memory.
 static fg_status read_ids(evaluation *e, const fg_options *o, fg_error *err) {
-  fg_text text = {0};
-  fg_assets assets = {0};
-  fg_tokenizer *tokenizer = NULL;
-  fg_status status = fg_model_assets(&assets, o->arguments[0], err);
-  if (status == FG_OK) status = fg_tokenizer_load(&tokenizer, &assets, err);
-  fg_assets_free(&assets);
-  if (status == FG_OK) status = fg_read_text(o->text, &text, err);
-  if (status == FG_OK)
-    status =
-        fg_tokenizer_encode(tokenizer, text.length ? text.data : "", text.length, o->special, &e->ids, err);
+  fg_status status = fg_read_ids(&e->ids, o->arguments[0], o->text, o->special, err);
   if (status == FG_OK && e->ids.count < 2)
     status =
         fg_fail(err, FG_INVALID, "%s: %zu tokens; at least 2 are needed to score one", o->text, e->ids.count);
-  fg_tokenizer_destroy(tokenizer);
-  fg_text_free(&text);
   return status;
 }
 

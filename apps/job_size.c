@@ -1,7 +1,15 @@
 #include "job_size.h"
 
+#include <stdlib.h>
+
 #include "engine/engine_internal.h"
 #include "engine/random.h"
+#include "job/workload.h"
+
+typedef struct job_size {
+  const fg_options *options;
+  fg_workload_survey survey;
+} job_size;
 
 // ---- bench ---------------------------------------------------------------------------------------------
 
@@ -23,7 +31,7 @@ uint32_t fg_bench_prompt_length(const fg_options *o, uint32_t prompt) {
   return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
 }
 
-fg_run_job fg_job_size_of_bench(fg_job_size *size, const fg_options *o) {
+static fg_run_job of_bench(job_size *size, const fg_options *o) {
   const uint32_t prompts = fg_bench_prompts(o);
   fg_workload *w = &size->survey.workload;
   *w = (fg_workload){.requests = prompts, .generated = o->gen_len, .lengths = size->survey.lengths};
@@ -41,7 +49,7 @@ fg_run_job fg_job_size_of_bench(fg_job_size *size, const fg_options *o) {
 // ---- a file --------------------------------------------------------------------------------------------
 
 static fg_workload look(void *user, const fg_engine *engine) {
-  fg_job_size *size = user;
+  job_size *size = user;
   fg_request_context context = {.tokenizer = fg_engine_tokenizer(engine), .chat = fg_engine_chat(engine)};
   fg_engine_describe(engine, &context.info);
   // Memory may yet allow less than the model does.
@@ -51,7 +59,24 @@ static fg_workload look(void *user, const fg_engine *engine) {
   return size->survey.workload;
 }
 
-fg_run_job fg_job_size_of_file(fg_job_size *size, const fg_options *options) {
+static fg_run_job of_file(job_size *size, const fg_options *options) {
   size->options = options;
   return (fg_run_job){.survey = look, .user = size};
+}
+
+// ---- both ----------------------------------------------------------------------------------------------
+
+int fg_run_open_job(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                    bool plan_only) {
+  job_size *size = calloc(1, sizeof *size); // of some KiB, and wanted until the engine is open
+  if (!size) {
+    fg_console_error(console, "no memory to look at the job");
+    return FG_EXIT_FAILED;
+  }
+  const fg_run_job job = options->input ? of_file(size, options) : of_bench(size, options);
+  int code = plan_only ? fg_run_open_plan(run, command, options, console, job)
+                       : fg_run_open(run, command, options, console, job);
+  run->job = (fg_run_job){0};
+  free(size);
+  return code;
 }

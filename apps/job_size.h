@@ -3,18 +3,12 @@
 #ifndef FG_APPS_JOB_SIZE_H
 #define FG_APPS_JOB_SIZE_H
 
-#include "job/workload.h"
 #include "run.h"
 
-typedef struct fg_job_size {
-  const fg_options *options;
-  fg_workload_survey survey;
-} fg_job_size;
-
-// Of -i IN.jsonl. `size` lives until the engine is open.
-fg_run_job fg_job_size_of_file(fg_job_size *size, const fg_options *options);
-// Of --num-prompts, --prompt-len or --input-len-range, and --gen-len.
-fg_run_job fg_job_size_of_bench(fg_job_size *size, const fg_options *options);
+// Opens the engine for the job: of -i IN.jsonl where that is given, else of --num-prompts, --prompt-len or
+// --input-len-range, and --gen-len. plan_only: it can only be asked for its plan.
+int fg_run_open_job(fg_run *run, const char *command, const fg_options *options, fg_console *console,
+                    bool plan_only);
 
 // The job of bench: how many prompts, and the tokens of one of them, by its number.
 uint32_t fg_bench_prompts(const fg_options *options);

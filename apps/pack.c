@@ -71,20 +71,10 @@ static fg_status make_store(packing *p, const fg_options *o, const char *dir, fg
 
 static fg_status read_ids(packing *p, const fg_options *o, fg_error *err) {
   if (o->synthetic) return fg_fail(err, FG_INVALID, "--calibrate: a synthetic model cannot read a text");
-  fg_text text = {0};
-  fg_assets assets = {0};
-  fg_tokenizer *tokenizer = NULL;
-  fg_status status = fg_model_assets(&assets, o->arguments[0], err);
-  if (status == FG_OK) status = fg_tokenizer_load(&tokenizer, &assets, err);
-  fg_assets_free(&assets);
-  if (status == FG_OK) status = fg_read_text(o->calibrate, &text, err);
-  if (status == FG_OK)
-    status = fg_tokenizer_encode(tokenizer, text.length ? text.data : "", text.length, false, &p->ids, err);
+  fg_status status = fg_read_ids(&p->ids, o->arguments[0], o->calibrate, false, err);
   if (status == FG_OK && p->ids.count < 2)
     status = fg_fail(err, FG_INVALID, "--calibrate %s: %zu tokens; at least 2 are needed", o->calibrate,
                      p->ids.count);
-  fg_tokenizer_destroy(tokenizer);
-  fg_text_free(&text);
   return status;
 }
 

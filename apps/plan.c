@@ -110,19 +110,6 @@ static fg_status print_json(const fg_run *run, json_t *policy, fg_error *err) {
       err);
 }
 
-static int open_plan(fg_run *run, const fg_options *options, fg_console *console) {
-  fg_job_size *size = calloc(1, sizeof *size);
-  if (!size) {
-    fg_console_error(console, "no memory to look at the job");
-    return FG_EXIT_FAILED;
-  }
-  const fg_run_job job =
-      options->input ? fg_job_size_of_file(size, options) : fg_job_size_of_bench(size, options);
-  int code = fg_run_open_plan(run, "plan", options, console, job);
-  free(size);
-  return code;
-}
-
 int fg_command_plan(const fg_options *options, fg_console *console) {
   fg_error err = {FG_OK, ""};
   fg_run run;
@@ -130,7 +117,7 @@ int fg_command_plan(const fg_options *options, fg_console *console) {
     fg_console_error(console, "the input of -i cannot be read");
     return FG_EXIT_FAILED;
   }
-  int code = open_plan(&run, options, console);
+  int code = fg_run_open_job(&run, "plan", options, console, true);
   if (code != FG_EXIT_DONE) return code;
   json_t *policy = fg_engine_policy_json(run.engine);
   fg_status status = policy ? FG_OK : fg_fail(&err, FG_NO_SPACE, "no memory for the plan");

@@ -258,6 +258,21 @@ fg_status fg_read_text(const char *path, fg_text *text, fg_error *err) {
   return FG_OK;
 }
 
+fg_status fg_read_ids(fg_ids *ids, const char *model, const char *path, bool special, fg_error *err) {
+  fg_text text = {0};
+  fg_assets assets = {0};
+  fg_tokenizer *tokenizer = NULL;
+  fg_status status = fg_model_assets(&assets, model, err);
+  if (status == FG_OK) status = fg_tokenizer_load(&tokenizer, &assets, err);
+  fg_assets_free(&assets);
+  if (status == FG_OK) status = fg_read_text(path, &text, err);
+  if (status == FG_OK)
+    status = fg_tokenizer_encode(tokenizer, text.length ? text.data : "", text.length, special, ids, err);
+  fg_tokenizer_destroy(tokenizer);
+  fg_text_free(&text);
+  return status;
+}
+
 fg_status fg_print_json(json_t *object, fg_error *err) {
   if (!object) return fg_fail(err, FG_NO_SPACE, "no memory for the JSON output");
   int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);

@@ -10,6 +10,7 @@
 #include "base/text_buffer.h"
 #include "command.h"
 #include "flexgen/engine.h"
+#include "text/tokenizer.h"
 
 // What a command knows of its job before it runs.
 typedef struct fg_run_job {
@@ -70,6 +71,8 @@ json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds);
 fg_status fg_write_json(const json_t *object, const char *path, fg_error *err);
 // Reads a whole file ("-": standard input).
 fg_status fg_read_text(const char *path, fg_text *text, fg_error *err);
+// The same as ids of the model's tokenizer; special: those that a prompt gets are added.
+fg_status fg_read_ids(fg_ids *ids, const char *model, const char *path, bool special, fg_error *err);
 // Prints `object` with a newline to standard output and releases it; a NULL object is FG_NO_SPACE.
 fg_status fg_print_json(json_t *object, fg_error *err);
 

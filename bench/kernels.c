@@ -16,6 +16,7 @@
 #include "kernels/kernels.h"
 #include "machine.h"
 #include "measure.h"
+#include "profile/fill.h"
 
 enum { MAX_CASES = 4096, MAX_ROWS = 2048, MAX_WIDTH = 28672, MAX_K = 16384, PEAK_TURNS = 3000000 };
 
@@ -327,25 +328,6 @@ static void add_readouts(bench *b) {
 
 // ---- the program ---------------------------------------------------------------------------------------
 
-// Bytes from 0x20 to 0x3f: whatever type reads them, floats and scales are normal numbers below 2 and so are
-// their products.
-static void fill_bytes(void *block, uint64_t bytes) {
-  uint64_t state = 1, *words = block;
-  for (uint64_t i = 0; i < bytes / sizeof *words; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    words[i] = (state & 0x1f1f1f1f1f1f1f1f) | 0x2020202020202020;
-  }
-}
-
-// In (-1, 1): activations have no such range as random bytes.
-static void fill_floats(float *x, uint64_t count) {
-  uint64_t state = 1;
-  for (uint64_t i = 0; i < count; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    x[i] = (float)((int64_t)state >> 39) / (float)(1 << 24);
-  }
-}
-
 static fg_status make_devices(bench *b, fg_error *err) {
   fg_device_options options = {.max_rows = MAX_ROWS,
                                .max_width = MAX_WIDTH,
@@ -364,7 +346,7 @@ static fg_status make_devices(bench *b, fg_error *err) {
 static fg_status make_memory(bench *b, uint64_t bytes, fg_memory **out, fg_error *err) {
   fg_device *d = b->devices[0];
   fg_status status = d->ops->memory_create(d, bytes, "the benchmark", out, err);
-  if (status == FG_OK) fill_bytes(fg_device_host_pointer(d, *out), bytes);
+  if (status == FG_OK) fg_fill_bytes(fg_device_host_pointer(d, *out), bytes);
   return status;
 }
 
@@ -377,7 +359,8 @@ static fg_status open_bench(bench *b, fg_error *err) {
   if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_WIDTH * 4, &b->out, err);
   if (status == FG_OK) status = make_memory(b, SITUATIONS * sizeof(tables), &b->tables, err);
   if (status == FG_OK) b->arena_host = fg_device_host_pointer(b->devices[0], b->arena);
-  if (status == FG_OK) fill_floats(fg_device_host_pointer(b->devices[0], b->x), (uint64_t)MAX_ROWS * MAX_K);
+  if (status == FG_OK)
+    fg_fill_floats(fg_device_host_pointer(b->devices[0], b->x), (uint64_t)MAX_ROWS * MAX_K);
   void *packed = NULL;
   if (status == FG_OK) status = fg_budget_alloc(b->budget, (uint64_t)32 << 20, "packing", &packed, err);
   b->packed = packed;

@@ -32,8 +32,9 @@ static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_in
   fg_solver solver;
   fg_status status = fg_solver_open(&solver, err);
   if (status != FG_OK) return status;
+  const fg_step_rates rates = fg_step_rates_of(profile, &f->model);
   const fg_planner_input wanted = {
-      .plan = *input, .model = &f->model, .profile = profile, .job = job, .solver = &solver};
+      .plan = *input, .model = &f->model, .rates = &rates, .job = job, .solver = &solver};
   status = fg_planner_choose(plan, &wanted, err);
   fg_solver_close(&solver);
   return status;

@@ -76,36 +76,26 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
 void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
-  fg_expert_counts experts = e->experts_before;
-  uint64_t streamed = e->streamed_before;
-  uint64_t kv_read = e->kv_read_before, kv_written = e->kv_written_before;
-  fg_sparse_counts sparse = e->sparse_before;
-  if (e->executor) {
-    sparse = fg_sparse_counts_sum(sparse, e->device->ops->sparse_counts(e->device));
-    kv_read += fg_executor_kv_bytes_read(e->executor);
-    kv_written += fg_executor_kv_bytes_written(e->executor);
-    experts = fg_expert_counts_sum(experts, fg_executor_expert_counts(e->executor));
-    streamed += fg_executor_weight_bytes_read(e->executor);
-  }
+  const fg_runner_counts counts = fg_engine_count(e);
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
-      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + kv_read,
-      .bytes_written = fg_io_bytes_written(e->io) + kv_written,
-      .kv_bytes_read = kv_read,
-      .kv_bytes_written = kv_written,
-      .weight_bytes_streamed = streamed,
-      .experts_used = experts.used,
-      .experts_hit = experts.hits,
-      .expert_bytes_read = experts.read_bytes,
-      .expert_bytes_absent = experts.absent_bytes,
-      .expert_bytes_ahead = experts.ahead_bytes,
-      .expert_bytes_wrong = experts.wrong_bytes,
-      .expert_bytes_open = experts.open_bytes,
-      .sparse_value_bytes = sparse.value_bytes,
-      .sparse_spared_bytes = sparse.spared_bytes,
+      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read,
+      .bytes_written = fg_io_bytes_written(e->io) + counts.kv_written,
+      .kv_bytes_read = counts.kv_read,
+      .kv_bytes_written = counts.kv_written,
+      .weight_bytes_streamed = counts.streamed,
+      .experts_used = counts.experts.used,
+      .experts_hit = counts.experts.hits,
+      .expert_bytes_read = counts.experts.read_bytes,
+      .expert_bytes_absent = counts.experts.absent_bytes,
+      .expert_bytes_ahead = counts.experts.ahead_bytes,
+      .expert_bytes_wrong = counts.experts.wrong_bytes,
+      .expert_bytes_open = counts.experts.open_bytes,
+      .sparse_value_bytes = counts.sparse.value_bytes,
+      .sparse_spared_bytes = counts.sparse.spared_bytes,
       .registered_bytes = fg_io_bytes_registered(e->io),
       .host_used = fg_budget_used(e->host),
       .host_peak = fg_budget_peak(e->host),

@@ -6,8 +6,6 @@
 #include "base/clock.h"
 #include "engine/engine_state.h"
 
-enum { READY_FACTOR = 2 }; // waiting requests per running one that keep the batch full
-
 fg_sampling fg_sampling_default(void) {
   return (fg_sampling){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
 }
@@ -112,7 +110,7 @@ uint32_t fg_engine_pending(const fg_engine *e) {
 }
 
 uint32_t fg_engine_wants(const fg_engine *e) {
-  uint32_t ready = e->policy.max_seqs * READY_FACTOR;
+  uint32_t ready = e->policy.max_seqs * FG_READY_FACTOR;
   return e->pending < ready ? ready - e->pending : 0;
 }
 

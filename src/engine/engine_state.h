@@ -30,6 +30,13 @@ typedef struct fg_sequence {
   int32_t *tokens; // [prompt_count + max_tokens], in this block
 } fg_sequence;
 
+// What device and executor count. They are made anew with a new policy, and the counts go on.
+typedef struct fg_runner_counts {
+  uint64_t streamed, kv_read, kv_written; // bytes
+  fg_sparse_counts sparse;
+  fg_expert_counts experts;
+} fg_runner_counts;
+
 struct fg_engine {
   fg_engine_options options;
   char *name, *fingerprint;
@@ -70,9 +77,7 @@ struct fg_engine {
   uint64_t runner_bytes; // of the host budget, that fg_engine_open_runner took
   uint64_t changes;      // of the policy
   // of runners that were closed
-  fg_sparse_counts sparse_before;
-  uint64_t streamed_before, kv_read_before, kv_written_before;
-  fg_expert_counts experts_before;
+  fg_runner_counts before;
 };
 
 // The type in which most bytes of the matrices are held.
@@ -81,6 +86,8 @@ fg_dtype fg_engine_weight_type(const fg_engine *engine);
 // Device, executor, readout and scheduler by e->policy.
 fg_status fg_engine_open_runner(fg_engine *engine, fg_error *err);
 void fg_engine_close_runner(fg_engine *engine);
+// Of all runners so far, the open one included.
+fg_runner_counts fg_engine_count(const fg_engine *engine);
 // At sequence->seq, which it has in the scheduler.
 fg_status fg_engine_keep_sequence(fg_engine *engine, fg_sequence *sequence, fg_error *err);
 // Tells its owner how it ended and frees it; it is in no list and not in the scheduler.

@@ -296,14 +296,19 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   return status;
 }
 
+fg_runner_counts fg_engine_count(const fg_engine *e) {
+  fg_runner_counts c = e->before;
+  if (!e->executor) return c;
+  c.streamed += fg_executor_weight_bytes_read(e->executor);
+  c.kv_read += fg_executor_kv_bytes_read(e->executor);
+  c.kv_written += fg_executor_kv_bytes_written(e->executor);
+  c.sparse = fg_sparse_counts_sum(c.sparse, e->device->ops->sparse_counts(e->device));
+  c.experts = fg_expert_counts_sum(c.experts, fg_executor_expert_counts(e->executor));
+  return c;
+}
+
 void fg_engine_close_runner(fg_engine *e) {
-  if (e->executor) {
-    e->kv_read_before += fg_executor_kv_bytes_read(e->executor);
-    e->kv_written_before += fg_executor_kv_bytes_written(e->executor);
-    e->streamed_before += fg_executor_weight_bytes_read(e->executor);
-    e->sparse_before = fg_sparse_counts_sum(e->sparse_before, e->device->ops->sparse_counts(e->device));
-    e->experts_before = fg_expert_counts_sum(e->experts_before, fg_executor_expert_counts(e->executor));
-  }
+  e->before = fg_engine_count(e);
   fg_scheduler_destroy(e->scheduler);
   fg_readout_destroy(e->readout);
   fg_executor_destroy(e->executor);

@@ -18,9 +18,8 @@ enum {
 // ---- one policy --------------------------------------------------------------------------------------
 
 fg_status fg_planner_predict(fg_plan *plan, const fg_planner_input *in, uint32_t most_steps, fg_error *err) {
-  const fg_step_rates rates = fg_step_rates_of(in->profile, in->model);
   plan->traffic = fg_plan_traffic_of(in->model, &in->plan, &plan->policy);
-  const fg_predict_options options = {.rates = &rates,
+  const fg_predict_options options = {.rates = in->rates,
                                       .policy = &plan->policy,
                                       .traffic = plan->traffic,
                                       .page_tokens = in->plan.page_tokens,
@@ -52,7 +51,7 @@ static means means_of(const fg_plan_job *job) {
 // A step in the middle of the job: of `sequences` at once, each at another point of its way.
 static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, means m) {
   const fg_plan_input *plan = &in->plan;
-  const fg_step_rates rates = fg_step_rates_of(in->profile, in->model);
+  const fg_step_rates *rates = in->rates;
   const double for_one = 1 + m.prompt / m.generated;
   const double tokens = fmin(p->max_tokens, p->max_seqs * for_one), decoded = tokens / for_one;
   const double context = m.prompt + m.generated / 2;
@@ -64,14 +63,14 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
     work.keys[a] = decoded * (window && window < context ? window : context);
     work.pairs[a] = decoded / m.generated * fg_plan_visible_keys(window, 0, m.prompt);
   }
-  const double disk = rates.disk_read > 0 ? rates.disk_read : INFINITY;
-  const double link = in->profile->memory_copy > 0 ? in->profile->memory_copy : INFINITY;
+  const double disk = rates->disk_read > 0 ? rates->disk_read : INFINITY;
+  const double link = rates->memory_copy > 0 ? rates->memory_copy : INFINITY;
   fg_step_cost cost = {.tokens = tokens};
-  cost.fixed[FG_LANE_DEVICE] = fg_step_time(&rates, &work).compute;
+  cost.fixed[FG_LANE_DEVICE] = fg_step_time(rates, &work).compute;
   double(*s)[FG_SHARE_COUNT] = cost.seconds;
   s[FG_LANE_DISK][FG_WEIGHTS_DISK] = weights / disk;
   s[FG_LANE_DISK][FG_CACHE_DISK] =
-      decoded * context * page / disk + tokens * page / (rates.disk_write > 0 ? rates.disk_write : disk);
+      decoded * context * page / disk + tokens * page / (rates->disk_write > 0 ? rates->disk_write : disk);
   if (!plan->one_memory) {
     s[FG_LANE_IN][FG_WEIGHTS_HOST] = s[FG_LANE_IN][FG_WEIGHTS_DISK] = weights / link;
     s[FG_LANE_IN][FG_CACHE_HOST] = s[FG_LANE_IN][FG_CACHE_DISK] = decoded * context * page / link;

@@ -14,8 +14,8 @@
 typedef struct fg_planner_input {
   fg_plan_input plan; // wishes and memory; what is not wished is chosen
   const fg_plan_model *model;
-  const fg_profile *profile;
-  const fg_plan_job *job; // at least one row
+  const fg_step_rates *rates; // of the model
+  const fg_plan_job *job;     // at least one row
   const fg_solver *solver;
 } fg_planner_input;
 

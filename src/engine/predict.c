@@ -4,8 +4,6 @@
 
 #include "engine/scheduler.h"
 
-enum { READY_FACTOR = 2 }; // as the engine asks for requests
-
 // A row under way, by its fg_seq.
 typedef struct row {
   uint32_t prompt, generated, left;
@@ -57,7 +55,7 @@ static fg_status add_row(walk *w, fg_error *err) {
 static fg_status fill(walk *w, fg_error *err) {
   fg_status status = FG_OK;
   while (status == FG_OK && w->added < w->job->requests &&
-         w->pending < w->options->policy->max_seqs * READY_FACTOR)
+         w->pending < w->options->policy->max_seqs * FG_READY_FACTOR)
     status = add_row(w, err);
   return status;
 }

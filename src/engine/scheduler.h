@@ -21,6 +21,8 @@
 
 #include "flexgen/error.h"
 
+enum { FG_READY_FACTOR = 2 }; // waiting sequences per running one that keep the batch full
+
 typedef struct fg_scheduler fg_scheduler;
 
 typedef struct fg_scheduler_limits {

@@ -33,7 +33,8 @@ fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *m
   fg_step_rates r = {.model = model,
                      .disk_read = profile->disk_read,
                      .disk_write = profile->disk_write,
-                     .read_slowdown = profile->read_slowdown};
+                     .read_slowdown = profile->read_slowdown,
+                     .memory_copy = profile->memory_copy};
   add_products(profile, model, &model->body, r.body);
   add_products(profile, model, &model->head, r.head);
   add_products(profile, model, &model->experts, r.experts);

@@ -59,7 +59,7 @@ typedef struct fg_step_rates {
   double head[FG_PROFILE_ROW_POINTS], experts[FG_PROFILE_ROW_POINTS];
   double key[FG_PLAN_ATTENTIONS], pair[FG_PLAN_ATTENTIONS]; // seconds, all layers of the kind
   double token, selected, step;                             // seconds of what goes by tokens and steps alone
-  double disk_read, disk_write, read_slowdown;              // as in the profile
+  double disk_read, disk_write, read_slowdown, memory_copy; // as in the profile
 } fg_step_rates;
 
 fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *model);

@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
+#include "profile/fill.h"
 #include "profile/measure_internal.h"
 
 static const double busy_load = 0.5;
@@ -132,25 +133,6 @@ fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg
 
 // ---- opening and closing ---------------------------------------------------------------------------------
 
-// Bytes from 0x20 to 0x3f: whatever type reads them, floats and scales are normal numbers below 2 and so are
-// their products.
-static void fill_bytes(void *block, uint64_t bytes) {
-  uint64_t state = 1, *words = block;
-  for (uint64_t i = 0; i < bytes / sizeof *words; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    words[i] = (state & 0x1f1f1f1f1f1f1f1f) | 0x2020202020202020;
-  }
-}
-
-// In (-1, 1).
-static void fill_floats(float *x, uint64_t count) {
-  uint64_t state = 1;
-  for (uint64_t i = 0; i < count; i++) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    x[i] = (float)((int64_t)state >> 39) / (float)(1 << 24);
-  }
-}
-
 static uint64_t pool_size(const fg_profile_options *o) {
   uint64_t bytes = o->memory ? o->memory : fg_machine_memory_available() / 4;
   if (bytes > (uint64_t)MOST_POOL * MIB) bytes = (uint64_t)MOST_POOL * MIB;
@@ -183,9 +165,9 @@ static fg_status open_taker(fg_taker *t, fg_error *err) {
   if (!status) status = fg_taker_memory(t, MIB, &t->small, err);
   if (status) return status;
   t->pool_host = fg_device_host_pointer(t->devices[0], t->pool);
-  fill_bytes(t->pool_host, t->pool_bytes);
-  fill_floats(fg_device_host_pointer(t->devices[0], t->x), activations / sizeof(float));
-  fill_floats(fg_device_host_pointer(t->devices[0], t->y), activations / sizeof(float));
+  fg_fill_bytes(t->pool_host, t->pool_bytes);
+  fg_fill_floats(fg_device_host_pointer(t->devices[0], t->x), activations / sizeof(float));
+  fg_fill_floats(fg_device_host_pointer(t->devices[0], t->y), activations / sizeof(float));
   return FG_OK;
 }
 

@@ -1,11 +1,9 @@
 """How matrices are held: --weight-dtype int8 and int4, their groups, and FlexGen's --compress-weight."""
-import contextlib
 import json
 import os
-import subprocess
 
 import harness
-from harness import Case, read_rows, row, write_rows
+from harness import Case, read_rows, row, small_disk, write_rows
 
 # Blocks of several types and rows of 64 values, and a folder whose rows are no groups.
 GGUF = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
@@ -28,23 +26,6 @@ WISHES = [(["--weight-dtype", "int8"], "i8g64", 0.1),
 
 SHAPE = ["opt-125m", "--synthetic", "--compress-weight"]
 LAYERS = 12
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    """A file system of its own in the folder; yields what speaks against it, or None."""
-    os.mkdir(folder)
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True,
-                              text=True)
-        why = done.stderr.strip() if done.returncode else None
-    except FileNotFoundError:
-        why = "there is no mount"
-    try:
-        yield why
-    finally:
-        if not why:
-            subprocess.run(["umount", folder], check=True)
 
 
 class Weights(Case):
@@ -131,16 +112,16 @@ class Weights(Case):
         self.assertLess(abs(read - wanted), wanted * 0.2)
 
     def test_a_small_disk_gets_as_many_layers_as_fit(self):
-        with small_disk(self.path("small"), "130m") as why:
-            if why:
-                self.skipTest(f"no file system of its own: {why}")
-            first = self.succeed("pack", *SHAPE, "--store", self.path("small"))  # 122 MiB in all
+        with small_disk("130m") as disk:
+            if not disk:
+                self.skipTest("cannot mount a file system")
+            first = self.succeed("pack", *SHAPE, "--store", disk)  # 122 MiB in all
             self.assertIn(b"layers are aliased", first.stderr)
-            again = self.succeed("pack", *SHAPE, "--store", self.path("small"))
+            again = self.succeed("pack", *SHAPE, "--store", disk)
             self.assertEqual(again.stdout, first.stdout)  # though less room is left now
             self.assertIn(b"layers are aliased", again.stderr)
-            self.succeed("store", "clear", "--offload-dir", self.path("small"))
-            self.assertEqual(os.listdir(self.path("small")), [])
+            self.succeed("store", "clear", "--offload-dir", disk)
+            self.assertEqual(os.listdir(disk), [])
 
     def test_layers_of_a_model_stand_for_themselves(self):
         self.assertIn("--alias-layers", self.fail_with(1, "pack", GGUF, "--alias-layers", "1"))

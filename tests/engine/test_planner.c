@@ -5,6 +5,7 @@
 
 static fg_profile profile;
 static fg_plan_model model;
+static fg_step_rates rates;
 static fg_solver solver;
 
 static const fg_row_length rows[] = {{512, 32}, {300, 32}, {700, 32}};
@@ -27,8 +28,8 @@ static int tear_down(void **state) {
 }
 
 static fg_planner_input planner_input(fg_plan_input input) {
-  return (fg_planner_input){
-      .plan = input, .model = &model, .profile = &profile, .job = &job, .solver = &solver};
+  rates = fg_step_rates_of(&profile, &model);
+  return (fg_planner_input){.plan = input, .model = &model, .rates = &rates, .job = &job, .solver = &solver};
 }
 
 static fg_plan choose(fg_plan_input input) {

@@ -1,58 +1,14 @@
 // Weights that share extents: they read their owner's bytes, which stand on the disk once, and no manifest
 // can say so of weights that cannot.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "store_fixture.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/hash.h"
-#include "format/store.h"
 #include "format/store_file.h"
 
-enum { K = 96, ROWS = 200, PANEL_ROWS = 80, VECTOR = 33, BLOCK = 1 << 16 };
+enum { K = 96, ROWS = 200, PANEL_ROWS = 80, VECTOR = 33 };
 enum { MATRIX_BYTES = 2 * 16384 + 8192 }; // panels of 80, 80 and 40 rows of 192 bytes, in whole blocks
-
-typedef struct fixture {
-  char dir[64], path[192];
-  fg_budget *budget;
-  fg_io *io;
-  char *block;
-  fg_error err;
-} fixture;
-
-static int setup(void **state) {
-  fixture *f = calloc(1, sizeof *f);
-  strcpy(f->dir, "/tmp/fg-shared-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/tiny.fgstore", f->dir);
-  assert_int_equal(fg_budget_create(&f->budget, "host memory", "--host-memory", 0, &f->err), FG_OK);
-  fg_io_options options = {.budget = f->budget};
-  assert_int_equal(fg_io_create(&f->io, &options, &f->err), FG_OK);
-  f->block = aligned_alloc(4096, BLOCK);
-  assert_non_null(f->block);
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture *f = *state;
-  char command[128];
-  fg_io_destroy(f->io);
-  fg_budget_destroy(f->budget);
-  free(f->block);
-  snprintf(command, sizeof command, "rm -r %s", f->dir);
-  int failed = system(command);
-  free(f);
-  return failed;
-}
 
 static fg_weight matrix(uint32_t layer) {
   fg_weight w = {.kind = FG_WEIGHT_MATRIX, .dtype = FG_BF16, .n = ROWS, .k = K, .layer = (int32_t)layer};
@@ -148,11 +104,11 @@ static void test_list_tells_the_two_sizes_apart(void **state) {
 static void test_verify_finds_damage_of_shared_bytes(void **state) {
   fixture *f = *state;
   fg_store *store = make_store(f, true);
-  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK, &f->err), FG_OK);
+  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK_BYTES, &f->err), FG_OK);
   int fd = open(f->path, O_WRONLY);
   assert_int_equal(pwrite(fd, "x", 1, (off_t)store->panels[store->weights[1].panel].offset), 1);
   close(fd);
-  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK, &f->err), FG_CORRUPT);
+  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK_BYTES, &f->err), FG_CORRUPT);
   assert_non_null(strstr(f->err.message, "layers.0.qkv"));
   fg_store_close(store);
 }

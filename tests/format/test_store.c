@@ -1,62 +1,17 @@
 // What a store promises: whole or not there, locked while in use, and never believed without a check.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "store_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/hash.h"
-#include "format/store.h"
 #include "format/store_file.h"
 
 enum { K = 96, ROWS = 200, PANEL_ROWS = 80, TABLE_ROWS = 300, TABLE_K = 70, VECTOR = 33, BIG_ASSET = 700001 };
-
-typedef struct fixture {
-  char dir[64], path[192], tmp[224];
-  fg_budget *budget;
-  fg_io *io;
-  char *block; // 1 MiB, aligned
-  fg_error err;
-} fixture;
-
-static int setup(void **state) {
-  fixture *f = calloc(1, sizeof *f);
-  strcpy(f->dir, "/tmp/fg-store-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/tiny.fgstore", f->dir);
-  snprintf(f->tmp, sizeof f->tmp, "%s.tmp", f->path);
-  assert_int_equal(fg_budget_create(&f->budget, "host memory", "--host-memory", 0, &f->err), FG_OK);
-  fg_io_options options = {.budget = f->budget};
-  assert_int_equal(fg_io_create(&f->io, &options, &f->err), FG_OK);
-  f->block = aligned_alloc(4096, 1 << 20);
-  assert_non_null(f->block);
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  fixture *f = *state;
-  char command[128];
-  fg_io_destroy(f->io);
-  fg_budget_destroy(f->budget);
-  free(f->block);
-  snprintf(command, sizeof command, "rm -r %s", f->dir);
-  int failed = system(command);
-  free(f);
-  return failed;
-}
 
 static bool exists(const char *path) {
   return access(path, F_OK) == 0;

@@ -154,28 +154,33 @@ static inline void naive(const sequence *s, uint32_t token, uint32_t head, doubl
   free(weights);
 }
 
+// From this token's query on; out: of its row.
+static inline fg_attention attention_of(const sequence *s, uint32_t token, float *out) {
+  const uint32_t q_width = s->heads * s->kv.k_dim;
+  return (fg_attention){.kv = s->kv,
+                        .heads = s->heads,
+                        .window = s->window,
+                        .scale = s->scale,
+                        .softcap = s->softcap,
+                        .head_kind = s->head_kind,
+                        .head_numbers = s->numbers,
+                        .q = s->q + (size_t)token * q_width,
+                        .out = out,
+                        .q_stride = q_width,
+                        .out_stride = s->heads * s->kv.v_dim,
+                        .cache = s->cache};
+}
+
 // All tokens, in chunks of `chunk` rows, each cut into blocks of `rows` queries; out [tokens, heads, v_dim].
 static inline float *attend(fg_attend_fn *attend_block, const sequence *s, uint32_t chunk, uint32_t rows) {
-  uint32_t group = s->heads / s->kv.kv_heads, q_width = s->heads * s->kv.k_dim,
-           width = s->heads * s->kv.v_dim;
+  uint32_t group = s->heads / s->kv.kv_heads, width = s->heads * s->kv.v_dim;
   uint32_t dim = s->kv.k_dim > s->kv.v_dim ? s->kv.k_dim : s->kv.v_dim;
   float *out = malloc((size_t)s->tokens * width * sizeof *out);
   void *scratch = malloc(fg_attend_scratch_bytes(dim));
   memset(scratch, 0xff, fg_attend_scratch_bytes(dim)); // what is left from earlier work must not matter
   for (uint32_t begin = 0; begin < s->tokens; begin += chunk) {
     uint32_t count = s->tokens - begin < chunk ? s->tokens - begin : chunk;
-    fg_attention a = {.kv = s->kv,
-                      .heads = s->heads,
-                      .window = s->window,
-                      .scale = s->scale,
-                      .softcap = s->softcap,
-                      .head_kind = s->head_kind,
-                      .head_numbers = s->numbers,
-                      .q = s->q + (size_t)begin * q_width,
-                      .out = out + (size_t)begin * width,
-                      .q_stride = q_width,
-                      .out_stride = width,
-                      .cache = s->cache};
+    fg_attention a = attention_of(s, begin, out + (size_t)begin * width);
     fg_query_block blocks[2] = {{0}};
     uint32_t units = ((count - 1) / rows + 1) * s->kv.kv_heads;
     for (uint32_t u = 0; u <= units; u++) { // each block knows the next

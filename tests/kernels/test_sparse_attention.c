@@ -114,20 +114,11 @@ static uint32_t attend_token(const variant *v, const sequence *s, uint32_t token
   uint64_t bytes = fg_sparse_scratch_bytes(dim, heads, seen);
   void *scratch = malloc(bytes);
   memset(scratch, 0xff, bytes);
-  fg_attention a = {.kv = s->kv,
-                    .heads = s->heads,
-                    .window = s->window,
-                    .scale = s->scale,
-                    .softcap = s->softcap,
-                    .head_kind = s->head_kind,
-                    .head_numbers = s->numbers,
-                    .q = s->q,
-                    .out = out,
-                    .q_stride = s->heads * s->kv.k_dim,
-                    .cache = s->cache};
+  fg_attention a = attention_of(s, 0, out);
+  a.out_stride = 0; // out has one row
   fg_query_block block = {
       .pages = s->pages, .row = token, .rows = 1, .position = token, .head = head, .heads = heads};
-  uint32_t read = fg_attend_sparse(&v->kernels, &a, &block, share, scratch); // out has one row
+  uint32_t read = fg_attend_sparse(&v->kernels, &a, &block, share, scratch);
   free(scratch);
   return read;
 }
