@@ -95,7 +95,7 @@ class Plan(Case):
 
     def test_what_is_refused_runs_with_the_flag_that_is_named(self):
         job = ("opt-1.3b", "--synthetic", "--max-model-len", "2048", "--offload-dir", self.offload())
-        refused = run("plan", *job, "--host-memory", "120M", env=self.environment())
+        refused = run("plan", *job, "--host-memory", "60M", env=self.environment())
         self.assertEqual(refused.returncode, 1)
         message = refused.stderr.decode()
         self.assertIn("--host-memory", message)
