@@ -89,8 +89,8 @@ static void print_disk(const fg_profile *p) {
 
 static void print_profile(const fg_profile *p) {
   char size[16];
-  printf("%s, %s\n%s, %s free; flexgen %s; measured %s%s\n", p->machine, p->kernels, p->offload,
-         fg_size_format(p->memory_bytes, size), p->version, p->date,
+  printf("%s, %s; %s of memory free\n%s; flexgen %s; measured %s%s\n", p->machine, p->kernels,
+         fg_size_format(p->memory_bytes, size), p->offload, p->version, p->date,
          p->quick ? " with --quick; --force measures all" : "");
   printf("\nMemory, GB/s: read %.1f, copied %.1f\n", 1e-9 * p->memory_read, 1e-9 * p->memory_copy);
   printf("Operations on rows %.2f G values/s, KV stored %.2f, logits read out %.2f; a launch %.2f us\n",
