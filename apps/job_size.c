@@ -38,7 +38,8 @@ static fg_run_job of_bench(job_size *size, const fg_options *o) {
   w->length_count = prompts < FG_WORKLOAD_LENGTHS ? prompts : FG_WORKLOAD_LENGTHS;
   double sum = 0;
   for (uint32_t i = 0; i < w->length_count; i++) {
-    size->survey.lengths[i] = (fg_row_length){fg_bench_prompt_length(o, i), o->gen_len};
+    size->survey.lengths[i] =
+        (fg_row_length){.prompt = fg_bench_prompt_length(o, i), .generated = o->gen_len};
     sum += size->survey.lengths[i].prompt;
   }
   w->longest = fg_bench_longest_prompt(o) + o->gen_len;

@@ -28,7 +28,17 @@ typedef struct fg_engine fg_engine;
 // Tokens of a request: those given, and those generated at most.
 typedef struct fg_row_length {
   uint32_t prompt, generated;
+  // Of the prompt's first tokens, those with which the row before it begins as well, where rows stand in the
+  // order of their token tree; 0: none, or not known.
+  uint32_t shared;
 } fg_row_length;
+
+// In which order the rows of a job are best submitted, groups that share a prefix kept together.
+typedef enum fg_row_order {
+  FG_ORDER_CHOOSE,  // only as a wish
+  FG_ORDER_INPUT,   // as they come
+  FG_ORDER_LONGEST, // those that generate most first, of these the longest prompts: the tail is short
+} fg_row_order;
 
 // What is known of a job before it runs, for the plan. All 0: nothing is.
 typedef struct fg_workload {
@@ -91,6 +101,7 @@ typedef struct fg_engine_info {
   const int32_t *eos;
   uint32_t eos_count;
   uint32_t max_num_seqs, max_num_batched_tokens;
+  fg_row_order order; // by which the plan wants rows to be submitted; never FG_ORDER_CHOOSE
   uint64_t parameters, weight_bytes, resident_weight_bytes, host_budget, device_budget;
   uint64_t stored_weight_bytes; // on the disk: less than weight_bytes where layers share extents
   uint32_t aliased_layers;      // that do

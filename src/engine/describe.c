@@ -63,6 +63,7 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
       .eos_count = m->eos_count,
       .max_num_seqs = e->policy.max_seqs,
       .max_num_batched_tokens = e->policy.max_tokens,
+      .order = e->policy.order,
       .parameters = m->parameters,
       .weight_bytes = fg_store_bytes(m->store),
       .stored_weight_bytes = fg_store_own_bytes(m->store),

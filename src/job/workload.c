@@ -24,7 +24,7 @@ typedef struct look {
 static void keep_length(look *l, uint32_t prompt, uint32_t generated) {
   fg_workload *w = &l->out->workload;
   if (w->length_count == FG_WORKLOAD_LENGTHS) return;
-  l->out->lengths[w->length_count++] = (fg_row_length){prompt, generated};
+  l->out->lengths[w->length_count++] = (fg_row_length){.prompt = prompt, .generated = generated};
 }
 
 static void take_request(look *l, const fg_job_request *r) {

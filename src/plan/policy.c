@@ -240,12 +240,17 @@ static uint64_t choose_ring(const fg_plan_input *in) {
   return min_u64(ring, in->panel_bytes);
 }
 
+static fg_policy begin_policy(const fg_plan_input *in, bool streaming) {
+  return (fg_policy){.order = in->order ? in->order : FG_ORDER_INPUT,
+                     .ring_bytes = streaming ? choose_ring(in) : 0,
+                     .expert_bytes = streaming ? in->expert_least : 0};
+}
+
 // All pages in fast memory. First as if all weights were resident, which needs no ring; then with one.
 static fg_status make_in_memory(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   fg_status status = FG_OK;
   for (int streaming = 0; status == FG_OK && streaming <= 1; streaming++) {
-    *p = (fg_policy){.ring_bytes = streaming ? choose_ring(in) : 0,
-                     .expert_bytes = streaming ? in->expert_least : 0};
+    *p = begin_policy(in, streaming > 0);
     status = choose_step(in, p, err);
     if (status == FG_OK) {
       choose_pages(in, p);
@@ -422,8 +427,7 @@ static fg_status spilled_pages(const fg_plan_input *in, fg_policy *p, fg_error *
 static fg_status make_spilled(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   fg_status status = FG_OK;
   for (int streaming = 0; streaming <= 1; streaming++) {
-    *p = (fg_policy){.ring_bytes = streaming ? choose_ring(in) : 0,
-                     .expert_bytes = streaming ? in->expert_least : 0};
+    *p = begin_policy(in, streaming > 0);
     status = spilled_pages(in, p, err);
     if (status == FG_OK) status = choose_weights(in, p, err);
     if (status == FG_OK && p->device_weight_bytes >= in->panel_bytes) break;

@@ -45,6 +45,7 @@ typedef struct fg_plan_input {
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
   uint32_t device_pages, disk_pages;  // of the KV cache; both 0 = choose
+  fg_row_order order;
   uint64_t weight_bytes, wished_ring; // of weights that stay where the device computes; of ring_bytes
   fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
@@ -54,6 +55,7 @@ typedef struct fg_policy {
   uint32_t max_tokens; // token budget of a step
   uint32_t max_seqs;
   uint32_t max_len;
+  fg_row_order order; // of the job's rows
   uint32_t pages; // of the KV cache: of the three tiers together
   uint32_t device_pages, host_pages, disk_pages;
   uint32_t open_slots; // room for pages that are not full, beside device_pages; 0: all pages are there

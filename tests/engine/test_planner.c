@@ -8,7 +8,7 @@ static fg_plan_model model;
 static fg_step_rates rates;
 static fg_solver solver;
 
-static const fg_row_length rows[] = {{512, 32}, {300, 32}, {700, 32}};
+static const fg_row_length rows[] = {{512, 32, 0}, {300, 32, 0}, {700, 32, 0}};
 static const fg_plan_job job = {.rows = rows, .count = 3, .requests = 500};
 
 static int set_up(void **state) {

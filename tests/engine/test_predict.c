@@ -70,7 +70,7 @@ static void test_a_row_that_is_only_scored_passes_once(void **state) {
 static void test_what_is_left_of_a_long_job_goes_on_as_it_did(void **state) {
   (void)state;
   const fg_policy p = policy(128, 16);
-  const fg_row_length rows[] = {{200, 20}, {50, 60}, {400, 5}};
+  const fg_row_length rows[] = {{200, 20, 0}, {50, 60, 0}, {400, 5, 0}};
   const fg_predict_options all = {.policy = &p}, some = {.policy = &p, .most_steps = 200};
   const fg_prediction whole = predict(all, rows, 3, 3000), part = predict(some, rows, 3, 3000);
   assert_true(whole.steps > 2000);
