@@ -119,6 +119,7 @@ typedef struct attention_job {
 static fg_query_block block_of(const attention_job *j, uint32_t index, uint32_t kv_head, uint32_t part) {
   const fg_row_block *b = &j->e->blocks[index];
   const chunk *c = &j->chunks[b->chunk];
+  const fg_key_segment *segment = &j->call->params.attention.segment;
   uint32_t before = part * j->heads, left = j->group - before;
   return (fg_query_block){
       .pages = j->tables + (uint64_t)c->table * j->call->batch.page_tables.stride,
@@ -127,6 +128,10 @@ static fg_query_block block_of(const attention_job *j, uint32_t index, uint32_t 
       .position = (uint32_t)c->position + b->first,
       .head = kv_head * j->group + before,
       .heads = left < j->heads ? left : j->heads,
+      .first_key = segment->first_key,
+      .end_key = segment->end_key,
+      .resumes = segment->resumes,
+      .pauses = segment->pauses,
   };
 }
 
@@ -149,12 +154,12 @@ static void rotate_block(float *rows, uint32_t stride, uint32_t dim, const fg_qu
 static void attend_block(const attention_job *j, const fg_query_block *block, bool sparse, void *scratch) {
   const fg_attention *a = &j->attention;
   const bool rotated = j->call->params.attention.rotated;
-  if (rotated) rotate_block(j->q, a->q_stride, a->kv.k_dim, block);
+  if (rotated && !block->resumes) rotate_block(j->q, a->q_stride, a->kv.k_dim, block);
   if (sparse)
     attend_sparse(j, block, scratch);
   else
     j->attend(a, block, scratch);
-  if (rotated) rotate_block(a->out, a->out_stride, a->kv.v_dim, block);
+  if (rotated && !block->pauses) rotate_block(a->out, a->out_stride, a->kv.v_dim, block);
 }
 
 // A run of blocks, one after the other, each knowing the next.
@@ -181,10 +186,15 @@ static fg_status check_chunk(const attention_job *j, const chunk *c, uint64_t pa
   if (c->row < 0 || c->rows < 0 || c->position < 0 || (uint64_t)c->row + (uint64_t)c->rows > j->call->rows)
     return fg_fail(err, FG_INTERNAL, "a chunk of rows [%d, +%d) of %u", (int)c->row, (int)c->rows,
                    j->call->rows);
-  uint32_t first = (uint32_t)c->position + 1, end = (uint32_t)c->position + (uint32_t)c->rows;
-  uint32_t begin = a->window && first > a->window ? first - a->window : 0;
+  if (c->rows == 0) return FG_OK;
+  const fg_key_segment *segment = &j->call->params.attention.segment;
+  const fg_query_block all = {.rows = (uint32_t)c->rows,
+                              .position = (uint32_t)c->position,
+                              .first_key = segment->first_key,
+                              .end_key = segment->end_key};
+  const uint32_t begin = fg_block_first_key(a, &all), end = fg_block_end_key(&all);
   const int32_t *table = j->tables + (uint64_t)c->table * j->call->batch.page_tables.stride;
-  for (uint32_t p = begin / a->kv.page_tokens; c->rows && p <= (end - 1) / a->kv.page_tokens; p++)
+  for (uint32_t p = begin / a->kv.page_tokens; begin < end && p <= (end - 1) / a->kv.page_tokens; p++)
     if (table[p] < 0 || (uint64_t)table[p] >= pages)
       return fg_fail(err, FG_INTERNAL, "page %d of a cache of %llu", (int)table[p],
                      (unsigned long long)pages);
@@ -280,6 +290,17 @@ static fg_status check_sparsity(const fg_cpu_executor *e, const fg_call *call, f
                  share, kv->v_in_k ? " in keys" : "", call->params.attention.heads, kv->kv_heads);
 }
 
+static fg_status check_segment(const fg_call *call, fg_error *err) {
+  const fg_key_segment *s = &call->params.attention.segment;
+  const bool whole = !s->resumes && !s->pauses && s->first_key == 0 && s->end_key == 0;
+  if (s->first_key % FG_KEY_BLOCK == 0 && s->end_key % FG_KEY_BLOCK == 0 &&
+      (whole || call->params.attention.sparsity == 0) && (s->end_key == 0 || s->first_key < s->end_key))
+    return FG_OK;
+  return fg_fail(err, FG_INTERNAL, "%s to a segment of keys from %u to %u",
+                 call->params.attention.sparsity > 0 ? "sparse attention" : "attention", s->first_key,
+                 s->end_key);
+}
+
 static void choose_kernels(attention_job *j) {
   const fg_kernels *k = &j->e->kernels;
   const fg_dtype dtype = j->call->params.attention.kv.dtype;
@@ -297,6 +318,7 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   if (!status && (heads == 0 || heads % kv->kv_heads))
     status = fg_fail(err, FG_INTERNAL, "%u query heads for %u KV heads", heads, kv->kv_heads);
   if (!status) status = check_sparsity(e, call, err);
+  if (!status) status = check_segment(call, err);
   if (status) return status;
   attention_job j = {.e = e, .call = call, .group = heads / kv->kv_heads};
   choose_kernels(&j);
@@ -311,8 +333,10 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
       .head_kind = call->params.attention.head_kind,
       .q_stride = call->a.stride,
       .out_stride = call->out.stride,
+      .state_stride = call->state.stride,
   };
-  void *q, *out, *numbers = NULL;
+  const fg_key_segment *segment = &call->params.attention.segment;
+  void *q, *out, *numbers = NULL, *state = NULL;
   uint8_t *cache;
   uint64_t pages;
   status = fg_view_resolve(&call->a, "a", call->rows, (uint64_t)heads * kv->k_dim, sizeof(float), &q, err);
@@ -320,6 +344,8 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
     status = fg_view_resolve(&call->out, "out", call->rows, (uint64_t)heads * kv->v_dim, 4, &out, err);
   if (!status && j.attention.head_kind != FG_HEAD_PLAIN)
     status = fg_view_resolve(&call->c, "c", 1, heads, sizeof(float), &numbers, err);
+  if (!status && (segment->resumes || segment->pauses))
+    status = fg_view_resolve(&call->state, "state", call->rows, (uint64_t)2 * heads, 4, &state, err);
   if (!status) status = resolve_cache(&call->b, kv, &cache, &pages, err);
   if (!status) status = resolve_batch(&j, err);
   if (!status) status = list_blocks(&j, pages, err);
@@ -327,6 +353,7 @@ fg_status fg_execute_attention(fg_cpu_executor *e, const fg_call *call, fg_error
   j.attention.q = j.q = q;
   j.attention.out = out;
   j.attention.head_numbers = numbers;
+  j.attention.state = state;
   j.attention.cache = cache;
   list_runs(&j);
   uint64_t elements = (uint64_t)call->rows * heads * call->batch.max_context;

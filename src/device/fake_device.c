@@ -237,11 +237,13 @@ static bool uses(const command *c, const fg_memory *m) {
       &call->b,
       &call->c,
       &call->out,
+      &call->state,
       &call->batch.positions,
       &call->batch.lengths,
       &call->batch.slots,
       &call->batch.chunk_list,
       &call->batch.page_tables,
+      &call->batch.prompts,
   };
   if (c->memory == m) return true;
   for (size_t i = 0; c->kind == COMMAND_RUN && i < sizeof views / sizeof *views; i++)

@@ -23,7 +23,7 @@
 // *  [rotary / 2], twice where texts longer than some length take others
 // ** the rows differ; absent, they are 0, 1, ...
 // *** of the last head there need be no more than what is turned
-// **** in a call to a rotated cache, turned in place
+// **** in a call to a rotated cache, turned in place; not again where it resumes (fg_key_segment)
 #ifndef FG_DEVICE_OP_H
 #define FG_DEVICE_OP_H
 
@@ -73,6 +73,15 @@ typedef struct fg_batch_view {
   fg_view prompts;      // [chunks] i32: tokens of each chunk's prompt; may be absent without sparse attention
 } fg_batch_view;
 
+// A part of ATTENTION: calls of rising segments, with the same a, out and state, give the bits of one call.
+// Each row takes of it what it sees, perhaps nothing, so rows of all lengths may be in all of them. Until the
+// last, out holds no output, and `state` of the call [r, 2 * H] the rest of what the next one begins with.
+// Page tables are read where the segment is. Not for sparse attention.
+typedef struct fg_key_segment {
+  uint32_t first_key, end_key; // multiples of FG_KEY_BLOCK; end_key 0: to the end
+  bool resumes, pauses;        // false, false: all keys in one call, and no state
+} fg_key_segment;
+
 typedef union fg_op_params {
   struct {
     uint32_t width;    // of a segment
@@ -112,6 +121,7 @@ typedef union fg_op_params {
     bool rotated; // the cache's rows are
     // Share of the old keys whose values a generated token reads (sparse_attention.h); 0 = all.
     double sparsity;
+    fg_key_segment segment;
   } attention;
   struct {
     uint32_t width; // GLU: of the output
@@ -134,6 +144,7 @@ typedef struct fg_call {
   fg_op op;
   uint32_t rows;
   fg_view a, b, c, out;
+  fg_view state; // ATTENTION in segments
   fg_op_params params;
   fg_batch_view batch; // ROPE, KV_STORE, ATTENTION
   int32_t layer;       // for the trace

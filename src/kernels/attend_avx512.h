@@ -46,7 +46,7 @@ typedef struct key_block {
 } key_block;
 
 static inline uint32_t first_block(const fg_attention *a, const fg_query_block *block) {
-  return fg_first_key(a, block, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
+  return fg_block_first_key(a, block) / FG_KEY_BLOCK * FG_KEY_BLOCK;
 }
 
 // What is the same for all blocks of keys.
@@ -91,10 +91,10 @@ static inline void put_run(const row_places *r, side of, const uint8_t *begin, u
   b->runs[of][b->run_count] = (run){begin, begin + count * r->bytes[of]};
 }
 
-// Of the keys [first, first + 64) that `block` sees.
+// Of the keys [first, first + 64) those that `block` sees, which are in [begin, end).
 static inline void find_rows(const fg_attention *a, const fg_query_block *block, uint32_t first,
                              const row_places *r, key_block *b) {
-  uint32_t begin = fg_first_key(a, block, 0), end = block->position + block->rows, tokens = a->kv.page_tokens;
+  uint32_t begin = fg_block_first_key(a, block), end = fg_block_end_key(block), tokens = a->kv.page_tokens;
   uint32_t i = begin > first ? begin - first : 0,
            last = end < first + FG_KEY_BLOCK ? end : first + FG_KEY_BLOCK;
   b->run_count = 0;
@@ -168,7 +168,7 @@ static inline void walk_keys(const fg_attention *a, const fg_query_block *block,
   const row_places places = places_of(a, block, zeros);
   const bool far = fetches_far(a);
   key_block blocks[2];
-  uint32_t first = first_block(a, block), end = block->position + block->rows;
+  uint32_t first = first_block(a, block), end = fg_block_end_key(block);
   find_rows(a, block, first, &places, &blocks[0]);
   if (!block->fetched) {
     fetch_all(fetch_rows(&blocks[0], KEYS));
@@ -243,7 +243,7 @@ static inline vec_4 soften(const softmax *t, uint32_t query, uint64_t seen) {
 // Of the keys [first, first + 64), those that a row of the block's queries sees.
 static inline uint64_t seen_of(const fg_attention *a, const fg_query_block *block, uint32_t row,
                                uint32_t first) {
-  uint32_t begin = fg_first_key(a, block, row), end = block->position + row + 1;
+  uint32_t begin = fg_first_key(a, block, row), end = fg_end_key(block, row);
   if (end <= first || begin >= first + FG_KEY_BLOCK) return 0;
   uint32_t lo = begin > first ? begin - first : 0, hi = end - first;
   return (hi < FG_KEY_BLOCK ? (1ull << hi) - 1 : ~0ull) & (~0ull << lo);

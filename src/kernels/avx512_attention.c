@@ -276,28 +276,25 @@ static void load_queries(const attend *t) {
   const fg_attention *a = t->a;
   const vec scale = vec_set(a->scale * POWERS_OF_TWO);
   for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
+    const float *q = fg_query_vector(a, t->block, i);
     for (uint32_t c = 0; c < 2 * t->q_pairs; c += VEC) {
       uint32_t left = c < a->kv.k_dim ? a->kv.k_dim - c : 0;
       vec scaled = vec_mul(vec_load_part(q + (left ? c : 0), left < VEC ? left : VEC), scale);
       _mm256_storeu_si256((void *)((uint16_t *)(t->q + (uint64_t)i * t->q_pairs) + c), vec_to_bf16(scaled));
     }
-    begin_softmax(a, t->block, i, POWERS_OF_TWO, &t->s.max[i], &t->s.sums[i]);
   }
   uint32_t rows = t->queries > FEW ? t->queries : FEW;
   memset(t->s.out, 0, rows * t->s.stride * sizeof(float));
+  for (uint32_t i = 0; i < t->queries; i++) {
+    begin_softmax(a, t->block, i, POWERS_OF_TWO, &t->s.max[i], &t->s.sums[i]);
+    begin_output(a, t->block, i, t->s.out + i * t->s.stride);
+  }
   memset(t->weights, 0, (uint64_t)rows * PAIRS * sizeof *t->weights);
 }
 
 static void store_outputs(const attend *t) {
-  const fg_attention *a = t->a;
-  for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    float *out = a->out + row * a->out_stride + head * a->kv.v_dim;
-    const float *sums = t->s.out + i * t->s.stride;
-    for (uint32_t c = 0; c < a->kv.v_dim; c++) out[c] = sums[c] / t->s.sums[i];
-  }
+  for (uint32_t i = 0; i < t->queries; i++)
+    end_query(t->a, t->block, i, t->s.max[i], t->s.sums[i], t->s.out + i * t->s.stride);
 }
 
 static void attention(const fg_attention *a, const fg_query_block *block, void *scratch) {

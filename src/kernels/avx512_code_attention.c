@@ -339,8 +339,7 @@ static void load_queries(const attend *t) {
   const fg_attention *a = t->a;
   const vec scale = vec_set(a->scale * POWERS_OF_TWO);
   for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
+    const float *q = fg_query_vector(a, t->block, i);
     for (uint32_t g = 0; g < t->k_groups; g++) {
       uint64_t at = (uint64_t)i * t->k_groups + g;
       vec_4 x = load_part(q + (uint64_t)g * GROUP, group_of(t, a->kv.k_dim, g).count, scale);
@@ -349,7 +348,14 @@ static void load_queries(const attend *t) {
     }
     begin_softmax(a, t->block, i, POWERS_OF_TWO, &t->s.max[i], &t->s.sums[i]);
   }
-  memset(t->s.out, 0, t->queries * t->s.stride * sizeof(float));
+}
+
+// Quarter j of vector i becomes quarter i of vector j.
+static inline vec_4 turn_quarters(vec_4 s) {
+  vec a = _mm512_shuffle_f32x4(s.v0, s.v1, 0x44), b = _mm512_shuffle_f32x4(s.v0, s.v1, 0xee);
+  vec c = _mm512_shuffle_f32x4(s.v2, s.v3, 0x44), d = _mm512_shuffle_f32x4(s.v2, s.v3, 0xee);
+  return (vec_4){_mm512_shuffle_f32x4(a, c, 0x88), _mm512_shuffle_f32x4(a, c, 0xdd),
+                 _mm512_shuffle_f32x4(b, d, 0x88), _mm512_shuffle_f32x4(b, d, 0xdd)};
 }
 
 // from: [64], as tile_quad orders them; out: [count], divided by `by`.
@@ -357,10 +363,7 @@ static void store_group(uint32_t bits, const float *from, vec by, uint32_t count
   float bytes[GROUP];
   vec_4 s = load_4(from);
   s = (vec_4){vec_div(s.v0, by), vec_div(s.v1, by), vec_div(s.v2, by), vec_div(s.v3, by)};
-  vec a = _mm512_shuffle_f32x4(s.v0, s.v1, 0x44), b = _mm512_shuffle_f32x4(s.v0, s.v1, 0xee);
-  vec c = _mm512_shuffle_f32x4(s.v2, s.v3, 0x44), d = _mm512_shuffle_f32x4(s.v2, s.v3, 0xee);
-  store_4(bytes, (vec_4){_mm512_shuffle_f32x4(a, c, 0x88), _mm512_shuffle_f32x4(a, c, 0xdd),
-                         _mm512_shuffle_f32x4(b, d, 0x88), _mm512_shuffle_f32x4(b, d, 0xdd)});
+  store_4(bytes, turn_quarters(s));
   if (bits == 8) {
     memcpy(out, bytes, count * sizeof *out);
     return;
@@ -371,14 +374,41 @@ static void store_group(uint32_t bits, const float *from, vec by, uint32_t count
   }
 }
 
+// The other way.
+static void load_group(uint32_t bits, const float *from, uint32_t count, float *out) {
+  float bytes[GROUP] = {0};
+  if (bits == 8)
+    memcpy(bytes, from, count * sizeof *from);
+  else
+    for (uint32_t i = 0; i < count; i += VEC) {
+      memcpy(bytes + i / 2, from + i, VEC / 2 * sizeof *from);
+      memcpy(bytes + GROUP / 2 + i / 2, from + i + VEC / 2, VEC / 2 * sizeof *from);
+    }
+  store_4(out, turn_quarters(load_4(bytes)));
+}
+
+static void load_outputs(const attend *t) {
+  const fg_attention *a = t->a;
+  if (!t->block->resumes) {
+    memset(t->s.out, 0, t->queries * t->s.stride * sizeof(float));
+    return;
+  }
+  for (uint32_t i = 0; i < t->queries; i++)
+    for (uint32_t g = 0; g < t->v_groups; g++)
+      load_group(t->bits, fg_query_output(a, t->block, i) + (uint64_t)g * GROUP,
+                 group_of(t, a->kv.v_dim, g).count, t->s.out + i * t->s.stride + (uint64_t)g * GROUP);
+}
+
 static void store_outputs(const attend *t) {
   const fg_attention *a = t->a;
+  const bool pauses = t->block->pauses;
   for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    float *out = a->out + row * a->out_stride + head * a->kv.v_dim;
+    float *out = fg_query_output(a, t->block, i);
     for (uint32_t g = 0; g < t->v_groups; g++)
-      store_group(t->bits, t->s.out + i * t->s.stride + (uint64_t)g * GROUP, vec_set(t->s.sums[i]),
-                  group_of(t, a->kv.v_dim, g).count, out + (uint64_t)g * GROUP);
+      store_group(t->bits, t->s.out + i * t->s.stride + (uint64_t)g * GROUP,
+                  vec_set(pauses ? 1 : t->s.sums[i]), group_of(t, a->kv.v_dim, g).count,
+                  out + (uint64_t)g * GROUP);
+    if (pauses) leave_softmax(a, t->block, i, t->s.max[i], t->s.sums[i]);
   }
 }
 
@@ -415,6 +445,7 @@ static attend attend_of(const fg_attention *a, const fg_query_block *block, void
 static void attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
   const attend t = attend_of(a, block, scratch);
   load_queries(&t);
+  load_outputs(&t);
   walk_keys(a, block, t.zeros, attend_keys, &t);
   store_outputs(&t);
 }

@@ -157,15 +157,9 @@ static void vec_soften(const vec_attend *t, uint32_t query, int32_t begin, int32
   t->sums[query] += vec_sum(sum);
 }
 
-// Keys that row r of the queries sees: [*begin, its position].
-static uint32_t vec_first_key(const vec_attend *t, uint32_t r) {
-  uint32_t end = t->block->position + r + 1;
-  return t->a->window && end > t->a->window ? end - t->a->window : 0;
-}
-
 static void vec_attend_keys(const vec_attend *t, uint32_t first) {
   const fg_query_block *block = t->block;
-  uint32_t last = block->position + block->rows, begin = vec_first_key(t, 0);
+  uint32_t last = fg_block_end_key(block), begin = fg_block_first_key(t->a, block);
   begin = begin > first ? begin : first;
   uint32_t next = first + FG_KEY_BLOCK, end = last < next ? last : next;
   uint32_t next_end = last < next + FG_KEY_BLOCK ? last : next + FG_KEY_BLOCK;
@@ -176,7 +170,7 @@ static void vec_attend_keys(const vec_attend *t, uint32_t first) {
   multiply_rows(&(row_product){t->q, t->keys, zeros, t->weights, t->k_stride, FG_KEY_BLOCK, 0, FG_KEY_BLOCK,
                                t->queries, t->a->kv.k_dim, FG_KEY_BLOCK});
   for (uint32_t i = 0; i < t->queries; i++) {
-    uint32_t r = i / block->heads, from = vec_first_key(t, r), to = block->position + r + 1;
+    uint32_t r = i / block->heads, from = fg_first_key(t->a, block, r), to = fg_end_key(block, r);
     if (has_head_scores(t->a))
       vec_head_scores(t->a, block, i, first, 1, t->weights + (uint64_t)i * FG_KEY_BLOCK);
     vec_soften(t, i, from > first ? (int32_t)(from - first) : 0,
@@ -194,21 +188,17 @@ static void vec_attend_keys(const vec_attend *t, uint32_t first) {
 static void vec_load_queries(const vec_attend *t) {
   const fg_attention *a = t->a;
   for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    const float *q = a->q + row * a->q_stride + head * a->kv.k_dim;
+    const float *q = fg_query_vector(a, t->block, i);
     for (uint32_t c = 0; c < a->kv.k_dim; c++) t->q[i * t->k_stride + c] = q[c] * a->scale;
     begin_softmax(a, t->block, i, 1, &t->max[i], &t->sums[i]);
   }
   memset(t->out, 0, t->queries * t->v_stride * sizeof(float));
+  for (uint32_t i = 0; i < t->queries; i++) begin_output(a, t->block, i, t->out + i * t->v_stride);
 }
 
 static void vec_store_outputs(const vec_attend *t) {
-  const fg_attention *a = t->a;
-  for (uint32_t i = 0; i < t->queries; i++) {
-    uint64_t row = t->block->row + i / t->block->heads, head = t->block->head + i % t->block->heads;
-    float *out = a->out + row * a->out_stride + head * a->kv.v_dim;
-    for (uint32_t c = 0; c < a->kv.v_dim; c++) out[c] = t->out[i * t->v_stride + c] / t->sums[i];
-  }
+  for (uint32_t i = 0; i < t->queries; i++)
+    end_query(t->a, t->block, i, t->max[i], t->sums[i], t->out + i * t->v_stride);
 }
 
 static vec_attend vec_attend_of(const fg_attention *a, const fg_query_block *block, void *scratch) {
@@ -228,9 +218,8 @@ static vec_attend vec_attend_of(const fg_attention *a, const fg_query_block *blo
 static void vec_attention(const fg_attention *a, const fg_query_block *block, void *scratch) {
   const vec_attend t = vec_attend_of(a, block, scratch);
   vec_load_queries(&t);
-  uint32_t begin = vec_first_key(&t, 0) / FG_KEY_BLOCK * FG_KEY_BLOCK;
-  for (uint32_t first = begin; first < block->position + block->rows; first += FG_KEY_BLOCK)
-    vec_attend_keys(&t, first);
+  uint32_t begin = fg_block_first_key(a, block) / FG_KEY_BLOCK * FG_KEY_BLOCK, end = fg_block_end_key(block);
+  for (uint32_t first = begin; first < end; first += FG_KEY_BLOCK) vec_attend_keys(&t, first);
   vec_store_outputs(&t);
 }
 
@@ -240,7 +229,7 @@ static void vec_score(const fg_attention *a, const fg_query_block *block, float 
                       void *scratch) {
   static const float zeros[FG_KEY_BLOCK];
   const vec_attend t = vec_attend_of(a, block, scratch);
-  const uint32_t last = block->position + block->rows, lowest = vec_first_key(&t, 0);
+  const uint32_t last = fg_block_end_key(block), lowest = fg_block_first_key(a, block);
   vec_load_queries(&t);
   for (uint32_t first = lowest / FG_KEY_BLOCK * FG_KEY_BLOCK; first < last;
        first += FG_KEY_BLOCK, scores += FG_KEY_BLOCK) {

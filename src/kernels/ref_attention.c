@@ -25,6 +25,8 @@ typedef struct query {
   uint32_t position;
   uint32_t begin, end; // keys that it sees
   float *row;          // a key or a value in float32
+  float *state;        // where it resumes or pauses
+  bool resumes, pauses;
 } query;
 
 static const uint8_t *page_of(const query *q, uint32_t position) {
@@ -67,7 +69,10 @@ static void attend_one(const query *q) {
   const fg_kv_geometry *kv = &q->a->kv;
   const bool sink = q->a->head_kind == FG_HEAD_SINK;
   float max = sink ? q->a->head_numbers[q->head] : -FLT_MAX, sum = sink ? 1 : 0, scores[FG_KEY_BLOCK];
-  memset(q->out, 0, kv->v_dim * sizeof *q->out);
+  if (q->resumes)
+    max = q->state[0], sum = q->state[1];
+  else
+    memset(q->out, 0, kv->v_dim * sizeof *q->out);
   for (uint32_t first = q->begin / FG_KEY_BLOCK * FG_KEY_BLOCK; first < q->end; first += FG_KEY_BLOCK) {
     uint32_t lo = q->begin > first ? q->begin : first;
     uint32_t hi = q->end < first + FG_KEY_BLOCK ? q->end : first + FG_KEY_BLOCK;
@@ -86,43 +91,48 @@ static void attend_one(const query *q) {
       for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] += weight * q->row[i];
     }
   }
-  for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] /= sum;
+  if (q->pauses)
+    q->state[0] = max, q->state[1] = sum;
+  else
+    for (uint32_t i = 0; i < kv->v_dim; i++) q->out[i] /= sum;
 }
 
-// Head h of a block's row r.
-static query query_of(const fg_attention *a, const fg_query_block *block, uint32_t r, uint32_t h,
-                      void *scratch) {
-  uint32_t group = a->heads / a->kv.kv_heads, end = block->position + r + 1;
+// The block's query i; scratch: a row.
+static query query_of(const fg_attention *a, const fg_query_block *block, uint32_t i, void *scratch) {
+  uint32_t head = block->head + i % block->heads, r = i / block->heads;
+  const bool carries = block->resumes || block->pauses;
   return (query){
       .a = a,
       .pages = block->pages,
-      .q = a->q + (uint64_t)(block->row + r) * a->q_stride + (uint64_t)h * a->kv.k_dim,
-      .out = a->out + (uint64_t)(block->row + r) * a->out_stride + (uint64_t)h * a->kv.v_dim,
-      .head = h,
-      .kv_head = h / group,
-      .position = end - 1,
-      .begin = a->window && end > a->window ? end - a->window : 0,
-      .end = end,
+      .q = fg_query_vector(a, block, i),
+      .out = fg_query_output(a, block, i),
+      .head = head,
+      .kv_head = head / (a->heads / a->kv.kv_heads),
+      .position = fg_block_position(block, r),
+      .begin = fg_first_key(a, block, r),
+      .end = fg_end_key(block, r),
       .row = scratch,
+      .state = carries ? fg_query_state(a, block, i) : NULL,
+      .resumes = block->resumes,
+      .pauses = block->pauses,
   };
 }
 
 static void attend(const fg_attention *a, const fg_query_block *block, void *scratch) {
-  for (uint32_t r = 0; r < block->rows; r++)
-    for (uint32_t h = block->head; h < block->head + block->heads; h++) {
-      query q = query_of(a, block, r, h, scratch);
-      attend_one(&q);
-    }
+  for (uint32_t i = 0; i < block->rows * block->heads; i++) {
+    query q = query_of(a, block, i, scratch);
+    attend_one(&q);
+  }
 }
 
 // ---- sparse --------------------------------------------------------------------------------------------
 
 static void score_block(const fg_attention *a, const fg_query_block *block, float *scores, uint64_t stride,
                         void *scratch) {
-  uint32_t heads = block->heads, first = query_of(a, block, 0, block->head, scratch).begin;
+  uint32_t first = fg_first_key(a, block, 0);
   first -= first % FG_KEY_BLOCK;
-  for (uint32_t i = 0; i < block->rows * heads; i++) {
-    query q = query_of(a, block, i / heads, block->head + i % heads, scratch);
+  for (uint32_t i = 0; i < block->rows * block->heads; i++) {
+    query q = query_of(a, block, i, scratch);
     for (uint32_t p = q.begin; p < q.end; p++) scores[i * stride + (p - first)] = score(&q, p);
   }
 }
@@ -131,7 +141,7 @@ static void sparse_values(const fg_attention *a, const int32_t *pages, const fg_
                           void *scratch) {
   const fg_query_block block = {
       .pages = pages, .row = s->row, .rows = 1, .position = s->end - 1, .head = s->head, .heads = 1};
-  const query q = query_of(a, &block, 0, s->head, scratch);
+  const query q = query_of(a, &block, 0, scratch);
   const fg_kv_geometry *kv = &a->kv;
   const bool sink = a->head_kind == FG_HEAD_SINK;
   const uint32_t old = s->end - s->begin - 1;

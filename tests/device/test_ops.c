@@ -6,24 +6,7 @@
 
 #include <cmocka.h>
 
-#include <math.h>
-
-#include "rig.h"
-
-static const char *const devices[] = {"cpu", "fake"};
-enum { DEVICES = sizeof devices / sizeof *devices };
-
-static void each_device(void (*check)(rig *r)) {
-  for (int i = 0; i < DEVICES; i++) {
-    rig r = make_rig(devices[i], 2, FG_COMPUTE_F32);
-    check(&r);
-    drop_rig(&r);
-  }
-}
-
-static void assert_near(double got, double want, double bound) {
-  if (!(fabs(got - want) <= bound)) fail_msg("%.9g, not %.9g", got, want);
-}
+#include "scene.h"
 
 // ---- rows ----------------------------------------------------------------------------------------------
 
@@ -120,18 +103,20 @@ static void test_select(void **state) {
 }
 
 static void check_rope(rig *r) {
-  enum { HEADS = 3, DIM = 20, ROTARY = 12 };
+  enum { ROPE_HEADS = 3, DIM = 20, ROTARY = 12 };
   uint64_t state = 4;
-  float *x = random_floats(&state, ROWS * HEADS * DIM), frequencies[ROTARY / 2], out[ROWS * HEADS * DIM];
+  float *x = random_floats(&state, ROWS * ROPE_HEADS * DIM), frequencies[ROTARY / 2],
+        out[ROWS * ROPE_HEADS * DIM];
   int32_t positions[ROWS];
   for (int i = 0; i < ROTARY / 2; i++) frequencies[i] = powf(10000, -2.f * (float)i / ROTARY);
   for (int i = 0; i < ROWS; i++) positions[i] = i * 53;
   for (int interleaved = 0; interleaved < 2; interleaved++) {
     fg_memory *mx = put(r, x, sizeof out), *mf = put(r, frequencies, sizeof frequencies);
     fg_memory *mp = put(r, positions, sizeof positions);
-    fg_call call = {.op = FG_OP_ROPE, .rows = ROWS, .a = view_of(mf, 0), .out = view_of(mx, HEADS * DIM)};
+    fg_call call = {
+        .op = FG_OP_ROPE, .rows = ROWS, .a = view_of(mf, 0), .out = view_of(mx, ROPE_HEADS * DIM)};
     call.batch = (fg_batch_view){.tokens = ROWS, .positions = view_of(mp, 1)};
-    call.params.rope.heads = HEADS;
+    call.params.rope.heads = ROPE_HEADS;
     call.params.rope.head_dim = DIM;
     call.params.rope.rotary = ROTARY;
     call.params.rope.interleaved = interleaved;
@@ -139,15 +124,16 @@ static void check_rope(rig *r) {
     run_call(r, &call);
     take(r, mx, out, sizeof out);
     drop_memory(r, mf), drop_memory(r, mp);
-    for (int i = 0; i < ROWS * HEADS; i++)
+    for (int i = 0; i < ROWS * ROPE_HEADS; i++)
       for (int p = 0; p < ROTARY / 2; p++) {
         int a = interleaved ? 2 * p : p, b = interleaved ? 2 * p + 1 : p + ROTARY / 2;
-        double angle = (double)((float)positions[i / HEADS] * frequencies[p]); // rounded as float32 models do
+        double angle =
+            (double)((float)positions[i / ROPE_HEADS] * frequencies[p]); // rounded as float32 models do
         double u = x[i * DIM + a], v = x[i * DIM + b], c = 1.25 * cos(angle), s = 1.25 * sin(angle);
         assert_near(out[i * DIM + a], u * c - v * s, 1e-6);
         assert_near(out[i * DIM + b], v * c + u * s, 1e-6);
       }
-    for (int i = 0; i < ROWS * HEADS; i++)
+    for (int i = 0; i < ROWS * ROPE_HEADS; i++)
       assert_memory_equal(out + i * DIM + ROTARY, x + i * DIM + ROTARY, (DIM - ROTARY) * 4);
   }
   free(x);
@@ -156,24 +142,25 @@ static void check_rope(rig *r) {
 // Heads whose first values are not turned: the view begins behind them, and behind the last head there is
 // nothing of the head any more.
 static void check_rope_at_the_end_of_heads(rig *r) {
-  enum { HEADS = 3, DIM = 20, ROTARY = 6, BEFORE = DIM - ROTARY };
+  enum { ROPE_HEADS = 3, DIM = 20, ROTARY = 6, BEFORE = DIM - ROTARY };
   uint64_t state = 4;
-  float *x = random_floats(&state, ROWS * HEADS * DIM), frequencies[] = {1, 0.1f, 0.01f};
-  static float want[ROWS * HEADS * DIM], out[ROWS * HEADS * DIM];
+  float *x = random_floats(&state, ROWS * ROPE_HEADS * DIM), frequencies[] = {1, 0.1f, 0.01f};
+  static float want[ROWS * ROPE_HEADS * DIM], out[ROWS * ROPE_HEADS * DIM];
   int32_t positions[ROWS];
   for (int i = 0; i < ROWS; i++) positions[i] = i * 53;
   fg_memory *mf = put(r, frequencies, sizeof frequencies), *mp = put(r, positions, sizeof positions);
   for (int first = BEFORE; first >= 0; first -= BEFORE) { // the values to turn stand first
-    float *moved = random_floats(&state, ROWS * HEADS * DIM);
-    for (int h = 0; h < ROWS * HEADS; h++) {
+    float *moved = random_floats(&state, ROWS * ROPE_HEADS * DIM);
+    for (int h = 0; h < ROWS * ROPE_HEADS; h++) {
       memcpy(moved + h * DIM + first, x + h * DIM, ROTARY * 4);
       memcpy(moved + h * DIM + (first ? 0 : ROTARY), x + h * DIM + ROTARY, BEFORE * 4);
     }
     fg_memory *mx = put(r, moved, sizeof out);
-    fg_call call = {.op = FG_OP_ROPE, .rows = ROWS, .a = view_of(mf, 0), .out = view_of(mx, HEADS * DIM)};
+    fg_call call = {
+        .op = FG_OP_ROPE, .rows = ROWS, .a = view_of(mf, 0), .out = view_of(mx, ROPE_HEADS * DIM)};
     call.out.offset = (uint64_t)first * 4;
     call.batch = (fg_batch_view){.tokens = ROWS, .positions = view_of(mp, 1)};
-    call.params.rope.heads = HEADS;
+    call.params.rope.heads = ROPE_HEADS;
     call.params.rope.head_dim = DIM;
     call.params.rope.rotary = ROTARY;
     call.params.rope.interleaved = true;
@@ -183,7 +170,7 @@ static void check_rope_at_the_end_of_heads(rig *r) {
     free(moved);
   }
   drop_memory(r, mf), drop_memory(r, mp);
-  for (int h = 0; h < ROWS * HEADS; h++) {
+  for (int h = 0; h < ROWS * ROPE_HEADS; h++) {
     assert_memory_equal(out + h * DIM, want + h * DIM + BEFORE, ROTARY * 4);
     assert_memory_equal(out + h * DIM + ROTARY, want + h * DIM, BEFORE * 4);
   }
@@ -238,225 +225,6 @@ static void check_matmul(rig *r) {
 static void test_matmul_of_every_weight_type(void **state) {
   (void)state;
   each_device(check_matmul);
-}
-
-// ---- cache and attention -------------------------------------------------------------------------------
-
-// Three sequences in one step: a decoding one, a chunk in the middle of a prompt, a whole short prompt.
-enum { HEADS = 6, KV_HEADS = 2, K_DIM = 16, V_DIM = 16, PAGE = 16, SEQUENCES = 3, TABLE = 8, LENGTH = 100 };
-static const int32_t begins[SEQUENCES] = {90, 33, 0}, ends[SEQUENCES] = {91, 100, 9};
-// Where attention may be sparse: the second one's answer is computed again.
-static const int32_t prompts[SEQUENCES] = {40, 70, 9};
-
-typedef struct scene {
-  float *q[SEQUENCES], *k[SEQUENCES], *v[SEQUENCES]; // [LENGTH, heads * dim]
-  int32_t tables[SEQUENCES][TABLE];
-  fg_memory *cache, *tables_memory;
-  fg_kv_geometry kv;
-  double sparsity;
-  bool rotated;
-} scene;
-
-static void store_tokens(rig *r, const scene *s, int sequence, int32_t begin, int32_t end) {
-  int32_t slots[LENGTH], count = end - begin;
-  for (int32_t i = 0; i < count; i++)
-    slots[i] = s->tables[sequence][(begin + i) / PAGE] * PAGE + (begin + i) % PAGE;
-  fg_memory *k = put(r, s->k[sequence] + begin * KV_HEADS * K_DIM, (uint64_t)count * KV_HEADS * K_DIM * 4);
-  fg_memory *v = put(r, s->v[sequence] + begin * KV_HEADS * V_DIM, (uint64_t)count * KV_HEADS * V_DIM * 4);
-  fg_memory *m = put(r, slots, (uint64_t)count * 4);
-  fg_call call = {.op = FG_OP_KV_STORE, .rows = (uint32_t)count, .a = view_of(k, KV_HEADS * K_DIM)};
-  call.b = view_of(v, KV_HEADS * V_DIM);
-  call.out = view_of(s->cache, 0);
-  call.batch = (fg_batch_view){.tokens = (uint32_t)count, .slots = view_of(m, 1)};
-  call.params.kv_store.kv = s->kv;
-  call.params.kv_store.rotated = s->rotated;
-  run_call(r, &call);
-  drop_memory(r, k), drop_memory(r, v), drop_memory(r, m);
-}
-
-static scene make_scene(rig *r, bool rotated) {
-  scene s = {.rotated = rotated, .kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0}};
-  uint64_t state = 6;
-  for (int i = 0; i < SEQUENCES; i++) {
-    s.q[i] = random_floats(&state, LENGTH * HEADS * K_DIM);
-    s.k[i] = random_floats(&state, LENGTH * KV_HEADS * K_DIM);
-    s.v[i] = random_floats(&state, LENGTH * KV_HEADS * V_DIM);
-    for (int j = 0; j < LENGTH * HEADS * K_DIM; j++) s.q[i][j] *= 5;
-    for (int j = 0; j < TABLE; j++) s.tables[i][j] = j * SEQUENCES + (i * 2 + j) % SEQUENCES;
-  }
-  s.cache = make_memory(r, SEQUENCES * TABLE * fg_kv_page_bytes(&s.kv));
-  s.tables_memory = put(r, s.tables, sizeof s.tables);
-  for (int i = 0; i < SEQUENCES; i++) {
-    if (begins[i]) store_tokens(r, &s, i, 0, begins[i]);
-    store_tokens(r, &s, i, begins[i], ends[i]);
-  }
-  return s;
-}
-
-static void drop_scene(rig *r, scene *s) {
-  drop_memory(r, s->cache), drop_memory(r, s->tables_memory);
-  for (int i = 0; i < SEQUENCES; i++) free(s->q[i]), free(s->k[i]), free(s->v[i]);
-}
-
-static double naive(const scene *s, int sequence, int position, int head, int column, int window) {
-  int first = window && position + 1 > window ? position + 1 - window : 0,
-      kv_head = head / (HEADS / KV_HEADS);
-  double sum = 0, out = 0, weights[LENGTH];
-  for (int j = first; j <= position; j++) {
-    double score = 0;
-    for (int c = 0; c < K_DIM; c++)
-      score += (double)s->q[sequence][(position * HEADS + head) * K_DIM + c] *
-               s->k[sequence][(j * KV_HEADS + kv_head) * K_DIM + c];
-    sum += weights[j] = exp(score * 0.25);
-  }
-  for (int j = first; j <= position; j++) {
-    int heavier = 0; // old keys that come before this one
-    for (int i = first; i < position; i++)
-      heavier += weights[i] > weights[j] || (weights[i] == weights[j] && i < j);
-    bool sparse = s->sparsity > 0 && position >= prompts[sequence];
-    if (sparse && j < position && heavier >= (int)(s->sparsity * (position - first))) continue;
-    out += weights[j] / sum * s->v[sequence][(j * KV_HEADS + kv_head) * V_DIM + column];
-  }
-  return out;
-}
-
-// The step's rows in order of sequences; out [rows, HEADS * V_DIM].
-static uint32_t attend(rig *r, const scene *s, uint32_t window, float *out) {
-  float q[LENGTH * HEADS * K_DIM];
-  int32_t chunks[SEQUENCES][4], rows = 0;
-  for (int i = 0; i < SEQUENCES; i++) {
-    int32_t count = ends[i] - begins[i], chunk[] = {rows, count, begins[i], i};
-    memcpy(chunks[i], chunk, sizeof chunk);
-    memcpy(q + rows * HEADS * K_DIM, s->q[i] + begins[i] * HEADS * K_DIM, (size_t)count * HEADS * K_DIM * 4);
-    rows += count;
-  }
-  fg_memory *mq = put(r, q, (uint64_t)rows * HEADS * K_DIM * 4), *mc = put(r, chunks, sizeof chunks);
-  fg_memory *mo = make_memory(r, (uint64_t)rows * HEADS * V_DIM * 4), *mp = put(r, prompts, sizeof prompts);
-  fg_call call = {.op = FG_OP_ATTENTION, .rows = (uint32_t)rows, .a = view_of(mq, HEADS * K_DIM)};
-  call.b = view_of(s->cache, 0);
-  call.out = view_of(mo, HEADS * V_DIM);
-  call.batch = (fg_batch_view){.tokens = (uint32_t)rows, .chunks = SEQUENCES, .max_context = LENGTH};
-  call.batch.chunk_list = view_of(mc, 4);
-  call.batch.page_tables = view_of(s->tables_memory, TABLE);
-  call.params.attention.kv = s->kv;
-  call.params.attention.heads = HEADS;
-  call.params.attention.scale = 0.25f;
-  call.params.attention.window = window;
-  call.params.attention.sparsity = s->sparsity;
-  call.params.attention.rotated = s->rotated;
-  call.batch.prompts = view_of(mp, 1);
-  run_call(r, &call);
-  take(r, mo, out, (uint64_t)rows * HEADS * V_DIM * 4);
-  drop_memory(r, mq), drop_memory(r, mc), drop_memory(r, mp);
-  return (uint32_t)rows;
-}
-
-static void check_attention(rig *r) {
-  static const uint32_t windows[] = {0, 20};
-  scene s = make_scene(r, false);
-  float out[LENGTH * HEADS * V_DIM];
-  for (size_t w = 0; w < 2; w++) {
-    attend(r, &s, windows[w], out);
-    for (int i = 0, row = 0; i < SEQUENCES; i++)
-      for (int p = begins[i]; p < ends[i]; p++, row++)
-        for (int c = 0; c < HEADS * V_DIM; c++)
-          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, (int)windows[w]),
-                      5e-6);
-  }
-  drop_scene(r, &s);
-}
-
-// Turning keys, values and queries cancels out.
-static void check_rotated_attention(rig *r) {
-  scene s = make_scene(r, true);
-  float out[LENGTH * HEADS * V_DIM];
-  for (int sparse = 0; sparse < 2; sparse++) {
-    s.sparsity = sparse * 0.2;
-    attend(r, &s, 0, out);
-    for (int i = 0, row = 0; i < SEQUENCES; i++)
-      for (int p = begins[i]; p < ends[i]; p++, row++)
-        for (int c = 0; c < HEADS * V_DIM; c++)
-          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, 0), 1e-5);
-  }
-  float first[16], plain = s.k[0][0];
-  fg_error err;
-  must(r->device->ops->download(r->device, FG_QUEUE_COMPUTE, s.cache,
-                                (uint64_t)s.tables[0][0] * fg_kv_page_bytes(&s.kv), first, sizeof first,
-                                &err),
-       &err);
-  wait_queue(r, FG_QUEUE_COMPUTE);
-  assert_true(fabsf(first[0] - plain) > 1e-3f); // turned indeed
-  drop_scene(r, &s);
-}
-
-static void test_attention_to_a_rotated_cache(void **state) {
-  (void)state;
-  each_device(check_rotated_attention);
-}
-
-static void test_store_and_attention_of_a_mixed_step(void **state) {
-  (void)state;
-  each_device(check_attention);
-}
-
-// Only tokens behind the prompt are sparse, whatever chunk they come in, and what they spare is counted.
-static void check_sparse_attention(rig *r) {
-  static const uint32_t windows[] = {0, 20};
-  scene s = make_scene(r, false);
-  s.sparsity = 0.2;
-  float out[LENGTH * HEADS * V_DIM];
-  uint64_t seen = 0;
-  for (size_t w = 0; w < 2; w++) {
-    attend(r, &s, windows[w], out);
-    for (int i = 0, row = 0; i < SEQUENCES; i++)
-      for (int p = begins[i]; p < ends[i]; p++, row++) {
-        for (int c = 0; c < HEADS * V_DIM; c++)
-          assert_near(out[row * HEADS * V_DIM + c], naive(&s, i, p, c / V_DIM, c % V_DIM, (int)windows[w]),
-                      5e-6);
-        if (p >= prompts[i]) seen += windows[w] ? windows[w] : (uint32_t)p + 1;
-      }
-  }
-  fg_sparse_counts counts = r->device->ops->sparse_counts(r->device);
-  assert_int_equal(counts.value_bytes, seen * KV_HEADS * V_DIM * sizeof(float));
-  // Three heads that choose apart read at most three fifths and themselves, one alone at least a fifth.
-  assert_in_range(counts.spared_bytes, counts.value_bytes / 3, counts.value_bytes * 4 / 5);
-  drop_scene(r, &s);
-}
-
-static void test_sparse_attention_of_a_mixed_step(void **state) {
-  (void)state;
-  each_device(check_sparse_attention);
-}
-
-// Beyond the keys and heads that scratch was made for.
-static void test_sparse_attention_beyond_its_scratch_is_refused(void **state) {
-  (void)state;
-  rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
-  float row[HEADS * K_DIM] = {0};
-  const int32_t chunk[] = {0, 1, 400, 0}, table[32] = {0}, prompt = 1;
-  fg_kv_geometry kv = {KV_HEADS, K_DIM, V_DIM, PAGE, FG_F32, false, 0};
-  fg_memory *cache = make_memory(&r, fg_kv_page_bytes(&kv)), *mrow = put(&r, row, sizeof row);
-  fg_memory *mchunk = put(&r, chunk, sizeof chunk), *mtable = put(&r, table, sizeof table);
-  fg_memory *mprompt = put(&r, &prompt, 4), *mo = put(&r, row, sizeof row);
-  fg_call call = {.op = FG_OP_ATTENTION, .rows = 1, .a = view_of(mrow, 0), .b = view_of(cache, 0)};
-  call.out = view_of(mo, 0);
-  call.batch = (fg_batch_view){.tokens = 1, .chunks = 1, .max_context = 41};
-  call.batch.chunk_list = view_of(mchunk, 4);
-  call.batch.page_tables = view_of(mtable, 32);
-  call.batch.prompts = view_of(mprompt, 1);
-  call.params.attention.kv = kv;
-  call.params.attention.heads = HEADS;
-  run_call(&r, &call);
-  call.params.attention.sparsity = 0.5;
-  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL); // 401 keys
-  call.params.attention.heads = HEADS * 4;
-  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL);
-  call.params.attention.heads = HEADS;
-  call.params.attention.sparsity = NAN;
-  assert_int_equal(run_failing(&r, &call, NULL), FG_INTERNAL);
-  drop_memory(&r, cache), drop_memory(&r, mrow), drop_memory(&r, mchunk), drop_memory(&r, mtable);
-  drop_memory(&r, mprompt), drop_memory(&r, mo);
-  drop_rig(&r);
 }
 
 // ---- promises of the interface -------------------------------------------------------------------------
@@ -619,10 +387,6 @@ int main(void) {
       cmocka_unit_test(test_select),
       cmocka_unit_test(test_rope),
       cmocka_unit_test(test_matmul_of_every_weight_type),
-      cmocka_unit_test(test_store_and_attention_of_a_mixed_step),
-      cmocka_unit_test(test_attention_to_a_rotated_cache),
-      cmocka_unit_test(test_sparse_attention_of_a_mixed_step),
-      cmocka_unit_test(test_sparse_attention_beyond_its_scratch_is_refused),
       cmocka_unit_test(test_threads_change_no_bit),
       cmocka_unit_test(test_scratch_is_what_create_charges),
       cmocka_unit_test(test_creation_fails_within_a_small_budget),
