@@ -15,8 +15,21 @@
 #include "engine/engine_internal.h"
 #include "job/batch_row.h"
 #include "job/output.h"
+#include "job/window.h"
 
 static const double SYNC_SECONDS = 5, PROGRESS_SECONDS = 0.25;
+
+enum {
+  // Results may run so many rows ahead of OUT: a row that takes very long lets the others go on for a while,
+  // and what waits for it takes 16 bytes of memory a row, and its line in the journal.
+  ROWS_AHEAD = 1 << 18,
+  // Of memory for rows that were read ahead: what most of them take beside their tokens, and at most, all of
+  // them.
+  WINDOW_ROW_BYTES = 1024,
+  WINDOW_BYTES = 128 << 20,
+  WINDOW_LEAST = 1 << 20, // of the job's allowance, where memory is scarce
+  WINDOW_SHARE = 4,       // of what the budget has left, one part in so many
+};
 
 typedef struct batch {
   fg_engine *engine;
@@ -25,12 +38,14 @@ typedef struct batch {
   fg_batch_setting setting;
   fg_rows_survey survey;
   fg_rows *rows;
+  fg_window *window; // rows that were read and wait for the engine
   fg_output *output;
   fg_id_set ids;
   fg_trace *trace;
   uint32_t track;
   uint64_t file_row, next_row;             // rows read of the file, of this shard
   bool end;                                // of the input
+  fg_order_wish wish;                      // in which rows start that share nothing
   fg_batch_row *held;                      // waits for memory
   fg_batch_row *running;                   // list
   fg_batch_row *complete, **complete_tail; // queue: done, not yet written
@@ -171,6 +186,19 @@ static void set_up(batch *b, fg_engine *engine, const fg_batch_options *options)
   fg_engine_get_stats(engine, &b->before);
 }
 
+// As much as the rows need, if they are known, and no more than a part of what is left.
+static fg_status open_window(batch *b, fg_error *err) {
+  uint64_t rows = FG_WINDOW_ROWS, bytes = fg_budget_left(b->memory.host) / WINDOW_SHARE;
+  if (bytes < WINDOW_LEAST) bytes = WINDOW_LEAST;
+  if (bytes > WINDOW_BYTES) bytes = WINDOW_BYTES;
+  if (b->survey.regular) {
+    const uint64_t all = b->survey.rows * WINDOW_ROW_BYTES + 2 * b->survey.bytes;
+    if (all < bytes) bytes = all;
+    if (b->survey.rows < rows) rows = b->survey.rows;
+  }
+  return fg_window_create(&b->window, (uint32_t)rows, bytes, &b->memory, err);
+}
+
 static fg_status start(batch *b, fg_error *err) {
   const fg_batch_options *o = b->options;
   fg_status status = check_options(o, err);
@@ -178,6 +206,7 @@ static fg_status start(batch *b, fg_error *err) {
   if (status == FG_OK) status = fg_id_set_reserve(&b->ids, b->survey.rows, err);
   if (status == FG_OK) status = open_output(b, err);
   if (status == FG_OK) status = fg_rows_open(&b->rows, o->input, &b->memory, err);
+  if (status == FG_OK) status = open_window(b, err);
   if (status != FG_OK) return status;
   fg_output_earlier(b->output, &b->progress.rows_done, &b->progress.rows_failed);
   b->progress.rows_total = shard_rows(b);
@@ -308,7 +337,7 @@ static fg_status start_row(batch *b, fg_batch_row *row, fg_error *err) {
       b->held = row;
       return FG_OK;
     }
-    fg_api_fail(&row->error, NULL, "%s", why.message); // alone it does not fit either
+    fg_batch_row_refuse(row, why.message); // alone it does not fit either
   }
   if (fg_batch_row_failed(row)) {
     enqueue_complete(b, row);
@@ -322,17 +351,53 @@ static fg_status start_row(batch *b, fg_batch_row *row, fg_error *err) {
   return FG_OK;
 }
 
-// As many rows as keep the engine busy. A pipe that has nothing yet must not keep the rows waiting that run.
+static bool stopped(const batch *b) {
+  return b->options->stop && *b->options->stop;
+}
+
+// A pipe that has nothing yet must not keep the rows waiting that are there.
+static bool may_read(const batch *b) {
+  const bool idle = !b->running && !fg_window_waiting(b->window);
+  const uint64_t written = fg_output_next(b->output);
+  const bool far = b->next_row > written && b->next_row - written >= ROWS_AHEAD;
+  return !b->end && !stopped(b) && !fg_window_full(b->window) && (idle || (!far && fg_rows_ready(b->rows)));
+}
+
+// Fills the empty window. Rows that have failed are done at once.
+static fg_status read_ahead(batch *b, fg_error *err) {
+  fg_status status = FG_OK;
+  while (status == FG_OK && may_read(b)) {
+    fg_batch_row *row;
+    status = read_row(b, &row, err);
+    if (!row) break;
+    if (!fg_batch_row_failed(row)) {
+      fg_window_add(b->window, row);
+      continue;
+    }
+    enqueue_complete(b, row);
+    status = write_complete(b, err);
+  }
+  fg_window_order(b->window, b->wish);
+  return status;
+}
+
+// The next row to start, now ours; *row is NULL where none is there yet.
+static fg_status take_next(batch *b, fg_batch_row **row, fg_error *err) {
+  *row = b->held;
+  b->held = NULL;
+  if (*row) return FG_OK;
+  fg_status status = fg_window_waiting(b->window) ? FG_OK : read_ahead(b, err);
+  if (status == FG_OK) *row = fg_window_next(b->window);
+  return status;
+}
+
+// As many rows as keep the engine busy.
 static fg_status fill(batch *b, fg_error *err) {
   fg_status status = FG_OK;
   while (status == FG_OK && fg_engine_wants(b->engine) > 0) {
-    fg_batch_row *row = b->held;
-    b->held = NULL;
-    if (!row) {
-      if (b->end || (b->running && !fg_rows_ready(b->rows))) return FG_OK;
-      status = read_row(b, &row, err);
-      if (!row) return status;
-    }
+    fg_batch_row *row;
+    status = take_next(b, &row, err);
+    if (!row) return status;
     status = start_row(b, row, err);
     if (b->held) return status;
   }
@@ -341,8 +406,8 @@ static fg_status fill(batch *b, fg_error *err) {
 
 // ---- the job -----------------------------------------------------------------------------------------
 
-static bool stopped(const batch *b) {
-  return b->options->stop && *b->options->stop;
+static bool is_done(const batch *b) {
+  return b->end && !b->held && !b->running && !b->complete && !fg_window_waiting(b->window);
 }
 
 static fg_status run(batch *b, fg_error *err) {
@@ -355,7 +420,7 @@ static fg_status run(batch *b, fg_error *err) {
     if (status == FG_OK) status = write_complete(b, err);
     if (status == FG_OK) status = sync_sometimes(b, err);
     if (status == FG_OK) show(b, false);
-    if (b->end && !b->held && !b->running && !b->complete) break;
+    if (is_done(b)) break;
   }
   return status;
 }
@@ -382,6 +447,7 @@ fg_status fg_batch_run(fg_engine *engine, const fg_batch_options *options, fg_ba
   measure(&b);
   if (status == FG_OK) show(&b, true);
   if (done) *done = b.progress;
+  fg_window_destroy(b.window);
   fg_rows_close(b.rows);
   fg_id_set_free(&b.ids);
   fg_text_free(&b.line);

@@ -11,9 +11,33 @@
 
 // ---- in ----------------------------------------------------------------------------------------------
 
-static bool check_envelope(fg_batch_row *row, const fg_envelope *e, bool duplicate, fg_endpoint *endpoint) {
-  fg_api_error *error = &row->error;
-  if (duplicate)
+// What a row says that has no memory even for its error.
+static const fg_api_error no_memory = {
+    .status = 500, .type = "server_error", .message = "out of memory for a row"};
+
+static void keep_error(fg_batch_row *row, const fg_api_error *error) {
+  if (row->error) return; // the first one counts
+  fg_api_error *kept = malloc(sizeof *kept);
+  if (kept) *kept = *error;
+  row->error = kept ? kept : &no_memory;
+}
+
+void fg_batch_row_refuse(fg_batch_row *row, const char *why) {
+  fg_api_error error = {0};
+  fg_api_fail(&error, NULL, "%s", why);
+  keep_error(row, &error);
+}
+
+typedef struct row_reading {
+  const fg_envelope *envelope;
+  bool duplicate;
+  fg_api_error error;
+} row_reading;
+
+static bool check_envelope(const fg_batch_row *row, row_reading *reading, fg_endpoint *endpoint) {
+  const fg_envelope *e = reading->envelope;
+  fg_api_error *error = &reading->error;
+  if (reading->duplicate)
     return fg_api_fail(error, "custom_id", "line %" PRIu64 ": this custom_id stands on an earlier line too",
                        row->line);
   if (!e->method || strcmp(e->method, "POST") != 0)
@@ -29,6 +53,7 @@ enum { LINE_FIXED = 4096, LINE_PER_TOKEN = 64, LINE_PER_CANDIDATE = 48, LINE_PER
 static void count_costs(fg_batch_row *row) {
   const fg_job_request *q = row->request;
   uint64_t per_token = q->logprobs < 0 ? 0 : LINE_PER_TOKEN + (uint64_t)q->logprobs * LINE_PER_CANDIDATE;
+  row->held = sizeof *row + row->custom_id.capacity + fg_job_request_bytes(q);
   row->line_cost = LINE_FIXED;
   for (uint32_t i = 0; i < q->prompt_count; i++) {
     uint64_t one = fg_choice_cost(q, &row->setting->context, i),
@@ -37,6 +62,16 @@ static void count_costs(fg_batch_row *row) {
     row->cost += q->n * one + q->prompts[i].ids.count * sizeof(int32_t) + q->prompts[i].text_length;
     row->line_cost += q->n * tokens * (per_token + LINE_PER_BYTE);
   }
+}
+
+static void read_request(fg_batch_row *row, row_reading *reading) {
+  fg_endpoint endpoint = FG_ENDPOINT_COMPLETIONS;
+  if (check_envelope(row, reading, &endpoint) &&
+      fg_job_request_read(&row->request, &row->setting->context, endpoint, reading->envelope->body,
+                          &reading->error))
+    count_costs(row);
+  else
+    keep_error(row, &reading->error);
 }
 
 fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
@@ -50,14 +85,11 @@ fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t numb
   row->id = fg_hash_more(setting->id_seed, line->text ? line->text : "", line->length);
   if (!e->root) {
     row->code = e->code;
-    snprintf(row->error.message, sizeof row->error.message, "%s", e->error.message);
+    fg_batch_row_refuse(row, e->error.message);
     return row;
   }
   fg_json_put_string(&row->custom_id, e->custom_id, e->custom_id_length);
-  fg_endpoint endpoint = FG_ENDPOINT_COMPLETIONS;
-  if (check_envelope(row, e, duplicate, &endpoint) &&
-      fg_job_request_read(&row->request, &setting->context, endpoint, e->body, &row->error))
-    count_costs(row);
+  read_request(row, &(row_reading){.envelope = e, .duplicate = duplicate});
   return row;
 }
 
@@ -67,17 +99,36 @@ void fg_batch_row_destroy(fg_batch_row *row) {
   free(row->choices);
   fg_job_request_destroy(row->request);
   fg_text_free(&row->custom_id);
+  if (row->error != &no_memory) free((void *)(uintptr_t)row->error);
   free(row);
 }
 
 // ---- through the engine ------------------------------------------------------------------------------
 
 static void fail_row(fg_batch_row *row, const fg_error *err) {
-  if (row->error.status) return;
-  fg_api_fail(&row->error, NULL, "%s", err->message);
-  if (err->status == FG_INVALID) return;
-  row->error.status = 500;
-  row->error.type = "server_error";
+  fg_api_error error = {0};
+  fg_api_fail(&error, NULL, "%s", err->message);
+  if (err->status != FG_INVALID) {
+    error.status = 500;
+    error.type = "server_error";
+  }
+  keep_error(row, &error);
+}
+
+static fg_order_item item_of(const fg_batch_row *row, uint32_t prompt) {
+  const fg_ids *ids = &row->request->prompts[prompt].ids;
+  const uint32_t count = (uint32_t)ids->count;
+  return (fg_order_item){ids->data, count,
+                         count + fg_job_request_room(row->request, &row->setting->context, prompt)};
+}
+
+fg_order_item fg_batch_row_item(const fg_batch_row *row) {
+  fg_order_item item = item_of(row, 0);
+  for (uint32_t i = 1; i < row->request->prompt_count; i++) {
+    const uint32_t length = item_of(row, i).length;
+    if (length > item.length) item.length = length;
+  }
+  return item;
 }
 
 static void choice_done(void *user, fg_choice *choice) {
@@ -98,16 +149,45 @@ static fg_status submit_choice(fg_batch_row *row, uint32_t index, fg_error *err)
   return fg_engine_submit(setting->engine, &request, &choice->id, err);
 }
 
-static fg_status submit_choices(fg_batch_row *row, fg_error *err) {
-  uint32_t count = fg_job_request_choices(row->request);
-  row->choices = calloc(count, sizeof *row->choices);
-  if (!row->choices) return fg_fail(err, FG_NO_SPACE, "out of memory for %u choices", count);
+// The numbers of the row's prompts as they are best submitted.
+static fg_status order_prompts(const fg_batch_row *row, uint32_t *order, fg_error *err) {
+  const uint32_t count = row->request->prompt_count;
+  order[0] = 0;
+  if (count == 1) return FG_OK;
+  fg_order_item *items = malloc(count * sizeof *items);
+  void *scratch = malloc(fg_order_scratch(count));
+  if (items && scratch) {
+    for (uint32_t i = 0; i < count; i++) items[i] = item_of(row, i);
+    fg_order(items, count, FG_SHARED_BLOCK, FG_ORDER_AS_GIVEN, scratch, order);
+  }
+  const bool done = items && scratch;
+  free(items);
+  free(scratch);
+  return done ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for %" PRIu32 " prompts", count);
+}
+
+static fg_status submit_prompt(fg_batch_row *row, uint32_t prompt, fg_error *err) {
+  const uint32_t n = row->request->n;
   fg_status status = FG_OK;
-  while (status == FG_OK && row->count < count) {
+  for (uint32_t i = prompt * n; status == FG_OK && i < (prompt + 1) * n; i++) {
     row->left++;
-    status = submit_choice(row, row->count++, err);
+    status = submit_choice(row, i, err);
     if (status != FG_OK) row->left--; // the engine never heard of it
   }
+  return status;
+}
+
+static fg_status submit_choices(fg_batch_row *row, fg_error *err) {
+  const fg_job_request *q = row->request;
+  const uint32_t count = fg_job_request_choices(q);
+  row->choices = calloc(count, sizeof *row->choices);
+  uint32_t one, *order = q->prompt_count == 1 ? &one : malloc(q->prompt_count * sizeof *order);
+  fg_status status = row->choices && order ? order_prompts(row, order, err)
+                                           : fg_fail(err, FG_NO_SPACE, "out of memory for %u choices", count);
+  if (row->choices) row->count = count;
+  for (uint32_t i = 0; status == FG_OK && i < q->prompt_count; i++)
+    status = submit_prompt(row, order[i], err);
+  if (order != &one) free(order);
   return status;
 }
 
@@ -131,8 +211,8 @@ void fg_batch_row_cancel(fg_batch_row *row) {
 // ---- out ---------------------------------------------------------------------------------------------
 
 static void put_body(const fg_batch_row *row, fg_text *line) {
-  if (row->error.status) {
-    fg_response_error(line, &row->error);
+  if (row->error) {
+    fg_response_error(line, row->error);
     return;
   }
   char id[32];
@@ -148,7 +228,7 @@ static void put_unreadable(const fg_batch_row *row, fg_text *line) {
   fg_text_append_string(line, "null,\"response\":null,\"error\":{\"code\":");
   fg_json_put_cstring(line, row->code);
   fg_text_append_string(line, ",\"message\":");
-  fg_json_put_cstring(line, row->error.message);
+  fg_json_put_cstring(line, row->error->message);
   fg_text_append_string(line, "}}\n");
 }
 
@@ -159,10 +239,11 @@ void fg_batch_row_put_line(fg_batch_row *row, fg_text *line) {
     put_unreadable(row, line);
     return;
   }
-  if (!row->error.status) (void)fg_response_check(row->choices, row->count, &row->error);
+  fg_api_error error;
+  if (!row->error && !fg_response_check(row->choices, row->count, &error)) keep_error(row, &error);
   fg_text_append(line, row->custom_id.data, row->custom_id.length);
   fg_text_printf(line, ",\"response\":{\"status_code\":%d,\"request_id\":\"req_%016" PRIx64 "\",\"body\":",
-                 row->error.status ? row->error.status : 200, row->id);
+                 row->error ? row->error->status : 200, row->id);
   put_body(row, line);
   fg_text_append_string(line, "},\"error\":null}\n");
 }

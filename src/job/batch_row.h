@@ -5,6 +5,7 @@
 #include "flexgen/engine.h"
 #include "job/choice.h"
 #include "job/id_set.h"
+#include "job/order.h"
 #include "job/response.h"
 #include "job/rows.h"
 
@@ -22,18 +23,22 @@ typedef struct fg_batch_setting {
   void *user;
 } fg_batch_setting;
 
+// Tokens that prompts must share to be kept together: a page of the cache, which is what the engine shares.
+enum { FG_SHARED_BLOCK = 32 };
+
 struct fg_batch_row {
   const fg_batch_setting *setting;
   uint64_t row, line; // number among the job's rows, from 0; line of the input
   uint64_t input_bytes, id;
-  fg_text custom_id;  // as JSON
-  const char *code;   // the line cannot be read: why (error.message says more)
-  fg_api_error error; // status 0: none so far
+  fg_text custom_id;         // as JSON
+  const char *code;          // the line cannot be read: why (error->message says more)
+  const fg_api_error *error; // NULL: none so far
   fg_job_request *request;
   fg_choice *choices;
   uint32_t count, left; // choices; those that are not done
   bool submitting;
-  uint64_t cost, line_cost; // bytes while it runs; while its line is built
+  uint64_t held, cost,
+      line_cost; // bytes while it waits to be started; while it runs; while its line is built
   // for the owner: bytes that were taken for it, lists
   uint64_t taken;
   fg_batch_row *previous, *next;
@@ -45,11 +50,16 @@ fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t numb
                                   const fg_envelope *envelope, bool duplicate);
 void fg_batch_row_destroy(fg_batch_row *row);
 static inline bool fg_batch_row_failed(const fg_batch_row *row) {
-  return row->code || row->error.status;
+  return row->code || row->error;
 }
+// It cannot be answered, and will not be submitted.
+void fg_batch_row_refuse(fg_batch_row *row, const char *why);
 
-// Hands all choices to the engine; `complete` is called when the last one is done, perhaps before this
-// returns.
+// The first of its prompts, and the longest that one of its choices can become.
+fg_order_item fg_batch_row_item(const fg_batch_row *row);
+
+// Hands all choices to the engine, those of prompts with a common beginning one after the other; `complete`
+// is called when the last one is done, perhaps before this returns.
 void fg_batch_row_submit(fg_batch_row *row);
 void fg_batch_row_cancel(fg_batch_row *row);
 // The line for the output, with its newline.

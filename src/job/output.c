@@ -271,6 +271,10 @@ bool fg_output_has(const fg_output *o, uint64_t row) {
   return row < o->next || fg_journal_has(o->journal, row);
 }
 
+uint64_t fg_output_next(const fg_output *o) {
+  return o->next;
+}
+
 fg_status fg_output_expect(fg_output *o, uint64_t row, fg_error *err) {
   return fg_journal_expect(o->journal, row, err);
 }

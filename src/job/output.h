@@ -31,6 +31,7 @@ fg_status fg_output_open(fg_output **out, const fg_output_options *options, fg_e
 fg_status fg_output_close(fg_output *output, bool complete, fg_error *err);
 
 bool fg_output_has(const fg_output *output, uint64_t row); // finished, in this run or an earlier one
+uint64_t fg_output_next(const fg_output *output);          // rows that stand in OUT
 // Makes sure that a row can be put later without more memory.
 fg_status fg_output_expect(fg_output *output, uint64_t row, fg_error *err);
 // `line` ends with a newline. Written to OUT if it is the next one, with all that waited for it.

@@ -35,6 +35,16 @@ uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *
   return r->max_tokens < room ? r->max_tokens : room;
 }
 
+uint64_t fg_job_request_bytes(const fg_job_request *r) {
+  uint64_t bytes = sizeof *r + r->prompt_count * sizeof *r->prompts + r->stop_count * sizeof *r->stops +
+                   r->sampling.bias_count * sizeof *r->sampling.bias +
+                   r->sampling.stop_id_count * sizeof *r->sampling.stop_ids;
+  for (uint32_t i = 0; i < r->prompt_count; i++)
+    bytes += r->prompts[i].ids.capacity * sizeof(int32_t) + r->prompts[i].text_length;
+  for (uint32_t i = 0; i < r->stop_count; i++) bytes += r->stops[i].length;
+  return bytes + (r->model ? strlen(r->model) : 0);
+}
+
 // ---- prompts ----------------------------------------------------------------------------------------------
 
 static fg_prompt *next_prompt(fg_request_reader *r) {
@@ -51,6 +61,14 @@ static bool allocate_prompts(fg_request_reader *r, size_t count) {
   return r->request->prompts || fg_api_fail(r->error, NULL, "out of memory");
 }
 
+// A list that has grown holds up to twice its ids, and thousands of prompts may wait.
+static void give_back_spare(fg_ids *ids) {
+  int32_t *data = ids->count ? realloc(ids->data, ids->count * sizeof *data) : NULL;
+  if (!data) return;
+  ids->data = data;
+  ids->capacity = ids->count;
+}
+
 bool fg_request_add_text(fg_request_reader *r, const char *param, const char *text, size_t length) {
   if (!r->context->tokenizer)
     return fg_api_fail(r->error, param, "the model has no tokenizer; send prompts as token ids");
@@ -59,6 +77,7 @@ bool fg_request_add_text(fg_request_reader *r, const char *param, const char *te
   if (fg_tokenizer_encode(r->context->tokenizer, text, length, r->request->add_special, &prompt->ids, &err) !=
       FG_OK)
     return fg_api_fail(r->error, param, "%s", err.message);
+  give_back_spare(&prompt->ids);
   if (!r->request->echo) return true;
   prompt->text = malloc(length + 1);
   if (!prompt->text) return fg_api_fail(r->error, NULL, "out of memory");

@@ -77,6 +77,7 @@ void fg_job_request_destroy(fg_job_request *request);
 static inline uint32_t fg_job_request_choices(const fg_job_request *r) {
   return r->prompt_count * r->n;
 }
+uint64_t fg_job_request_bytes(const fg_job_request *r); // of memory that it holds
 // Most tokens that a choice of this prompt can generate.
 uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *context, uint32_t prompt);
 

@@ -36,7 +36,8 @@ struct fg_engine {
   uint64_t submitted;
   uint64_t prompt_tokens, generated_tokens;
   uint32_t step_microseconds;
-  void (*after_step)(fg_engine *engine); // may be NULL
+  void (*after_step)(fg_engine *engine);                           // may be NULL
+  void (*on_submit)(fg_engine *engine, const fg_request *request); // may be NULL
   void *user;
   bool failed;
 };
@@ -85,6 +86,7 @@ uint32_t fg_engine_wants(const fg_engine *e) {
 
 fg_status fg_engine_submit(fg_engine *e, const fg_request *r, fg_request_id *id, fg_error *err) {
   e->submitted++;
+  if (e->on_submit) e->on_submit(e, r);
   if (e->refuse_every && e->submitted % e->refuse_every == 0)
     return fg_fail(err, FG_NO_SPACE, "out of memory for a request");
   fake_sequence *s = calloc(1, sizeof *s), **at = &e->first;

@@ -361,6 +361,121 @@ static void test_failed_rows_run_again_on_demand(void **state) {
   free(expected);
 }
 
+// ---- the order in which rows are computed --------------------------------------------------------------
+
+// As many tokens as bytes: more than a block.
+#define INSTRUCTION(letter) letter " is what all these rows begin with:"
+
+// Rows of three instructions in turn, and among them some of their own, with an answer of 3 letters.
+static void write_groups(const fixture *f, int count) {
+  static const char *const starts[] = {INSTRUCTION("A"), "own", INSTRUCTION("B"), INSTRUCTION("C")};
+  fg_text in = {0};
+  for (int i = 0; i < count; i++) {
+    char body[128];
+    snprintf(body, sizeof body, "\"prompt\":\"%s%d\",\"max_tokens\":%d", starts[i % 4], i,
+             i % 4 == 1 ? 9 : 3);
+    add_row(&in, i, body);
+  }
+  file_write(f->files.input, in.data, in.length);
+  fg_text_free(&in);
+}
+
+// What was submitted: the letters that prompts begin with.
+typedef struct submissions {
+  char starts[512];
+  size_t count;
+} submissions;
+
+static void see_submission(fg_engine *e, const fg_request *r) {
+  submissions *s = e->user;
+  s->starts[s->count++] = (char)r->prompt[0];
+}
+
+static void run_watched(fixture *f, submissions *s) {
+  *s = (submissions){0};
+  fg_engine *e = fake_open(f->max_seqs, f->budget);
+  e->on_submit = see_submission;
+  e->user = s;
+  fg_batch_progress p;
+  fg_error err;
+  if (run_on(f, e, &p, &err) != FG_OK) fail_msg("%s", err.message);
+}
+
+static int changes(const char *starts) {
+  int count = 0;
+  for (const char *c = starts; c[0] && c[1]; c++) count += c[0] != c[1] && c[1] != 'o';
+  return count;
+}
+
+static void test_rows_of_one_beginning_run_one_after_the_other(void **state) {
+  fixture *f = *state;
+  write_groups(f, 200);
+  submissions s;
+  run_watched(f, &s);
+  assert_int_equal(s.count, 200);
+  assert_int_equal(changes(s.starts), 2); // from A to B to C, with the rows of their own wherever
+  char *out = file_read(f->files.output, NULL), *at = out;
+  for (int i = 0; i < 200; i++) { // and the answers are where they were
+    char id[32];
+    snprintf(id, sizeof id, "\"custom_id\":\"row-%d\"", i);
+    const char *end = strchr(at, '\n');
+    assert_non_null(end);
+    assert_non_null(memmem(at, (size_t)(end - at), id, strlen(id)));
+    at = (char *)end + 1;
+  }
+  assert_int_equal(*at, 0);
+  free(out);
+}
+
+static void test_prompts_of_one_row_run_by_their_beginnings(void **state) {
+  fixture *f = *state;
+  fg_text in = {0};
+  add_row(
+      &in, 0,
+      "\"n\":2,\"prompt\":[\"" INSTRUCTION("A") "1\",\"" INSTRUCTION("B") "2\",\"" INSTRUCTION("A") ">x\"]");
+  file_write(f->files.input, in.data, in.length);
+  fg_text_free(&in);
+  submissions s;
+  run_watched(f, &s);
+  assert_string_equal(s.starts, "AAAABB");
+  json_t *row = row_of(f, 0);
+  assert_string_equal(text_of(row, 4), "x"); // the third prompt's answers stand third
+  assert_string_equal(text_of(row, 5), "x");
+  json_decref(row);
+}
+
+static void test_the_order_changes_no_answer(void **state) {
+  fixture *f = *state;
+  write_groups(f, 150);
+  char *expected = undisturbed(f);
+  f->budget = 5 << 20; // room for a few rows at a time
+  f->max_seqs = 1;
+  run(f);
+  assert_output(f, expected);
+  free(expected);
+}
+
+static void test_a_stop_in_the_middle_of_a_group_goes_on_there(void **state) {
+  fixture *f = *state;
+  write_groups(f, 160);
+  char *expected = undisturbed(f);
+  f->options.stop = &f->stop;
+  fg_error err;
+  fg_batch_progress p;
+  for (int stops = 1;; stops++) {
+    fg_engine *e = fake_open(f->max_seqs, 0);
+    e->after_step = stop_at;
+    e->fail_at = 2 * (uint64_t)stops * 5;
+    e->user = f;
+    f->stop = 0;
+    if (run_on(f, e, &p, &err) == FG_OK) break;
+    assert_true(stops < 100);
+    assert_true(p.rows_done == 0 || file_exists(f->files.journal));
+  }
+  assert_output(f, expected);
+  free(expected);
+}
+
 // ---- disks and memory --------------------------------------------------------------------------------
 
 static void test_a_full_disk_stops_the_job_and_it_goes_on(void **state) {
@@ -538,6 +653,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_shards_together_are_the_whole, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_another_input_model_or_seed_is_refused, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_failed_rows_run_again_on_demand, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_rows_of_one_beginning_run_one_after_the_other, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_prompts_of_one_row_run_by_their_beginnings, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_the_order_changes_no_answer, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_a_stop_in_the_middle_of_a_group_goes_on_there, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_full_disk_stops_the_job_and_it_goes_on, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_full_tmpfs, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_memory_bounds_the_rows_under_way, set_up, tear_down),

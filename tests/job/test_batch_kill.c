@@ -15,7 +15,8 @@ typedef struct fixture {
   char *expected;
 } fixture;
 
-// Rows of every kind: n, sampled and greedy, with and without seed, scores, bad ones; some take long.
+// Rows of every kind: n, sampled and greedy, with and without seed, scores, bad ones; some take long, and
+// some begin alike and are computed one after the other.
 static void write_rows(const char *path) {
   static const char *const bodies[] = {
       "\"prompt\":\"a\",\"n\":2",
@@ -25,6 +26,8 @@ static void write_rows(const char *path) {
       "\"prompt\":\">an answer that takes its time, so that others are done before it\",\"max_tokens\":90",
       "\"prompt\":\"score\",\"echo\":true,\"logprobs\":2,\"max_tokens\":1",
       "\"prompt\":\"d\"",
+      "\"prompt\":\"the first of two beginnings that are alike: e\"",
+      "\"prompt\":\"now the other one of these two beginnings: f\",\"n\":2",
   };
   fg_text in = {0};
   for (int i = 0; i < ROWS; i++) {
@@ -33,7 +36,7 @@ static void write_rows(const char *path) {
     else
       fg_text_printf(&in,
                      "{\"custom_id\":\"%d\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{%s}}\n",
-                     i, bodies[i % 7]);
+                     i, bodies[i % 9]);
   }
   file_write(path, in.data, in.length);
   fg_text_free(&in);

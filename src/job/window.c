@@ -1,0 +1,96 @@
+#include "job/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST_BYTES = 64 << 10 };
+
+struct fg_window {
+  fg_job_memory *memory;
+  uint64_t taken, room, held; // of the memory; of it for rows; by rows
+  uint32_t rows, count, next; // most rows; those of this filling; those of it that left
+  fg_batch_row **row;         // [rows], in the order of reading
+  fg_order_item *items;       // [rows]
+  uint32_t *order;            // [rows]
+  void *scratch;
+};
+
+static uint64_t table_bytes(uint32_t rows) {
+  return rows * (uint64_t)(sizeof(fg_batch_row *) + sizeof(fg_order_item) + sizeof(uint32_t)) +
+         fg_order_scratch(rows);
+}
+
+static fg_status allocate(fg_window *w, fg_error *err) {
+  w->row = calloc(w->rows, sizeof(fg_batch_row *));
+  w->items = calloc(w->rows, sizeof *w->items);
+  w->order = calloc(w->rows, sizeof *w->order);
+  w->scratch = malloc(fg_order_scratch(w->rows));
+  if (w->row && w->items && w->order && w->scratch) return FG_OK;
+  return fg_fail(err, FG_NO_SPACE, "out of memory for reading %u rows ahead", w->rows);
+}
+
+fg_status fg_window_create(fg_window **out, uint32_t rows, uint64_t bytes, fg_job_memory *memory,
+                           fg_error *err) {
+  *out = NULL;
+  fg_window *w = calloc(1, sizeof *w);
+  if (!w) return fg_fail(err, FG_NO_SPACE, "out of memory for reading rows ahead");
+  w->memory = memory;
+  fg_status status;
+  for (uint64_t wish = bytes > LEAST_BYTES ? bytes : LEAST_BYTES;; wish /= 2) {
+    status = fg_job_memory_take(memory, wish, "reading rows ahead", err);
+    if (status == FG_OK) w->taken = wish;
+    if (status == FG_OK || wish / 2 < LEAST_BYTES) break;
+  }
+  // A quarter for the tables: rows are larger than what stands about them there.
+  while (rows > 1 && table_bytes(rows) > w->taken / 4) rows /= 2;
+  w->rows = rows ? rows : 1;
+  w->room = w->taken - table_bytes(w->rows);
+  if (status == FG_OK) status = allocate(w, err);
+  if (status != FG_OK) {
+    fg_window_destroy(w);
+    return status;
+  }
+  *out = w;
+  return FG_OK;
+}
+
+void fg_window_destroy(fg_window *w) {
+  if (!w) return;
+  for (uint32_t i = 0; w->row && i < w->count; i++) fg_batch_row_destroy(w->row[i]);
+  fg_job_memory_give(w->memory, w->taken);
+  free(w->row);
+  free(w->items);
+  free(w->order);
+  free(w->scratch);
+  free(w);
+}
+
+bool fg_window_full(const fg_window *w) {
+  return w->count == w->rows || (w->count && w->held >= w->room);
+}
+
+void fg_window_add(fg_window *w, fg_batch_row *row) {
+  w->items[w->count] = fg_batch_row_item(row);
+  w->row[w->count] = row;
+  w->order[w->count] = w->count;
+  w->held += row->held;
+  w->count++;
+}
+
+void fg_window_order(fg_window *w, fg_order_wish wish) {
+  fg_order(w->items, w->count, FG_SHARED_BLOCK, wish, w->scratch, w->order);
+}
+
+uint32_t fg_window_waiting(const fg_window *w) {
+  return w->count - w->next;
+}
+
+fg_batch_row *fg_window_next(fg_window *w) {
+  if (w->next == w->count) return NULL;
+  const uint32_t i = w->order[w->next++];
+  fg_batch_row *row = w->row[i];
+  w->row[i] = NULL;
+  w->held -= row->held;
+  if (w->next == w->count) w->count = w->next = 0;
+  return row;
+}
