@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // clang 14 knows no "f16c" in __builtin_cpu_supports, which knows the rest and asks the system too.
 static bool has_f16c(void) {
@@ -17,7 +19,36 @@ static bool has_avx_vnni(void) {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
+#if defined(FG_HAVE_AMX)
+
+enum {
+  REQUEST_PERMISSION = 0x1023, // ARCH_REQ_XCOMP_PERM, which older headers lack
+  TILE_DATA = 18,              // its bit of XCR0; the configuration's is before it
+};
+
+// Linux refuses where a thread's stack for signals is too small for the larger frame.
+static bool may_use_tiles(void) {
+  uint32_t low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low >> (TILE_DATA - 1) & 3) == 3 && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+static uint32_t amx_features(void) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) || !may_use_tiles()) return 0;
+  return (d & 1u << 25 ? FG_CPU_AMX_INT8 : 0u) | (d & 1u << 22 ? FG_CPU_AMX_BF16 : 0u);
+}
+
+#else
+
+static uint32_t amx_features(void) { // the compiler knows none of its instructions
+  return 0;
+}
+
+#endif
+
 uint32_t fg_cpu_features(void) {
+  const uint32_t for_tiles = FG_CPU_AVX512_BF16 | FG_CPU_AVX512_VNNI;
   uint32_t features = 0;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) features |= FG_CPU_AVX2;
   if (features && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -26,6 +57,7 @@ uint32_t fg_cpu_features(void) {
   if (features & FG_CPU_AVX512 && __builtin_cpu_supports("avx512bf16")) features |= FG_CPU_AVX512_BF16;
   if (features & FG_CPU_AVX512 && __builtin_cpu_supports("avx512vnni")) features |= FG_CPU_AVX512_VNNI;
   if (features & FG_CPU_AVX2 && has_avx_vnni()) features |= FG_CPU_AVX_VNNI;
+  if ((features & for_tiles) == for_tiles) features |= amx_features();
   return features;
 }
 

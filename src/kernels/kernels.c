@@ -28,6 +28,10 @@ void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
     fg_attention_avx512_codes(kernels);
     fg_q_product_avx512_vnni(kernels);
   }
+#if defined(FG_HAVE_AMX)
+  if (features & FG_CPU_AMX_BF16) fg_product_amx(kernels);
+  if (features & FG_CPU_AMX_INT8) fg_q_product_amx(kernels);
+#endif
 #else
   (void)features;
 #endif

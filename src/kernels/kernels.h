@@ -25,7 +25,7 @@
 typedef void fg_tile_fn(fg_dtype dtype, const void *block, uint32_t rows, uint32_t k, void *tile);
 
 typedef struct fg_kernels {
-  const char *name; // of the last instruction set that overrode something: "c", "avx2", "avx512_vnni"
+  const char *name; // of the last instruction set that overrode something: "c", "avx2", "amx"
 
   // out = (x - mean) / sqrt(variance + eps) * weight + bias; RMS: x / sqrt(mean square + eps) * weight +
   // bias. weight and bias [width] may be NULL; out may be x.
@@ -52,9 +52,10 @@ typedef struct fg_kernels {
   void (*product_wide[FG_DTYPE_COUNT])(const float *x, uint32_t rows, uint32_t k, const void *tile,
                                        float *out);
 
-  // The same of bfloat16, pairs of k in order; NULL where the CPU has no dot products of such pairs.
-  // x: [rows, k], k even; tile: [k / 2, 64, 2]; next: the tile that this thread will likely want after it, or
-  // NULL: its beginning is asked for from memory; out: [rows, 64] float32, not aliased.
+  // The same of bfloat16, pairs of k or pieces of 32 in order, denormals as zeros; NULL where the CPU has no
+  // products of such pairs. x: [rows, k], k a multiple of 32; tile: [k / 2, 64, 2]; next: the tile that this
+  // thread will likely want after it, or NULL: its beginning is asked for from memory; out: [rows, 64]
+  // float32, not aliased.
   void (*product_bf16)(const uint16_t *x, uint32_t rows, uint32_t k, const void *tile, const void *next,
                        float *out);
 

@@ -16,7 +16,7 @@ static inline ivec dot4(ivec a, ivec w, ivec x) {
 #include "kernels/qproduct_tmpl.h"
 
 void fg_q_product_avx2(fg_kernels *k) {
-  q_fill(k);
+  q_fill(k, q_products);
 }
 
 #else

@@ -17,7 +17,7 @@
 
 void fg_q_product_avx_vnni(fg_kernels *k) {
   k->name = "avx_vnni";
-  q_fill(k);
+  q_fill(k, q_products);
 }
 
 #else

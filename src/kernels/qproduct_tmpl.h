@@ -31,7 +31,7 @@ enum {
 };
 
 // What varies by type, the size of groups aside.
-typedef enum q_kind { Q_FOUR, Q_FOUR_MINIMUM, Q_EIGHT, Q_EIGHT_MINIMUM } q_kind;
+typedef enum q_kind { Q_FOUR, Q_FOUR_MINIMUM, Q_EIGHT, Q_EIGHT_MINIMUM, Q_KINDS } q_kind;
 
 Q_INLINE bool q_is_four(q_kind kind) {
   return kind == Q_FOUR || kind == Q_FOUR_MINIMUM;
@@ -186,7 +186,7 @@ Q_SHAPES(Q_FUNCTION)
 
 typedef struct q_shape {
   uint32_t vectors;
-  q_dense_fn *of[4]; // by kind
+  q_dense_fn *of[Q_KINDS];
 } q_shape;
 
 #define Q_ROW(r, v) {v, {q_four_##r, q_four_minimum_##r, q_eight_##r, q_eight_minimum_##r}},
@@ -304,12 +304,14 @@ Q_PRODUCT(q_product_four_minimum, Q_FOUR_MINIMUM)
 Q_PRODUCT(q_product_eight, Q_EIGHT)
 Q_PRODUCT(q_product_eight_minimum, Q_EIGHT_MINIMUM)
 
-static void q_fill(fg_kernels *k) {
+static fg_q_product_fn *const q_products[Q_KINDS] = {q_product_four, q_product_four_minimum, q_product_eight,
+                                                     q_product_eight_minimum};
+
+static void q_fill(fg_kernels *k, fg_q_product_fn *const products[Q_KINDS]) {
   for (fg_dtype dtype = 0; dtype < FG_DTYPE_COUNT; dtype++) {
     const fg_dtype_info *type = fg_dtype_get(dtype);
-    fg_q_product_fn **slot = &k->q_product[FG_LAYOUT_N64][dtype];
-    if (type->bits == 4) *slot = type->minimum ? q_product_four_minimum : q_product_four;
-    if (type->bits == 8) *slot = type->minimum ? q_product_eight_minimum : q_product_eight;
+    const q_kind kind = (type->bits == 8 ? Q_EIGHT : Q_FOUR) + type->minimum;
+    if (type->bits) k->q_product[FG_LAYOUT_N64][dtype] = products[kind];
   }
 }
 

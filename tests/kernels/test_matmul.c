@@ -139,6 +139,11 @@ static void check_all_products(uint32_t features, arithmetic a) {
   drop_rig(r);
 }
 
+// A CPU with AVX-512 at most.
+static uint32_t without_tiles(void) {
+  return fg_cpu_features() & ~(uint32_t)(FG_CPU_AMX_INT8 | FG_CPU_AMX_BF16);
+}
+
 static void test_reference_products_match_doubles(void **state) {
   (void)state;
   check_all_products(0, F32);
@@ -153,6 +158,7 @@ static void test_float32_products_match_doubles(void **state) {
 static void test_bfloat16_products_match_doubles(void **state) {
   (void)state;
   check_all_products(fg_cpu_features(), BF16);
+  check_all_products(without_tiles(), BF16);
 }
 
 static void test_int8_products_match_doubles(void **state) {
@@ -164,7 +170,7 @@ static void test_int8_products_match_doubles(void **state) {
 // Without the instruction, products asked for in bfloat16 are float32's.
 static void test_bfloat16_without_the_instruction_is_float32(void **state) {
   (void)state;
-  rig *r = make_rig(fg_cpu_features() & ~(uint32_t)FG_CPU_AVX512_BF16, BF16, 8, 64, 1);
+  rig *r = make_rig(without_tiles() & ~(uint32_t)FG_CPU_AVX512_BF16, BF16, 8, 64, 1);
   assert_false(fg_matmul_is_bf16(r->matmul));
   check_product(r, fg_layout_find("n64"), FG_BF16, (shape){3, 64, 64}, 7);
   drop_rig(r);
@@ -179,7 +185,10 @@ static float from_bf16(uint16_t v) {
   return value;
 }
 
-// What the instruction is said to do, over k in order: the second of a pair, then the first.
+// What a sum of bfloat16 products is said to be: of a column of `tile` [k / 2, 64, 2].
+typedef float chain_fn(const uint16_t *x, const uint16_t *tile, uint32_t k, uint32_t column);
+
+// Dot products of pairs, in order of k: the second of a pair, then the first.
 static float chain_of_pairs(const uint16_t *x, const uint16_t *tile, uint32_t k, uint32_t column) {
   float sum = 0;
   for (uint32_t c = 0; c < k; c += 2) {
@@ -190,8 +199,35 @@ static float chain_of_pairs(const uint16_t *x, const uint16_t *tile, uint32_t k,
   return sum;
 }
 
+// Products of tiles, in pieces of 32: a chain of the first of all pairs, one of the second.
+static float chain_of_pieces(const uint16_t *x, const uint16_t *tile, uint32_t k, uint32_t column) {
+  float sum = 0;
+  for (uint32_t piece = 0; piece < k; piece += 32) {
+    float first = 0, second = 0;
+    for (uint32_t c = piece; c < piece + 32; c += 2) {
+      const uint16_t *w = tile + (size_t)c * FG_TILE_ROWS + 2 * column;
+      first = fmaf(from_bf16(x[c]), from_bf16(w[0]), first);
+      second = fmaf(from_bf16(x[c + 1]), from_bf16(w[1]), second);
+    }
+    sum += first + second;
+  }
+  return sum;
+}
+
+// The instructions for such products, by what they need.
+static const struct {
+  uint32_t features;
+  chain_fn *chain;
+  const char *what;
+} chains[] = {
+    {FG_CPU_AVX2 | FG_CPU_AVX512 | FG_CPU_AVX512_BF16, chain_of_pairs, "dot products of bfloat16"},
+    {FG_CPU_AVX2 | FG_CPU_AVX512 | FG_CPU_AVX512_BF16 | FG_CPU_AMX_BF16, chain_of_pieces,
+     "products of tiles"},
+};
+enum { CHAINS = sizeof chains / sizeof *chains };
+
 // However rows and k are cut, a sum is one chain; operands are exactly as large as said, for sanitizers.
-static void check_chains(const fg_kernels *kernels, uint32_t rows, uint32_t k) {
+static void check_chains(const fg_kernels *kernels, chain_fn *chain, uint32_t rows, uint32_t k) {
   uint64_t state = rows + k;
   float *x = random_floats(&state, (size_t)rows * k), *w = random_floats(&state, (size_t)k * FG_TILE_ROWS);
   uint16_t *x16 = malloc((size_t)rows * k * sizeof *x16);
@@ -203,10 +239,10 @@ static void check_chains(const fg_kernels *kernels, uint32_t rows, uint32_t k) {
     for (uint32_t i = 0; i < rows * FG_TILE_ROWS; i++) out[i] = NAN; // nothing of before is added
     kernels->product_bf16(x16, rows, k, tile, ahead ? tile : NULL, out);
     for (uint32_t i = 0; i < rows * FG_TILE_ROWS; i++) {
-      float sum = chain_of_pairs(x16 + (size_t)(i / FG_TILE_ROWS) * k, tile, k, i % FG_TILE_ROWS);
+      float sum = chain(x16 + (size_t)(i / FG_TILE_ROWS) * k, tile, k, i % FG_TILE_ROWS);
       if (memcmp(&out[i], &sum, sizeof sum))
-        fail_msg("row %u of %u, column %u, k %u: %a, not %a", i / FG_TILE_ROWS, rows, i % FG_TILE_ROWS, k,
-                 (double)out[i], (double)sum);
+        fail_msg("%s: row %u of %u, column %u, k %u: %a, not %a", kernels->name, i / FG_TILE_ROWS, rows,
+                 i % FG_TILE_ROWS, k, (double)out[i], (double)sum);
     }
   }
   free(x), free(w), free(x16), free(tile), free(out);
@@ -214,17 +250,45 @@ static void check_chains(const fg_kernels *kernels, uint32_t rows, uint32_t k) {
 
 static void test_bfloat16_sums_are_one_chain_over_k(void **state) {
   (void)state;
-  fg_kernels kernels;
-  fg_kernels_init(&kernels, fg_cpu_features());
-  if (!kernels.product_bf16) {
-    print_message("skipped: this CPU has no dot products of bfloat16\n");
-    skip();
+  static const uint32_t ks[] = {32, 64, 128, 160, 256, 288, 608};
+  int checked = 0;
+  for (int c = 0; c < CHAINS; c++) {
+    fg_kernels kernels;
+    if (chains[c].features & ~fg_cpu_features()) {
+      print_message("left out: this CPU has no %s\n", chains[c].what);
+      continue;
+    }
+    fg_kernels_init(&kernels, chains[c].features);
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+      for (uint32_t rows = 1; rows <= 40; rows++) check_chains(&kernels, chains[c].chain, rows, ks[i]);
+      for (uint32_t rows = 64; rows <= 129; rows += 13) check_chains(&kernels, chains[c].chain, rows, ks[i]);
+    }
+    checked++;
   }
-  static const uint32_t ks[] = {2, 32, 126, 128, 130, 256, 258, 600};
-  for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
-    for (uint32_t rows = 1; rows <= 20; rows++) check_chains(&kernels, rows, ks[i]);
-    check_chains(&kernels, 128, ks[i]);
+  if (!checked) skip();
+}
+
+// A denormal, as a bfloat16 or as a sum, counts as zero.
+static void test_bfloat16_denormals_are_zeros(void **state) {
+  (void)state;
+  enum { K = 32 };
+  uint16_t x[K] = {0}, tile[K * FG_TILE_ROWS] = {0};
+  x[0] = 0x0040, tile[0] = 0x7e00;          // 2^-127 times 2^125
+  x[2] = 0x2000, tile[2 * 64 + 2] = 0x1f80; // 2^-63 times 2^-64
+  x[4] = 0x0080, tile[4 * 64 + 4] = 0x3f80; // the smallest normal number times 1
+  int checked = 0;
+  for (int c = 0; c < CHAINS; c++) {
+    fg_kernels kernels;
+    float out[FG_TILE_ROWS];
+    if (chains[c].features & ~fg_cpu_features()) continue;
+    fg_kernels_init(&kernels, chains[c].features);
+    kernels.product_bf16(x, 1, K, tile, NULL, out);
+    assert_true(out[0] == 0);
+    assert_true(out[1] == 0);
+    assert_true(out[2] == 0x1p-126f);
+    checked++;
   }
+  if (!checked) skip();
 }
 
 // ---- bit by bit ------------------------------------------------------------------------------------------
@@ -283,6 +347,7 @@ static void test_float32_rows_do_not_depend_on_company(void **state) {
 static void test_bfloat16_rows_do_not_depend_on_company(void **state) {
   (void)state;
   check_invariance_of_types(fg_cpu_features(), BF16);
+  if (without_tiles() != fg_cpu_features()) check_invariance_of_types(without_tiles(), BF16);
 }
 
 static void test_int8_rows_do_not_depend_on_company(void **state) {
@@ -362,6 +427,7 @@ int main(void) {
       cmocka_unit_test(test_int8_products_match_doubles),
       cmocka_unit_test(test_bfloat16_without_the_instruction_is_float32),
       cmocka_unit_test(test_bfloat16_sums_are_one_chain_over_k),
+      cmocka_unit_test(test_bfloat16_denormals_are_zeros),
       cmocka_unit_test(test_float32_rows_do_not_depend_on_company),
       cmocka_unit_test(test_bfloat16_rows_do_not_depend_on_company),
       cmocka_unit_test(test_int8_rows_do_not_depend_on_company),
