@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "engine/panel_load.h"
 
-enum { MAX_ENTRIES = 64 }; // panels in the ring at once
+enum { MAX_ENTRIES = 256 }; // panels in the ring at once: a layer of the largest models, and the next one
 
 typedef enum entry_state { ENTRY_READING, ENTRY_LOADED, ENTRY_RELEASED } entry_state;
 
@@ -43,7 +43,9 @@ struct fg_weight_stream {
   char *ring_host;   // where reads go: the ring itself or its image in host memory
   bool host_reaches; // ring_host is the ring itself
   entry entries[MAX_ENTRIES];
-  uint32_t first, count, used; // deque; entries before `used` (counted from first) are released
+  // Deque; of the entries, counted from `first`, those before `used` are released, and `held` after them
+  // acquired.
+  uint32_t first, count, used, held;
   uint64_t bytes_read;
   uint32_t track;
 };
@@ -286,34 +288,58 @@ fg_status fg_weight_stream_begin(fg_weight_stream *s, bool tail, fg_error *err) 
   return pump(s, err);
 }
 
-fg_status fg_weight_stream_acquire(fg_weight_stream *s, uint32_t panel, fg_view *view, fg_error *err) {
+// An entry that was acquired and not released; NULL: the panel is not.
+static const entry *find_held(fg_weight_stream *s, uint32_t panel) {
+  for (uint32_t i = s->used; i < s->used + s->held; i++)
+    if (entry_at(s, i)->panel == panel) return entry_at(s, i);
+  return NULL;
+}
+
+// Until the next panel is on its way: the ring may be full of panels whose last use is still queued.
+static fg_status make_room(fg_weight_stream *s, uint32_t panel, fg_error *err) {
   fg_device *d = s->options.device;
-  if (s->tier[panel] == FG_TIER_DEVICE) {
-    *view = (fg_view){.memory = s->device_block, .offset = s->place[panel]};
-    return FG_OK;
-  }
   fg_status status = pump(s, err);
-  while (status == FG_OK && s->used == s->count) {
-    // The ring is full of panels whose last use is still queued.
-    if (s->count == 0)
+  while (status == FG_OK && s->used + s->held == s->count) {
+    if (s->used == 0)
       return fg_fail(err, FG_INTERNAL, "the weight ring is too small for panel %" PRIu32, panel);
     status = d->ops->host_wait(d, entry_at(s, 0)->released, err);
     if (status == FG_OK) status = pump(s, err);
   }
-  if (status != FG_OK) return status;
-  entry *e = entry_at(s, s->used);
-  if (e->panel != panel)
-    return fg_fail(err, FG_INTERNAL,
-                   "panel %" PRIu32 " was asked for, %" PRIu32 " is next in the order of use", panel,
-                   e->panel);
+  return status;
+}
+
+static fg_status wait_loaded(fg_weight_stream *s, entry *e, fg_error *err) {
+  fg_device *d = s->options.device;
+  fg_status status = FG_OK;
   if (e->state == ENTRY_READING) {
     uint64_t begin = fg_now_ns();
     status = finish_read(s, e, err);
     fg_trace_span(s->options.trace, s->track, FG_SPAN_WAIT_READ, NULL, e->read.layer, e->bytes, begin,
                   fg_now_ns());
   }
-  if (status == FG_OK && !s->verified[panel]) status = check_ring(s, err);
-  if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, e->loaded, err);
+  if (status == FG_OK && !s->verified[e->panel]) status = check_ring(s, err);
+  return status == FG_OK ? d->ops->queue_wait(d, FG_QUEUE_COMPUTE, e->loaded, err) : status;
+}
+
+fg_status fg_weight_stream_acquire(fg_weight_stream *s, uint32_t panel, fg_view *view, fg_error *err) {
+  if (s->tier[panel] == FG_TIER_DEVICE) {
+    *view = (fg_view){.memory = s->device_block, .offset = s->place[panel]};
+    return FG_OK;
+  }
+  const entry *held = find_held(s, panel);
+  if (held) {
+    *view = (fg_view){.memory = s->ring, .offset = held->offset};
+    return FG_OK;
+  }
+  fg_status status = make_room(s, panel, err);
+  if (status != FG_OK) return status;
+  entry *e = entry_at(s, s->used + s->held);
+  if (e->panel != panel)
+    return fg_fail(err, FG_INTERNAL,
+                   "panel %" PRIu32 " was asked for, %" PRIu32 " is next in the order of use", panel,
+                   e->panel);
+  status = wait_loaded(s, e, err);
+  if (status == FG_OK) s->held++;
   *view = (fg_view){.memory = s->ring, .offset = e->offset};
   return status;
 }
@@ -321,9 +347,12 @@ fg_status fg_weight_stream_acquire(fg_weight_stream *s, uint32_t panel, fg_view 
 fg_status fg_weight_stream_release(fg_weight_stream *s, uint32_t panel, fg_error *err) {
   if (s->tier[panel] == FG_TIER_DEVICE) return pump(s, err);
   entry *e = entry_at(s, s->used);
+  if (s->held == 0 || e->panel != panel)
+    return fg_fail(err, FG_INTERNAL, "panel %" PRIu32 " is released out of order", panel);
   e->released = s->options.device->ops->record(s->options.device, FG_QUEUE_COMPUTE);
   e->state = ENTRY_RELEASED;
   s->used++;
+  s->held--;
   return pump(s, err);
 }
 

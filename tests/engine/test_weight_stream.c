@@ -128,6 +128,36 @@ static fg_status run_step(bench *b, bool tail) {
   return status;
 }
 
+static const uint64_t LARGEST = LARGEST_ROWS * K * 4; // a multiple of 4096
+
+// A matrix at a time, gone over several times while its panels are held.
+static fg_status run_step_held(bench *b, uint32_t times) {
+  float *out = calloc(PANELS, LARGEST_ROWS * K * 4);
+  fg_status status = fg_weight_stream_begin(b->stream, true, &b->err);
+  for (uint32_t m = 0; status == FG_OK && m < MATRICES; m++) {
+    for (uint32_t i = 0; status == FG_OK && i < times * PANELS; i++) {
+      const uint32_t p = i % PANELS, panel = m * PANELS + p;
+      fg_view view;
+      status = fg_weight_stream_acquire(b->stream, panel, &view, &b->err);
+      if (status == FG_OK)
+        status =
+            b->device->ops->download(b->device, FG_QUEUE_COMPUTE, view.memory, view.offset,
+                                     out + (size_t)p * LARGEST_ROWS * K, rows_of(panel) * K * 4, &b->err);
+      if (status == FG_OK && i / PANELS + 1 == times)
+        status = fg_weight_stream_release(b->stream, panel, &b->err);
+    }
+    fg_status waited =
+        b->device->ops->host_wait(b->device, b->device->ops->record(b->device, FG_QUEUE_COMPUTE), &b->err);
+    if (status == FG_OK) status = waited;
+    for (uint32_t p = 0; status == FG_OK && p < PANELS; p++)
+      for (uint32_t i = 0; i < rows_of(p) * K; i++)
+        if (out[(size_t)p * LARGEST_ROWS * K + i] != (float)(m * PANELS + p) + (float)i / 65536)
+          fail_msg("panel %u of matrix %u is not its own", p, m);
+  }
+  free(out);
+  return status;
+}
+
 static void stream_all(const char *device, uint64_t ring, unsigned seed) {
   bench on = {0}, *b = &on;
   open_bench(b, device);
@@ -137,8 +167,6 @@ static void stream_all(const char *device, uint64_t ring, unsigned seed) {
   for (int step = 0; step < 12; step++) must(run_step(b, rand() % 2));
   close_bench(b);
 }
-
-static const uint64_t LARGEST = LARGEST_ROWS * K * 4; // a multiple of 4096
 
 static void test_every_panel_arrives_whatever_ring_and_tiers(void **state) {
   (void)state;
@@ -161,6 +189,34 @@ static void test_bytes_read_are_the_streamed_panels_and_what_is_ahead(void **sta
   for (int step = 0; step < 5; step++) must(run_step(b, true));
   uint64_t read = fg_weight_stream_bytes_read(b->stream);
   assert_true(read >= 5 * due && read <= 5 * due + 3 * LARGEST);
+  close_bench(b);
+}
+
+static void test_held_panels_stay_and_are_read_once(void **state) {
+  (void)state;
+  static const char *const devices[] = {"cpu", "fake"};
+  for (int d = 0; d < 2; d++)
+    for (uint64_t ring = PANELS + 1; ring <= 2 * PANELS + 2; ring++) {
+      bench on = {0}, *b = &on;
+      open_bench(b, devices[d]);
+      memset(b->tier, FG_TIER_DISK, sizeof b->tier);
+      must(create_stream(b, ring * LARGEST));
+      for (uint32_t step = 0; step < 3; step++) must(run_step_held(b, 1 + step));
+      uint64_t due = 0;
+      for (uint32_t p = 0; p < MATRICES * PANELS; p++) due += 3 * rows_of(p) * K * 4;
+      assert_true(fg_weight_stream_bytes_read(b->stream) <= due + ring * LARGEST);
+      close_bench(b);
+    }
+}
+
+static void test_matrix_larger_than_the_ring_cannot_be_held(void **state) {
+  (void)state;
+  bench on = {0}, *b = &on;
+  open_bench(b, "cpu");
+  memset(b->tier, FG_TIER_DISK, sizeof b->tier);
+  must(create_stream(b, 2 * LARGEST));
+  assert_int_equal(run_step_held(b, 2), FG_INTERNAL);
+  assert_non_null(strstr(b->err.message, "too small"));
   close_bench(b);
 }
 
@@ -265,6 +321,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_panel_arrives_whatever_ring_and_tiers),
       cmocka_unit_test(test_bytes_read_are_the_streamed_panels_and_what_is_ahead),
+      cmocka_unit_test(test_held_panels_stay_and_are_read_once),
+      cmocka_unit_test(test_matrix_larger_than_the_ring_cannot_be_held),
       cmocka_unit_test(test_damaged_panel_is_named_before_it_is_used),
       cmocka_unit_test(test_first_of_several_damaged_panels_is_named),
       cmocka_unit_test(test_damaged_resident_panel_fails_the_load),
