@@ -1,50 +1,15 @@
 #include "engine/kv_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/size.h"
-
-static fg_status no_space(const char *folder, uint64_t bytes, int error, fg_error *err) {
-  char size[16];
-  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  return fg_fail(
-      err, full ? FG_DISK_FULL : FG_IO,
-      "%s: no %s on disk for the KV cache: %s; choose another --offload-dir, lower --max-num-seqs or "
-      "--max-model-len, or keep more of the cache in memory (--percent, --cache-dtype)",
-      folder, fg_size_format(bytes, size), strerror(error));
-}
-
-// Where a file system cannot reserve, the size alone is set, and a full disk shows when a page is written.
-static int reserve(int fd, uint64_t bytes) {
-  int result;
-  do {
-    result = fallocate(fd, 0, 0, (off_t)bytes);
-  } while (result != 0 && errno == EINTR);
-  if (result != 0 && errno == EOPNOTSUPP) result = ftruncate(fd, (off_t)bytes);
-  return result == 0 ? 0 : errno;
-}
+#include "engine/unnamed_file.h"
 
 fg_status fg_kv_file_create(fg_file **out, const char *folder, uint64_t bytes, fg_error *err) {
-  char path[PATH_MAX];
-  *out = NULL;
-  if ((size_t)snprintf(path, sizeof path, "%s/kv-XXXXXX", folder) >= sizeof path)
-    return fg_fail(err, FG_INVALID, "%s: the path is too long", folder);
-  if (bytes > INT64_MAX) return no_space(folder, bytes, EFBIG, err);
-  int fd = mkostemp(path, O_CLOEXEC);
-  if (fd < 0)
-    return fg_fail(err, FG_IO, "%s: cannot make a file for the KV cache: %s", folder, strerror(errno));
-  close(fd);
-  fg_status status = fg_file_open(out, path, FG_FILE_CREATE, err);
-  unlink(path);
-  int error = status == FG_OK ? reserve(fg_file_descriptor(*out), bytes) : 0;
-  if (!error) return status;
-  fg_file_close(*out);
-  *out = NULL;
-  return no_space(folder, bytes, error, err);
+  const fg_unnamed_file wanted = {
+      .folder = folder,
+      .prefix = "kv",
+      .bytes = bytes,
+      .what = "the KV cache",
+      .advice = "choose another --offload-dir, lower --max-num-seqs or --max-model-len, or keep more of the "
+                "cache in memory (--percent, --cache-dtype)",
+  };
+  return fg_unnamed_file_create(out, &wanted, err);
 }

@@ -1,7 +1,6 @@
 // kv_file.h: the file in which pages of the KV cache live that have no room in memory.
 //
-// It has no name: it is unlinked as soon as it is open, so that whatever ends the process leaves nothing
-// behind. All of its space is taken at once: a job that would run out of disk fails before it starts.
+// An unnamed file (unnamed_file.h).
 #ifndef FG_ENGINE_KV_FILE_H
 #define FG_ENGINE_KV_FILE_H
 

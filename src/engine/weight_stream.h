@@ -4,8 +4,9 @@
 // computes; some stay in host memory and cross the bus each time; the rest come from disk. Whoever computes
 // acquires the next panel, uses it and releases it; behind that, the panels that follow are read and
 // uploaded into a ring as far ahead as the ring has room, across layers and across steps. The same panels
-// stay resident for the whole run (a cyclic scan would defeat any cache). A panel that is acquired again before
-// it was released is still there: so a layer may go over several batches of rows while the ring holds it.
+// stay resident for the whole run (a cyclic scan would defeat any cache). A panel that is acquired again
+// before it was released is still there: so a layer may go over several batches of rows while the ring holds
+// it.
 //
 // A panel's bytes are compared with the store's hash before their first use in a run, by all threads where
 // several panels have arrived.
@@ -42,8 +43,8 @@ void fg_weight_stream_destroy(fg_weight_stream *stream); // NULL is allowed
 
 // Before each step: whether it will use the epilogue's matrices.
 fg_status fg_weight_stream_begin(fg_weight_stream *stream, bool tail, fg_error *err);
-// The panel (an index of store->panels) for calls that are enqueued on the compute queue from now on: the next
-// one in the order of use, or one that is acquired. The ring has room for all that are at once.
+// The panel (an index of store->panels) for calls that are enqueued on the compute queue from now on: the
+// next one in the order of use, or one that is acquired. The ring has room for all that are at once.
 fg_status fg_weight_stream_acquire(fg_weight_stream *stream, uint32_t panel, fg_view *view, fg_error *err);
 // After the last call that uses it has been enqueued; in the order of use, once.
 fg_status fg_weight_stream_release(fg_weight_stream *stream, uint32_t panel, fg_error *err);
