@@ -19,7 +19,13 @@ typedef struct record_head {
 
 static const uint32_t MAGIC = 0x314a4746; // "FGJ1"
 static const uint64_t HEADER_ROW = UINT64_MAX;
-enum { LARGEST_RECORD = 1 << 30, LARGEST_WINDOW = 1 << 28, FIRST_CAPACITY = 1024, READ_CHUNK = 64 << 10 };
+enum {
+  LARGEST_RECORD = 1 << 30,
+  LARGEST_WINDOW = 1 << 28,
+  FIRST_CAPACITY = 1024,
+  READ_CHUNK = 64 << 10,
+  SPARE = 16 << 20, // rewriting less is not worth its syncs
+};
 
 // Where a waiting row stands; length 0: it does not wait.
 typedef struct place {
@@ -29,10 +35,11 @@ typedef struct place {
 
 struct fg_journal {
   fg_safe_file file;
-  char *path;
-  uint64_t header_bytes;
+  char *path, *new_path; // new_path NULL: a file without a name
+  uint64_t header_bytes, spare;
   fg_job_memory *memory;
   uint64_t first, end, waiting; // rows in [first, end) have places
+  uint64_t waiting_bytes;       // of their records
   place *ring;                  // [capacity], by row modulo capacity
   uint64_t capacity;
   fg_text scratch;
@@ -133,7 +140,9 @@ fg_status fg_journal_expect(fg_journal *j, uint64_t row, fg_error *err) {
 
 static void keep_place(fg_journal *j, uint64_t row, uint64_t offset, uint32_t length) {
   for (; j->end <= row; j->end++) *place_of(j, j->end) = (place){0};
-  j->waiting += place_of(j, row)->length == 0;
+  fg_journal_forget(j, row); // the later record counts
+  j->waiting++;
+  j->waiting_bytes += sizeof(record_head) + length;
   *place_of(j, row) = (place){offset, length};
 }
 
@@ -143,6 +152,7 @@ bool fg_journal_has(const fg_journal *j, uint64_t row) {
 
 void fg_journal_forget(fg_journal *j, uint64_t row) {
   if (!fg_journal_has(j, row)) return;
+  j->waiting_bytes -= sizeof(record_head) + place_of(j, row)->length;
   place_of(j, row)->length = 0;
   j->waiting--;
 }
@@ -162,15 +172,15 @@ uint64_t fg_journal_end(const fg_journal *j) {
 
 // ---- open --------------------------------------------------------------------------------------------
 
-static fg_status append_record(fg_journal *j, uint64_t row, const char *bytes, size_t length, fg_error *err) {
+static fg_status append_record(fg_safe_file *file, fg_text *scratch, uint64_t row, const char *bytes,
+                               size_t length, fg_error *err) {
   record_head head = {.magic = MAGIC, .length = (uint32_t)length, .row = row};
   head.checksum = checksum(&head, bytes);
-  fg_text_clear(&j->scratch);
-  fg_text_append(&j->scratch, &head, sizeof head);
-  fg_text_append(&j->scratch, bytes, length);
-  if (fg_text_failed(&j->scratch))
-    return fg_fail(err, FG_NO_SPACE, "%s: out of memory for a row", j->file.path);
-  return fg_safe_file_append(&j->file, j->scratch.data, j->scratch.length, err);
+  fg_text_clear(scratch);
+  fg_text_append(scratch, &head, sizeof head);
+  fg_text_append(scratch, bytes, length);
+  if (fg_text_failed(scratch)) return fg_fail(err, FG_NO_SPACE, "%s: out of memory for a row", file->path);
+  return fg_safe_file_append(file, scratch->data, scratch->length, err);
 }
 
 // Takes over the records of an earlier run and cuts off what is torn behind them.
@@ -206,10 +216,18 @@ static int open_unnamed(void) {
   return fd;
 }
 
+static fg_status name_files(fg_journal *j, const char *path, fg_error *err) {
+  j->path = strdup(path ? path : "the file for rows that wait");
+  if (path && asprintf(&j->new_path, "%s.new", path) < 0) j->new_path = NULL;
+  if (!j->path || (path && !j->new_path)) return fg_fail(err, FG_NO_SPACE, "out of memory for the journal");
+  if (path) unlink(j->new_path); // a crash may have left one; it was never the journal
+  return FG_OK;
+}
+
 static fg_status start(fg_journal *j, const fg_journal_options *options, fg_error *err) {
   const char *path = options->path;
-  j->path = strdup(path ? path : "the file for rows that wait");
-  if (!j->path) return fg_fail(err, FG_NO_SPACE, "out of memory for the journal");
+  fg_status named = name_files(j, path, err);
+  if (named != FG_OK) return named;
   int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (options->keep ? 0 : O_TRUNC);
   int fd = path ? open(path, flags, 0666) : open_unnamed();
   j->file = (fg_safe_file){.fd = fd, .path = j->path, .regular = true};
@@ -218,7 +236,8 @@ static fg_status start(fg_journal *j, const fg_journal_options *options, fg_erro
     return fg_fail(err, FG_IO, "%s: cannot open: %s", j->path, strerror(errno));
   j->file.size = (uint64_t)st.st_size;
   if (options->keep) return load(j, err);
-  fg_status status = append_record(j, HEADER_ROW, options->key->text, strlen(options->key->text), err);
+  fg_status status =
+      append_record(&j->file, &j->scratch, HEADER_ROW, options->key->text, strlen(options->key->text), err);
   j->header_bytes = j->file.size;
   if (status == FG_OK && path) status = fg_safe_file_sync(&j->file, err);
   if (status == FG_OK && path) fg_safe_file_sync_name(path);
@@ -230,6 +249,7 @@ fg_status fg_journal_open(fg_journal **out, const fg_journal_options *options, f
   fg_journal *j = calloc(1, sizeof *j);
   if (!j) return fg_fail(err, FG_NO_SPACE, "out of memory for the journal");
   j->memory = options->memory;
+  j->spare = options->spare ? options->spare : SPARE;
   j->first = j->end = options->first;
   j->file.fd = -1;
   fg_status status = start(j, options, err);
@@ -248,6 +268,7 @@ void fg_journal_close(fg_journal *j) {
   fg_text_free(&j->scratch);
   free(j->ring);
   free(j->path);
+  free(j->new_path);
   free(j);
 }
 
@@ -259,7 +280,7 @@ fg_status fg_journal_append(fg_journal *j, uint64_t row, const char *bytes, size
                    LARGEST_RECORD);
   fg_status status = fg_journal_expect(j, row, err);
   uint64_t payload = j->file.size + sizeof(record_head);
-  if (status == FG_OK) status = append_record(j, row, bytes, length, err);
+  if (status == FG_OK) status = append_record(&j->file, &j->scratch, row, bytes, length, err);
   if (status == FG_OK) keep_place(j, row, payload, (uint32_t)length);
   return status;
 }
@@ -279,7 +300,57 @@ fg_status fg_journal_sync(fg_journal *j, fg_error *err) {
   return fg_safe_file_sync(&j->file, err);
 }
 
+// ---- what nobody waits for goes ------------------------------------------------------------------------
+
+static fg_status copy_waiting(fg_journal *j, fg_safe_file *to, fg_error *err) {
+  fg_text payload = {0};
+  record_head head;
+  bool whole;
+  fg_status status = read_record(&j->file, 0, &head, &payload, &whole, err);
+  if (status == FG_OK && !whole) status = fg_fail(err, FG_CORRUPT, "%s: its head has changed", j->file.path);
+  if (status == FG_OK) status = append_record(to, &j->scratch, HEADER_ROW, payload.data, payload.length, err);
+  for (uint64_t row = j->first; status == FG_OK && row < j->end; row++) {
+    if (!fg_journal_has(j, row)) continue;
+    status = fg_journal_read(j, row, &payload, err);
+    if (status == FG_OK) status = append_record(to, &j->scratch, row, payload.data, payload.length, err);
+  }
+  fg_text_free(&payload);
+  if (status == FG_OK && j->new_path) status = fg_safe_file_sync(to, err);
+  return status;
+}
+
+static fg_status change_files(fg_journal *j, const fg_safe_file *to, fg_error *err) {
+  if (j->new_path && rename(j->new_path, j->path) != 0)
+    return fg_fail(err, FG_IO, "%s: cannot rename: %s", j->new_path, strerror(errno));
+  if (j->new_path) fg_safe_file_sync_name(j->path);
+  close(j->file.fd);
+  j->file = *to;
+  uint64_t offset = j->header_bytes;
+  for (uint64_t row = j->first; row < j->end; row++) {
+    if (!fg_journal_has(j, row)) continue;
+    place *p = place_of(j, row);
+    p->offset = offset + sizeof(record_head);
+    offset = p->offset + p->length;
+  }
+  return FG_OK;
+}
+
+static fg_status rewrite(fg_journal *j, fg_error *err) {
+  int fd = j->new_path ? open(j->new_path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666)
+                       : open_unnamed();
+  if (fd < 0) return fg_fail(err, FG_IO, "%s: cannot open a new one: %s", j->path, strerror(errno));
+  fg_safe_file to = {.fd = fd, .path = j->path, .regular = true};
+  fg_status status = copy_waiting(j, &to, err);
+  if (status == FG_OK) status = change_files(j, &to, err);
+  if (status == FG_OK) return FG_OK;
+  close(fd);
+  if (j->new_path) unlink(j->new_path);
+  return status == FG_DISK_FULL ? FG_OK : status; // the old one serves as well
+}
+
 fg_status fg_journal_trim(fg_journal *j, fg_error *err) {
-  if (j->waiting || j->file.size == j->header_bytes) return FG_OK;
-  return fg_safe_file_cut(&j->file, j->header_bytes, err);
+  const uint64_t records = j->file.size - j->header_bytes, dead = records - j->waiting_bytes;
+  if (!dead) return FG_OK;
+  if (!j->waiting) return fg_safe_file_cut(&j->file, j->header_bytes, err);
+  return dead > j->spare && dead > j->waiting_bytes ? rewrite(j, err) : FG_OK;
 }

@@ -2,9 +2,11 @@
 //
 // A file of checksummed records: a header that says which job it belongs to, then rows in the order in which
 // they finished. Each record is one write; what a crash left torn at the end is found by its checksum and cut
-// off. In memory there are 16 bytes for each row between the first and the last that wait.
-// Layout of a record, in the machine's byte order: uint32 magic, uint32 bytes of payload, uint64 number of
-// the row (the header: all ones), uint64 XXH3 of these two and the payload, payload.
+// off. In memory there are 16 bytes for each row between the first and the last that wait. Records that
+// nobody waits for any more are dropped by writing the others into a new file, which takes the old one's
+// name; so the file stays within a few times what waits. Layout of a record, in the machine's byte order:
+// uint32 magic, uint32 bytes of payload, uint64 number of the row (the header: all ones), uint64 XXH3 of
+// these two and the payload, payload.
 #ifndef FG_JOB_JOURNAL_H
 #define FG_JOB_JOURNAL_H
 
@@ -34,6 +36,7 @@ typedef struct fg_journal_options {
   const fg_journal_key *key;
   bool keep;      // take over what this job wrote there; otherwise it starts empty
   uint64_t first; // rows below it do not wait any more
+  uint64_t spare; // bytes that nobody waits for are left standing up to so many; 0 = some MiB
   fg_job_memory *memory;
 } fg_journal_options;
 
@@ -53,7 +56,8 @@ uint64_t fg_journal_waiting(const fg_journal *journal);
 uint64_t fg_journal_end(const fg_journal *journal); // one more than the highest number that waits, or `first`
 
 fg_status fg_journal_sync(fg_journal *journal, fg_error *err);
-// Cuts off all records, if none waits. What they held must be safe elsewhere.
+// Drops the records that nobody waits for, if they are most of the file. What they held must be safe
+// elsewhere.
 fg_status fg_journal_trim(fg_journal *journal, fg_error *err);
 
 #endif

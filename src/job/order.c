@@ -58,8 +58,7 @@ static void sort(tree *t, fg_order_wish wish) {
   for (uint32_t i = 0; i < t->count; i++) t->sorted[i] = t->wished[i] = i;
   void *items = (void *)(uintptr_t)t->items; // only read
   qsort_r(t->sorted, t->count, sizeof *t->sorted, compare_tokens, items);
-  if (wish == FG_ORDER_LONGEST_FIRST)
-    qsort_r(t->wished, t->count, sizeof *t->wished, compare_lengths, items);
+  if (wish == FG_ORDER_LONGEST_FIRST) qsort_r(t->wished, t->count, sizeof *t->wished, compare_lengths, items);
   for (uint32_t rank = 0; rank < t->count; rank++) t->node[t->wished[rank]].rank = rank;
 }
 
@@ -101,8 +100,8 @@ static void grow(tree *t) {
   }
 }
 
-// Hangs every node in front of its parent's children, the last by rank first. The nodes of one rank are a leaf
-// and branches straight above it.
+// Hangs every node in front of its parent's children, the last by rank first. The nodes of one rank are a
+// leaf and branches straight above it.
 static void arrange(tree *t) {
   for (uint32_t rank = t->count; rank-- > 0;)
     for (uint32_t n = t->wished[rank]; t->node[n].rank == rank && t->node[n].parent != NONE;

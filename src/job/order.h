@@ -1,11 +1,11 @@
 // order.h: in which order prompts are best computed.
 //
 // A beginning that several prompts have in common is computed once and kept while a prompt still needs it, so
-// prompts with a common beginning belong together, and the longer it is the closer. That is a walk through the
-// tree of their beginnings: its branches are whole blocks of tokens, since less than a block is not shared,
-// its leaves are the prompts. Which branch of a fork comes first is free, and goes by what is wished: the one
-// with the earliest prompt, or the one with the longest. Prompts that share nothing are leaves of the root and
-// stand in the wished order.
+// prompts with a common beginning belong together, and the longer it is the closer. That is a walk through
+// the tree of their beginnings: its branches are whole blocks of tokens, since less than a block is not
+// shared, its leaves are the prompts. Which branch of a fork comes first is free, and goes by what is wished:
+// the one with the earliest prompt, or the one with the longest. Prompts that share nothing are leaves of the
+// root and stand in the wished order.
 //
 // Pure: plain numbers in and out. The work grows with all tokens times the logarithm of the prompts.
 #ifndef FG_JOB_ORDER_H

@@ -221,7 +221,11 @@ static fg_status open_regular(fg_output *o, fg_error *err) {
   if (status != FG_OK) return status;
   o->next = again && found.failed ? found.first_failed : found.rows;
   if (!again) o->earlier_failed = found.failed;
-  fg_journal_options journal = {o->journal_path, options->key, plan == OUT_RESUME, o->next, options->memory};
+  fg_journal_options journal = {.path = o->journal_path,
+                                .key = options->key,
+                                .keep = plan == OUT_RESUME,
+                                .first = o->next,
+                                .memory = options->memory};
   status = fg_journal_open(&o->journal, &journal, err);
   if (status == FG_OK && again) status = retry(o, &found, err);
   if (status == FG_OK) status = look_at_waiting(o, false, err);
