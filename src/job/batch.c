@@ -45,7 +45,6 @@ typedef struct batch {
   uint32_t track;
   uint64_t file_row, next_row;             // rows read of the file, of this shard
   bool end;                                // of the input
-  fg_order_wish wish;                      // in which rows start that share nothing
   fg_batch_row *held;                      // waits for memory
   fg_batch_row *running;                   // list
   fg_batch_row *complete, **complete_tail; // queue: done, not yet written
@@ -377,7 +376,7 @@ static fg_status read_ahead(batch *b, fg_error *err) {
     enqueue_complete(b, row);
     status = write_complete(b, err);
   }
-  fg_window_order(b->window, b->wish);
+  fg_window_order(b->window, b->setting.context.info.order);
   return status;
 }
 

@@ -117,16 +117,15 @@ static void fail_row(fg_batch_row *row, const fg_error *err) {
 
 static fg_order_item item_of(const fg_batch_row *row, uint32_t prompt) {
   const fg_ids *ids = &row->request->prompts[prompt].ids;
-  const uint32_t count = (uint32_t)ids->count;
-  return (fg_order_item){ids->data, count,
-                         count + fg_job_request_room(row->request, &row->setting->context, prompt)};
+  return (fg_order_item){ids->data, (uint32_t)ids->count,
+                         fg_job_request_room(row->request, &row->setting->context, prompt)};
 }
 
 fg_order_item fg_batch_row_item(const fg_batch_row *row) {
   fg_order_item item = item_of(row, 0);
   for (uint32_t i = 1; i < row->request->prompt_count; i++) {
-    const uint32_t length = item_of(row, i).length;
-    if (length > item.length) item.length = length;
+    const uint32_t generated = item_of(row, i).generated;
+    if (generated > item.generated) item.generated = generated;
   }
   return item;
 }
@@ -158,7 +157,7 @@ static fg_status order_prompts(const fg_batch_row *row, uint32_t *order, fg_erro
   void *scratch = malloc(fg_order_scratch(count));
   if (items && scratch) {
     for (uint32_t i = 0; i < count; i++) items[i] = item_of(row, i);
-    fg_order(items, count, FG_SHARED_BLOCK, FG_ORDER_AS_GIVEN, scratch, order);
+    fg_order(items, count, FG_SHARED_BLOCK, FG_ORDER_INPUT, scratch, order);
   }
   const bool done = items && scratch;
   free(items);

@@ -23,9 +23,6 @@ typedef struct fg_batch_setting {
   void *user;
 } fg_batch_setting;
 
-// Tokens that prompts must share to be kept together: a page of the cache, which is what the engine shares.
-enum { FG_SHARED_BLOCK = 32 };
-
 struct fg_batch_row {
   const fg_batch_setting *setting;
   uint64_t row, line; // number among the job's rows, from 0; line of the input
@@ -55,7 +52,7 @@ static inline bool fg_batch_row_failed(const fg_batch_row *row) {
 // It cannot be answered, and will not be submitted.
 void fg_batch_row_refuse(fg_batch_row *row, const char *why);
 
-// The first of its prompts, and the longest that one of its choices can become.
+// The first of its prompts, and the longest of its answers.
 fg_order_item fg_batch_row_item(const fg_batch_row *row);
 
 // Hands all choices to the engine, those of prompts with a common beginning one after the other; `complete`

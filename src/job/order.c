@@ -47,18 +47,19 @@ static int compare_tokens(const void *left, const void *right, void *user) {
   return difference ? difference : by_number(i, j);
 }
 
-static int compare_lengths(const void *left, const void *right, void *user) {
+static int compare_longest(const void *left, const void *right, void *user) {
   const fg_order_item *items = user;
   const uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
-  const int difference = by_number(items[j].length, items[i].length);
+  int difference = by_number(items[j].generated, items[i].generated);
+  if (!difference) difference = by_number(items[j].count, items[i].count);
   return difference ? difference : by_number(i, j);
 }
 
-static void sort(tree *t, fg_order_wish wish) {
+static void sort(tree *t, fg_row_order wish) {
   for (uint32_t i = 0; i < t->count; i++) t->sorted[i] = t->wished[i] = i;
   void *items = (void *)(uintptr_t)t->items; // only read
   qsort_r(t->sorted, t->count, sizeof *t->sorted, compare_tokens, items);
-  if (wish == FG_ORDER_LONGEST_FIRST) qsort_r(t->wished, t->count, sizeof *t->wished, compare_lengths, items);
+  if (wish == FG_ORDER_LONGEST) qsort_r(t->wished, t->count, sizeof *t->wished, compare_longest, items);
   for (uint32_t rank = 0; rank < t->count; rank++) t->node[t->wished[rank]].rank = rank;
 }
 
@@ -126,7 +127,7 @@ static void walk(const tree *t, uint32_t *order) {
   }
 }
 
-void fg_order(const fg_order_item *items, uint32_t count, uint32_t block, fg_order_wish wish, void *scratch,
+void fg_order(const fg_order_item *items, uint32_t count, uint32_t block, fg_row_order wish, void *scratch,
               uint32_t *order) {
   tree t = {.items = items, .count = count, .block = block, .node = scratch};
   t.sorted = (uint32_t *)(t.node + 2 * (size_t)count + 1);

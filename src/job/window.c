@@ -77,7 +77,7 @@ void fg_window_add(fg_window *w, fg_batch_row *row) {
   w->count++;
 }
 
-void fg_window_order(fg_window *w, fg_order_wish wish) {
+void fg_window_order(fg_window *w, fg_row_order wish) {
   fg_order(w->items, w->count, FG_SHARED_BLOCK, wish, w->scratch, w->order);
 }
 

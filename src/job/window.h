@@ -20,7 +20,7 @@ void fg_window_destroy(fg_window *window); // with the rows in it
 bool fg_window_full(const fg_window *window); // by rows or bytes; an empty one takes a row of any size
 // Takes over a row that has not failed. Not while one that was put into order is left.
 void fg_window_add(fg_window *window, fg_batch_row *row);
-void fg_window_order(fg_window *window, fg_order_wish wish);
+void fg_window_order(fg_window *window, fg_row_order wish);
 uint32_t fg_window_waiting(const fg_window *window);
 // The next row in order, now the caller's; NULL: none is left.
 fg_batch_row *fg_window_next(fg_window *window);

@@ -1,8 +1,11 @@
 #include "job/workload.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/hash.h"
+#include "job/order.h"
 #include "job/rows.h"
 
 enum {
@@ -10,6 +13,9 @@ enum {
   FIRST_ROWS = 64,        // tell how long lines are
   UNLIMITED_ANSWER = 256, // of a chat without a limit: a guess
   REQUESTS_OF_A_ROW = 4,  // kept of one that has many
+  CLUMP = 8,              // rows that are taken one after the other: neighbours often begin alike
+  HASH_IDS = 2,           // a hash stands in a list of ids as two of them
+  MOST_HASHES = 1 << 18,  // of all that is sampled; prompts beyond count as if they shared nothing
 };
 
 typedef struct look {
@@ -19,25 +25,69 @@ typedef struct look {
   uint64_t rows, sampled;             // of the file; of them tokenized
   double requests, tokens, generated; // of the sampled rows
   uint32_t longest;
+  // What the kept prompts begin with: of each block a hash that goes on from the block before.
+  int32_t *hashes;
+  size_t hash_count;
+  fg_order_item items[FG_WORKLOAD_LENGTHS]; // of these hashes
 } look;
 
-static void keep_length(look *l, uint32_t prompt, uint32_t generated) {
+static fg_order_item hash_blocks(look *l, const fg_ids *prompt) {
+  const size_t blocks = prompt->count / FG_SHARED_BLOCK;
+  if (!l->hashes || l->hash_count + blocks > MOST_HASHES) return (fg_order_item){0};
+  fg_order_item item = {.ids = l->hashes + HASH_IDS * l->hash_count, .count = (uint32_t)(HASH_IDS * blocks)};
+  uint64_t hash = 0;
+  for (size_t i = 0; i < blocks; i++) {
+    hash = fg_hash_more(hash, prompt->data + i * FG_SHARED_BLOCK, FG_SHARED_BLOCK * sizeof *prompt->data);
+    memcpy(l->hashes + HASH_IDS * l->hash_count++, &hash, sizeof hash);
+  }
+  return item;
+}
+
+// A request, so many times: samples of one prompt.
+static void keep_length(look *l, const fg_ids *prompt, uint32_t generated, uint32_t times) {
   fg_workload *w = &l->out->workload;
-  if (w->length_count == FG_WORKLOAD_LENGTHS) return;
-  l->out->lengths[w->length_count++] = (fg_row_length){.prompt = prompt, .generated = generated};
+  const fg_order_item item = hash_blocks(l, prompt);
+  for (uint32_t i = 0; i < times && w->length_count < FG_WORKLOAD_LENGTHS; i++) {
+    l->items[w->length_count] = item;
+    l->out->lengths[w->length_count++] =
+        (fg_row_length){.prompt = (uint32_t)prompt->count, .generated = generated};
+  }
+}
+
+// Puts the lengths into the order in which their rows will run, each with what it shares with the one before.
+static void order_lengths(look *l) {
+  fg_workload *w = &l->out->workload;
+  const uint32_t count = w->length_count;
+  uint32_t *order = malloc(count * sizeof *order + 1);
+  fg_row_length *lengths = malloc(count * sizeof *lengths + 1);
+  void *scratch = malloc(fg_order_scratch(count));
+  if (order && lengths && scratch) {
+    memcpy(lengths, l->out->lengths, count * sizeof *lengths);
+    fg_order(l->items, count, HASH_IDS, FG_ORDER_INPUT, scratch, order);
+    for (uint32_t i = 0; i < count; i++) {
+      fg_row_length *row = &l->out->lengths[i];
+      *row = lengths[order[i]];
+      if (i)
+        row->shared =
+            fg_order_common(&l->items[order[i - 1]], &l->items[order[i]]) / HASH_IDS * FG_SHARED_BLOCK;
+    }
+  }
+  free(order);
+  free(lengths);
+  free(scratch);
 }
 
 static void take_request(look *l, const fg_job_request *r) {
   for (uint32_t i = 0; i < r->prompt_count; i++) {
-    const uint32_t prompt = r->prompts[i].ids.count;
+    const uint32_t prompt = (uint32_t)r->prompts[i].ids.count;
     uint32_t generated = fg_job_request_room(r, &l->context, i);
     if (prompt + generated > l->longest) l->longest = prompt + generated;
     if (r->max_tokens == UINT32_MAX && generated > UNLIMITED_ANSWER) generated = UNLIMITED_ANSWER;
     l->requests += r->n;
     l->generated += (double)r->n * generated;
     l->tokens += (double)r->n * (prompt + (double)generated);
-    for (uint32_t n = 0; n < r->n && n < REQUESTS_OF_A_ROW && i < REQUESTS_OF_A_ROW; n++)
-      keep_length(l, prompt, generated);
+    if (i < REQUESTS_OF_A_ROW)
+      keep_length(l, &r->prompts[i].ids, generated, r->n < REQUESTS_OF_A_ROW ? r->n : REQUESTS_OF_A_ROW);
   }
 }
 
@@ -56,7 +106,7 @@ static void take_row(look *l, const fg_line *line) {
   fg_envelope_free(&e, &l->memory);
 }
 
-// Every how manieth row is taken: by the length of the first lines.
+// Every how manieth clump is taken: by the length of the first lines.
 static uint64_t choose_stride(look *l, const char *path, uint64_t file_bytes) {
   fg_rows *rows;
   fg_line line;
@@ -74,7 +124,7 @@ static void take_rows(look *l, fg_rows *rows, uint64_t stride) {
   fg_line line;
   bool end = false;
   while (fg_rows_next(rows, &line, &end, NULL) == FG_OK && !end)
-    if (l->rows++ % stride == 0) take_row(l, &line);
+    if (l->rows++ / CLUMP % stride == 0) take_row(l, &line);
 }
 
 static void look_into(look *l, const char *path, uint64_t file_bytes) {
@@ -93,21 +143,32 @@ static uint32_t mean(double sum, double count) {
   return value < UINT32_MAX / 4 ? (uint32_t)value : UINT32_MAX / 4;
 }
 
+static void sum_up(const look *l, uint32_t shards) {
+  fg_workload *w = &l->out->workload;
+  if (l->requests <= 0) {
+    w->length_count = 0;
+    return;
+  }
+  const double whole = (double)l->rows * l->requests / (double)l->sampled / (shards ? shards : 1);
+  w->requests = (uint64_t)(whole + 0.5) ? (uint64_t)(whole + 0.5) : 1;
+  if (l->sampled == l->rows) w->longest = l->longest;
+  w->generated = mean(l->generated, l->requests);
+  w->tokens = mean(l->tokens, l->requests);
+}
+
 void fg_workload_look(fg_workload_survey *out, const fg_request_context *context, const char *path,
                       uint32_t shards) {
   struct stat file;
   out->workload = (fg_workload){.lengths = out->lengths};
   if (strcmp(path, "-") == 0 || stat(path, &file) != 0 || !S_ISREG(file.st_mode)) return;
-  look l = {.out = out, .context = *context};
-  look_into(&l, path, (uint64_t)file.st_size);
-  fg_workload *w = &out->workload;
-  if (l.requests <= 0) {
-    w->length_count = 0;
-    return;
-  }
-  const double whole = (double)l.rows * l.requests / (double)l.sampled / (shards ? shards : 1);
-  w->requests = (uint64_t)(whole + 0.5) ? (uint64_t)(whole + 0.5) : 1;
-  if (l.sampled == l.rows) w->longest = l.longest;
-  w->generated = mean(l.generated, l.requests);
-  w->tokens = mean(l.tokens, l.requests);
+  look *l = calloc(1, sizeof *l);
+  if (!l) return;
+  l->out = out;
+  l->context = *context;
+  l->hashes = malloc(MOST_HASHES * HASH_IDS * sizeof *l->hashes); // touched as far as there are prompts
+  look_into(l, path, (uint64_t)file.st_size);
+  order_lengths(l);
+  sum_up(l, shards);
+  free(l->hashes);
+  free(l);
 }

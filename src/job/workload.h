@@ -1,8 +1,11 @@
 // workload.h: what a batch file's job is, from a look at it before it runs.
 //
 // How memory is divided, and how long the job takes, depends on the lengths of its rows. So requests are read
-// as the job will read them, of a long file some that stand evenly in it, and their prompts are tokenized. An
-// answer is taken to be as long as it may be. A wrong estimate costs speed, nothing else.
+// as the job will read them, of a long file some groups of neighbours that stand evenly in it, and their
+// prompts are tokenized. An answer is taken to be as long as it may be. Lengths stand in the order in which
+// the job would run these rows alone, each with what it shares with the one before (order.h): of a beginning
+// that few of many rows have in common, the sample sees too little. A wrong estimate costs speed, nothing
+// else.
 #ifndef FG_JOB_WORKLOAD_H
 #define FG_JOB_WORKLOAD_H
 

@@ -36,6 +36,7 @@ struct fg_engine {
   uint64_t submitted;
   uint64_t prompt_tokens, generated_tokens;
   uint32_t step_microseconds;
+  fg_row_order order;                                              // that it wishes
   void (*after_step)(fg_engine *engine);                           // may be NULL
   void (*on_submit)(fg_engine *engine, const fg_request *request); // may be NULL
   void *user;
@@ -66,7 +67,8 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
                           .max_model_len = e->max_len,
                           .eos = byte_eos,
                           .eos_count = 2,
-                          .max_num_seqs = e->max_seqs};
+                          .max_num_seqs = e->max_seqs,
+                          .order = e->order};
 }
 
 void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {

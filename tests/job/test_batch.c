@@ -427,6 +427,35 @@ static void test_rows_of_one_beginning_run_one_after_the_other(void **state) {
   free(out);
 }
 
+static void see_length(fg_engine *e, const fg_request *r) {
+  submissions *s = e->user;
+  s->starts[s->count++] = (char)('A' + r->max_tokens);
+}
+
+static void test_long_answers_run_first_where_the_engine_wishes(void **state) {
+  fixture *f = *state;
+  static const int lengths[] = {3, 9, 1, 9, 20, 2};
+  fg_text in = {0};
+  for (int i = 0; i < 6; i++) {
+    char body[64];
+    snprintf(body, sizeof body, "\"prompt\":\"%d\",\"max_tokens\":%d", i, lengths[i]);
+    add_row(&in, i, body);
+  }
+  file_write(f->files.input, in.data, in.length);
+  fg_text_free(&in);
+  char *expected = undisturbed(f);
+  submissions s = {0};
+  fg_engine *e = fake_open(1, 0);
+  e->on_submit = see_length;
+  e->user = &s;
+  e->order = FG_ORDER_LONGEST;
+  fg_error err;
+  assert_int_equal(run_on(f, e, NULL, &err), FG_OK);
+  assert_string_equal(s.starts, "UJJDCB");
+  assert_output(f, expected);
+  free(expected);
+}
+
 static void test_prompts_of_one_row_run_by_their_beginnings(void **state) {
   fixture *f = *state;
   fg_text in = {0};
@@ -654,6 +683,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_another_input_model_or_seed_is_refused, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_failed_rows_run_again_on_demand, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_rows_of_one_beginning_run_one_after_the_other, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_long_answers_run_first_where_the_engine_wishes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_prompts_of_one_row_run_by_their_beginnings, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_the_order_changes_no_answer, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_stop_in_the_middle_of_a_group_goes_on_there, set_up, tear_down),

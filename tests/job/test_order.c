@@ -22,7 +22,7 @@ typedef struct prompts {
   uint32_t order[MOST];
 } prompts;
 
-static void order(prompts *p, fg_order_wish wish) {
+static void order(prompts *p, fg_row_order wish) {
   void *scratch = malloc(fg_order_scratch(p->count));
   assert_non_null(scratch);
   fg_order(p->items, p->count, p->block, wish, scratch, p->order);
@@ -30,10 +30,10 @@ static void order(prompts *p, fg_order_wish wish) {
 }
 
 // A letter is a token.
-static void add(prompts *p, const char *text, uint32_t length) {
+static void add(prompts *p, const char *text, uint32_t generated) {
   const uint32_t i = p->count++, count = (uint32_t)strlen(text);
   for (uint32_t k = 0; k < count; k++) p->ids[i][k] = text[k];
-  p->items[i] = (fg_order_item){p->ids[i], count, length};
+  p->items[i] = (fg_order_item){p->ids[i], count, generated};
 }
 
 static void assert_order(const prompts *p, const uint32_t *expected) {
@@ -45,7 +45,7 @@ static void test_prompts_with_a_common_beginning_stand_together(void **state) {
   prompts p = {.block = 2};
   static const char *const texts[] = {"aabbx", "ccddx", "aacc", "ccddy", "aabby", "aa"};
   for (uint32_t i = 0; i < 6; i++) add(&p, texts[i], 10);
-  order(&p, FG_ORDER_AS_GIVEN);
+  order(&p, FG_ORDER_INPUT);
   assert_order(&p, (const uint32_t[]){0, 4, 2, 5, 1, 3});
 }
 
@@ -54,7 +54,7 @@ static void test_less_than_a_block_in_common_moves_nothing(void **state) {
   prompts p = {.block = 4};
   static const char *const texts[] = {"abcx", "zz", "abcy", "abc", "z"};
   for (uint32_t i = 0; i < 5; i++) add(&p, texts[i], 10);
-  order(&p, FG_ORDER_AS_GIVEN);
+  order(&p, FG_ORDER_INPUT);
   assert_order(&p, (const uint32_t[]){0, 1, 2, 3, 4});
 }
 
@@ -65,9 +65,9 @@ static void test_the_longest_comes_first_with_its_group(void **state) {
   add(&p, "aab", 10);
   add(&p, "yy", 60);
   add(&p, "aac", 90);
-  add(&p, "zz", 60);
-  order(&p, FG_ORDER_LONGEST_FIRST);
-  assert_order(&p, (const uint32_t[]){3, 1, 2, 4, 0});
+  add(&p, "zzz", 60);
+  order(&p, FG_ORDER_LONGEST);
+  assert_order(&p, (const uint32_t[]){3, 1, 4, 2, 0});
 }
 
 // Each a beginning of the next: as deep a tree as there can be.
@@ -79,7 +79,7 @@ static void test_a_chain_of_many_prompts(void **state) {
   uint32_t *chain = calloc(CHAIN, sizeof *chain);
   void *scratch = malloc(fg_order_scratch(CHAIN));
   for (uint32_t i = 0; i < CHAIN; i++) items[i] = (fg_order_item){ids, CHAIN - i, CHAIN - i};
-  fg_order(items, CHAIN, 1, FG_ORDER_AS_GIVEN, scratch, chain);
+  fg_order(items, CHAIN, 1, FG_ORDER_INPUT, scratch, chain);
   for (uint32_t i = 0; i < CHAIN; i++) assert_int_equal(chain[i], i);
   free(ids);
   free(items);
@@ -90,9 +90,9 @@ static void test_a_chain_of_many_prompts(void **state) {
 static void test_nothing_and_one(void **state) {
   (void)state;
   prompts p = {.block = 1};
-  order(&p, FG_ORDER_AS_GIVEN);
+  order(&p, FG_ORDER_INPUT);
   add(&p, "", 1);
-  order(&p, FG_ORDER_LONGEST_FIRST);
+  order(&p, FG_ORDER_LONGEST);
   assert_int_equal(p.order[0], 0);
 }
 
@@ -102,20 +102,22 @@ static uint32_t blocks(const prompts *p, uint32_t a, uint32_t b) {
   return fg_order_common(&p->items[a], &p->items[b]) / p->block;
 }
 
-static bool before(const prompts *p, uint32_t a, uint32_t b, fg_order_wish wish) {
-  const uint32_t x = p->items[a].length, y = p->items[b].length;
-  return wish == FG_ORDER_LONGEST_FIRST && x != y ? x > y : a < b;
+static bool before(const prompts *p, uint32_t a, uint32_t b, fg_row_order wish) {
+  const fg_order_item *x = &p->items[a], *y = &p->items[b];
+  if (wish != FG_ORDER_LONGEST) return a < b;
+  if (x->generated != y->generated) return x->generated > y->generated;
+  return x->count != y->count ? x->count > y->count : a < b;
 }
 
 // The prompt that comes first by the wish, of those that share more than `depth` blocks with `a`.
-static uint32_t first_of_branch(const prompts *p, uint32_t a, uint32_t depth, fg_order_wish wish) {
+static uint32_t first_of_branch(const prompts *p, uint32_t a, uint32_t depth, fg_row_order wish) {
   uint32_t first = a;
   for (uint32_t i = 0; i < p->count; i++)
     if (blocks(p, i, a) > depth && before(p, i, first, wish)) first = i;
   return first;
 }
 
-static bool is_in_order(const prompts *p, fg_order_wish wish) {
+static bool is_in_order(const prompts *p, fg_row_order wish) {
   bool seen[MOST] = {0};
   for (uint32_t i = 0; i < p->count; i++) {
     if (p->order[i] >= p->count || seen[p->order[i]]) return false;
@@ -144,7 +146,7 @@ static void test_random_prompts(void **state) {
       for (uint32_t k = 0; k < count; k++) p.ids[i][k] = k < kept ? p.ids[other][k] : rand() % 3;
       p.items[i] = (fg_order_item){p.ids[i], count, (uint32_t)rand() % 10};
     }
-    for (fg_order_wish wish = FG_ORDER_AS_GIVEN; wish <= FG_ORDER_LONGEST_FIRST; wish++) {
+    for (fg_row_order wish = FG_ORDER_INPUT; wish <= FG_ORDER_LONGEST; wish++) {
       order(&p, wish);
       if (!is_in_order(&p, wish)) fail_msg("round %d, wish %d", round, (int)wish);
     }

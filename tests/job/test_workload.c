@@ -64,6 +64,23 @@ static void test_rows_beyond_the_sample_count(void **state) {
   assert_int_equal(survey.workload.requests, 1500);
 }
 
+// 40 tokens of an instruction, and 3 of a row; twice 2 samples.
+static void test_what_rows_share_is_counted_in_the_order_in_which_they_run(void **state) {
+#define FORTY(letter) letter " thirty-nine bytes that go before a row"
+  fg_workload w = look(*state,
+                       ROW("a", "\"prompt\":\"" FORTY("A") "one\",\"max_tokens\":1")         //
+                       ROW("b", "\"prompt\":\"" FORTY("B") "two\",\"max_tokens\":2,\"n\":2") //
+                       ROW("c", "\"prompt\":\"" FORTY("A") "six\",\"max_tokens\":3")         //
+                       ROW("d", "\"prompt\":\"own\",\"max_tokens\":4"),
+                       0);
+  static const uint32_t generated[] = {1, 3, 2, 2, 4}, shared[] = {0, 32, 0, 32, 0};
+  assert_int_equal(w.length_count, 5);
+  for (uint32_t i = 0; i < 5; i++) {
+    assert_int_equal(w.lengths[i].generated, generated[i]);
+    assert_int_equal(w.lengths[i].shared, shared[i]);
+  }
+}
+
 static void test_what_tells_nothing_gives_zeros(void **state) {
   static const char *const texts[] = {"", "\n\n", "garbage\n", "[]\n", "{\"body\":7}\n{\"body\":{}}\n"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -82,6 +99,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_ids_and_text_are_counted_as_they_will_be_read, set_up_files,
                                       tear_down_files),
       cmocka_unit_test_setup_teardown(test_rows_beyond_the_sample_count, set_up_files, tear_down_files),
+      cmocka_unit_test_setup_teardown(test_what_rows_share_is_counted_in_the_order_in_which_they_run,
+                                      set_up_files, tear_down_files),
       cmocka_unit_test_setup_teardown(test_what_tells_nothing_gives_zeros, set_up_files, tear_down_files),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
