@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "base/checked.h"
+#include "engine/page_pool.h"
 
 #define NONE UINT32_MAX
 
@@ -20,6 +20,8 @@ typedef struct sequence {
   uint32_t previous, next; // slots; `next` also links free slots
   uint32_t table;          // row of the page tables while running, else NONE
   uint32_t pages;          // held
+  fg_seq_text text;        // tokens NULL: it does not share
+  uint32_t published;      // of its pages, the first ones, which others find; it owns all that they follow
 } sequence;
 
 struct fg_scheduler {
@@ -35,12 +37,10 @@ struct fg_scheduler {
 
   uint32_t *tables;      // [max_running, table_pages]
   uint32_t *free_tables; // stack
-  uint32_t *free_pages;  // stack
-  uint32_t free_table_count, free_page_count;
-  fg_chunk *chunks;  // [max_running]
-  uint32_t *dropped; // [pages]
-  bool *is_dropped;  // [pages]
-  uint32_t dropped_count;
+  uint32_t free_table_count;
+  fg_chunk *chunks; // [max_running]
+  fg_page_pool *pool;
+  fg_seq *writers; // [pages]; NULL: nothing is shared
 };
 
 static uint32_t min_u32(uint32_t a, uint32_t b) {
@@ -55,12 +55,20 @@ static uint32_t initial_capacity(const fg_scheduler_limits *limits) {
   return 2 * min_u32(min_u32(limits->max_seqs, limits->max_tokens), 1u << 20);
 }
 
+static fg_page_pool_limits pool_limits(const fg_scheduler_limits *limits) {
+  return (fg_page_pool_limits){.pages = limits->pages,
+                               .page_tokens = limits->page_tokens,
+                               .shares = limits->share != FG_SHARING_OFF,
+                               .cached = limits->cached_pages};
+}
+
 uint64_t fg_scheduler_bytes(const fg_scheduler_limits *limits) {
+  const fg_page_pool_limits pool = pool_limits(limits);
   uint64_t rows = min_u32(limits->max_seqs, limits->max_tokens);
   uint64_t table_pages = min_u32(limits->pages, pages_for(limits, limits->max_len));
   return sizeof(fg_scheduler) + initial_capacity(limits) * sizeof(sequence) +
          rows * (table_pages * sizeof(uint32_t) + sizeof(uint32_t) + sizeof(fg_chunk)) +
-         (uint64_t)limits->pages * (2 * sizeof(uint32_t) + sizeof(bool));
+         fg_page_pool_bytes(&pool) + (pool.shares ? limits->pages * sizeof(fg_seq) : 0);
 }
 
 // ---- slots and the list ---------------------------------------------------------------------------
@@ -123,19 +131,18 @@ fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *lim
   s->free_tables = malloc(s->max_running * sizeof *s->free_tables);
   s->tables = calloc(s->max_running, s->table_pages * sizeof *s->tables);
   s->chunks = malloc(s->max_running * sizeof *s->chunks);
-  s->free_pages = malloc(limits->pages * sizeof *s->free_pages);
-  s->dropped = malloc(limits->pages * sizeof *s->dropped);
-  s->is_dropped = calloc(limits->pages, sizeof *s->is_dropped);
-  if (!s->tables || !s->free_tables || !s->free_pages || !s->chunks || !s->dropped || !s->is_dropped ||
-      grow(s, initial_capacity(limits), NULL) != FG_OK) {
+  const fg_page_pool_limits pool = pool_limits(limits);
+  if (pool.shares) s->writers = malloc(limits->pages * sizeof *s->writers);
+  if (!s->tables || !s->free_tables || !s->chunks || (pool.shares && !s->writers) ||
+      grow(s, initial_capacity(limits), NULL) != FG_OK ||
+      fg_page_pool_create(&s->pool, &pool, NULL) != FG_OK) {
     fg_scheduler_destroy(s);
     return fg_fail(err, FG_NO_SPACE, "no memory for a scheduler of %u sequences and %u pages",
                    limits->max_seqs, limits->pages);
   }
   for (uint32_t i = 0; i < s->max_running; i++) s->free_tables[i] = s->max_running - 1 - i;
-  for (uint32_t i = 0; i < limits->pages; i++) s->free_pages[i] = limits->pages - 1 - i;
+  for (uint32_t i = 0; pool.shares && i < limits->pages; i++) s->writers[i] = FG_NO_SEQ;
   s->free_table_count = s->max_running;
-  s->free_page_count = limits->pages;
   *out = s;
   return FG_OK;
 }
@@ -145,10 +152,9 @@ void fg_scheduler_destroy(fg_scheduler *s) {
   free(s->sequences);
   free(s->tables);
   free(s->free_tables);
-  free(s->free_pages);
-  free(s->dropped);
-  free(s->is_dropped);
   free(s->chunks);
+  free(s->writers);
+  fg_page_pool_destroy(s->pool);
   free(s);
 }
 
@@ -176,20 +182,17 @@ fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_erro
   return FG_OK;
 }
 
-static void drop_page(fg_scheduler *s, uint32_t page) {
-  s->free_pages[s->free_page_count++] = page;
-  if (s->is_dropped[page]) return;
-  s->is_dropped[page] = true;
-  s->dropped[s->dropped_count++] = page;
+void fg_scheduler_share(fg_scheduler *s, fg_seq seq, const fg_seq_text *text) {
+  if (s->limits.share != FG_SHARING_OFF) s->sequences[seq].text = *text;
 }
 
 // Takes the table and the pages away; the sequence is not running any more.
 static void release(fg_scheduler *s, sequence *q) {
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
-  while (q->pages) drop_page(s, table[--q->pages]);
+  while (q->pages) fg_page_pool_leave(s->pool, table[--q->pages]);
   s->free_tables[s->free_table_count++] = q->table;
   q->table = NONE;
-  q->computed = 0;
+  q->computed = q->published = 0;
   s->running--;
 }
 
@@ -220,8 +223,32 @@ static void preempt_last(fg_scheduler *s) {
 static uint32_t take_pages(fg_scheduler *s, sequence *q, uint32_t tokens) {
   uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
   uint32_t wanted = min_u32(pages_for(&s->limits, tokens), s->table_pages);
-  while (q->pages < wanted && s->free_page_count) table[q->pages++] = s->free_pages[--s->free_page_count];
+  for (uint32_t page; q->pages < wanted && (page = fg_page_pool_take(s->pool)) != FG_NO_PAGE;)
+    table[q->pages++] = page;
   return q->pages < pages_for(&s->limits, tokens) ? q->pages * s->limits.page_tokens : tokens;
+}
+
+// Block i of the sequence's text, behind the page of the block before.
+static fg_prefix_block block_of(const fg_scheduler *s, const sequence *q, uint32_t i, uint32_t before) {
+  return (fg_prefix_block){
+      .before = before, .kind = q->text.kind, .tokens = q->text.tokens + (size_t)i * s->limits.page_tokens};
+}
+
+static uint32_t full_pages(const fg_scheduler *s, const sequence *q, uint32_t end) {
+  return q->text.tokens ? min_u32(end, q->text.most) / s->limits.page_tokens : 0;
+}
+
+// The chunk that ends here fills pages: others may find them from now on. One whose content another page
+// holds stays as it is until the step is done.
+static void publish(fg_scheduler *s, uint32_t slot, uint32_t end) {
+  sequence *q = &s->sequences[slot];
+  const uint32_t *table = s->tables + (size_t)q->table * s->table_pages, full = full_pages(s, q, end);
+  for (; q->published < full; q->published++) {
+    const uint32_t i = q->published;
+    const fg_prefix_block block = block_of(s, q, i, i ? table[i - 1] : FG_NO_PAGE);
+    if (!fg_page_pool_publish(s->pool, table[i], &block)) return;
+    s->writers[table[i]] = slot;
+  }
 }
 
 static void put_chunk(fg_scheduler *s, fg_step *step, uint32_t slot, uint32_t end) {
@@ -230,6 +257,7 @@ static void put_chunk(fg_scheduler *s, fg_step *step, uint32_t slot, uint32_t en
   s->chunks[step->chunk_count++] =
       (fg_chunk){.seq = slot, .begin = q->computed, .count = end - q->computed, .last = end == q->known};
   step->tokens += end - q->computed;
+  publish(s, slot, end);
 }
 
 // Every sequence that lacks its last token only. The oldest come first, so a page is taken from a
@@ -266,19 +294,61 @@ static uint64_t pages_owed(const fg_scheduler *s) {
   return owed;
 }
 
+// What is there of a waiting sequence's text.
+typedef struct found {
+  uint32_t pages;
+  uint32_t without_owner; // of them
+  uint32_t later;         // blocks behind them that this step computes, for the next one to share
+} found;
+
+// Writes the pages into the table that the sequence will get.
+static found find_pages(const fg_scheduler *s, uint32_t slot, uint32_t *table) {
+  const sequence *q = &s->sequences[slot];
+  found f = {0};
+  if (!q->text.tokens) return f;
+  const uint32_t most = min_u32(q->known - 1, q->text.most) / s->limits.page_tokens;
+  for (uint32_t i = 0; i < most; i++) {
+    const fg_prefix_block block = block_of(s, q, i, i ? table[i - 1] : FG_NO_PAGE);
+    table[i] = fg_page_pool_find(s->pool, &block);
+    if (table[i] == FG_NO_PAGE) break;
+    const bool now = s->writers[table[i]] != FG_NO_SEQ && s->limits.share != FG_SHARING_WITHIN;
+    *(now || f.later ? &f.later : &f.pages) += 1;
+  }
+  if (f.pages && s->limits.may_share) f.pages = s->limits.may_share(s->limits.user, slot, table, f.pages);
+  for (uint32_t i = 0; i < f.pages; i++) f.without_owner += !fg_page_pool_owners(s->pool, table[i]);
+  return f;
+}
+
+// Whether a step's wait saves the larger part of what the sequence has to compute.
+static bool should_wait(const fg_scheduler *s, const sequence *q, const found *f) {
+  const uint64_t later = (uint64_t)f->later * s->limits.page_tokens;
+  return 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
+}
+
+static void share_pages(fg_scheduler *s, sequence *q, uint32_t count) {
+  const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
+  for (uint32_t i = 0; i < count; i++) fg_page_pool_share(s->pool, table[i]);
+  q->pages = q->published = count;
+  q->computed = count * s->limits.page_tokens;
+}
+
 static void plan_admissions(fg_scheduler *s, fg_step *step) {
   uint64_t owed = pages_owed(s);
   while (s->waiting && s->running < s->max_running && step->tokens < s->limits.max_tokens) {
-    uint32_t slot = first_waiting(s);
+    uint32_t slot = first_waiting(s), row = s->free_tables[s->free_table_count - 1];
     sequence *q = &s->sequences[slot];
-    uint32_t needed = pages_for(&s->limits, q->known);
-    if (s->running && owed + needed + 1 > s->free_page_count) return;
-    q->table = s->free_tables[--s->free_table_count];
+    const found f = find_pages(s, slot, s->tables + (size_t)row * s->table_pages);
+    uint32_t needed = pages_for(&s->limits, q->known) - f.pages;
+    if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
+    if (should_wait(s, q, &f)) return;
+    q->table = row;
+    s->free_table_count--;
+    share_pages(s, q, f.pages);
     s->last_running = slot;
     s->running++;
     s->waiting--;
     plan_chunk(s, step, slot);
-    owed += needed + 1 - q->pages;
+    owed += pages_for(&s->limits, q->known) + 1 - q->pages;
   }
 }
 
@@ -290,16 +360,40 @@ void fg_scheduler_plan(fg_scheduler *s, fg_step *step) {
     if (!q->computed || q->computed + 1 < q->known) plan_chunk(s, step, slot);
   }
   if (!step->preempted) plan_admissions(s, step);
-  step->dropped = s->dropped;
-  step->dropped_count = s->dropped_count;
+  step->dropped = fg_page_pool_dropped(s->pool, &step->dropped_count);
+}
+
+// What the chunk wrote is there now.
+static void end_writing(fg_scheduler *s, const fg_chunk *c) {
+  const uint32_t *table = s->tables + (size_t)s->sequences[c->seq].table * s->table_pages;
+  for (uint32_t i = c->begin / s->limits.page_tokens; i < (c->begin + c->count) / s->limits.page_tokens; i++)
+    s->writers[table[i]] = FG_NO_SEQ;
+}
+
+// Full pages that were not published because others held the same: these take their place, so that what
+// follows them can be found too.
+static void adopt(fg_scheduler *s, sequence *q) {
+  uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
+  const uint32_t full = full_pages(s, q, q->computed);
+  for (; q->published < full; q->published++) {
+    const uint32_t i = q->published;
+    const fg_prefix_block block = block_of(s, q, i, i ? table[i - 1] : FG_NO_PAGE);
+    if (fg_page_pool_publish(s->pool, table[i], &block)) continue; // those others have gone
+    const uint32_t page = fg_page_pool_find(s->pool, &block);
+    fg_page_pool_share(s->pool, page);
+    fg_page_pool_leave(s->pool, table[i]);
+    table[i] = page;
+  }
 }
 
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
-  while (s->dropped_count) s->is_dropped[s->dropped[--s->dropped_count]] = false;
+  fg_page_pool_forget_dropped(s->pool);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
-    sequence *q = &s->sequences[step->chunks[i].seq];
-    if (q->table != NONE) q->computed = step->chunks[i].begin + step->chunks[i].count;
+    const fg_chunk *c = &step->chunks[i];
+    s->sequences[c->seq].computed = c->begin + c->count;
+    if (s->writers) end_writing(s, c);
   }
+  for (uint32_t i = 0; s->writers && i < step->chunk_count; i++) adopt(s, &s->sequences[step->chunks[i].seq]);
 }
 
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq) {
@@ -331,5 +425,8 @@ uint32_t fg_scheduler_waiting(const fg_scheduler *s) {
   return s->waiting;
 }
 uint32_t fg_scheduler_free_pages(const fg_scheduler *s) {
-  return s->free_page_count;
+  return fg_page_pool_available(s->pool);
+}
+fg_seq fg_scheduler_writer(const fg_scheduler *s, uint32_t page) {
+  return s->writers ? s->writers[page] : FG_NO_SEQ;
 }

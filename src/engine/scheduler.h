@@ -7,12 +7,20 @@
 // the sequence that was admitted last gives up its pages and waits again from its first token (its
 // tokens are kept; sampling is keyed, so its results do not change).
 //
-// Pages are only numbers here: the scheduler owns the free list and each sequence's table. Where a page's
-// bytes are is somebody else's business, who is told which pages lost their owner.
+// Pages are only numbers here: the scheduler owns each sequence's table, and a pool says who owns which page
+// (page_pool.h). Where a page's bytes are is somebody else's business, who is told which pages nobody needs.
 //
-// Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages of
-// two sequences never overlap; a sequence that fits alone is never starved: the oldest always runs, and
-// each running sequence gets at least one token of every step unless it waits for pages of older ones.
+// A sequence whose tokens are told *shares*: full pages that hold the beginning of its text, which another
+// sequence computed or computes, are its own too when it is admitted, and it begins to compute behind them.
+// At least its last token is computed, whose logits are wanted. Pages that are not full are never shared: a
+// text that leaves another within a page computes that page from its first token, at most page_tokens - 1
+// tokens that are known elsewhere; a copy would have to be made in every layer, wherever the page is, to save
+// them. Where two sequences computed the same page all the same, one of both is given up after the step.
+//
+// Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages in which the
+// step writes have one owner that writes; a sequence that fits alone is never starved: the oldest always
+// runs, and each running sequence gets at least one token of every step unless it waits for pages of older
+// ones.
 #ifndef FG_ENGINE_SCHEDULER_H
 #define FG_ENGINE_SCHEDULER_H
 
@@ -25,14 +33,30 @@ enum { FG_READY_FACTOR = 2 }; // waiting sequences per running one that keep the
 
 typedef struct fg_scheduler fg_scheduler;
 
+typedef uint32_t fg_seq; // a slot; reused after fg_scheduler_remove
+enum { FG_NO_SEQ = UINT32_MAX };
+
+typedef enum fg_sharing {
+  FG_SHARING_OFF,
+  FG_SHARING_AFTER,  // pages of steps that are over
+  FG_SHARING_WITHIN, // also those that others compute in the same step: all keys of a layer are stored before
+                     // any query meets them
+} fg_sharing;
+
+// How many of the `count` pages found for a sequence, the first of its text, may stand for computing them.
+// Pages of the step that is being planned have a writer (fg_scheduler_writer).
+typedef uint32_t fg_may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t count);
+
 typedef struct fg_scheduler_limits {
   uint32_t max_tokens; // of a step
   uint32_t max_seqs;   // running at once
   uint32_t pages, page_tokens;
   uint32_t max_len; // longest sequence, in tokens
+  fg_sharing share;
+  uint32_t cached_pages;   // kept at most when their last owner has left
+  fg_may_share *may_share; // NULL: all of them
+  void *user;
 } fg_scheduler_limits;
-
-typedef uint32_t fg_seq; // a slot; reused after fg_scheduler_remove
 
 // One run of consecutive tokens of one sequence in a step.
 typedef struct fg_chunk {
@@ -42,11 +66,11 @@ typedef struct fg_chunk {
 } fg_chunk;
 
 typedef struct fg_step {
-  const fg_chunk *chunks; // decodes first
+  const fg_chunk *chunks; // decodes of running sequences first
   uint32_t chunk_count, tokens;
   uint32_t preempted; // sequences that lost their pages for this step
-  // Each page that some sequence gave up since the step before was done, once. It may have a new owner
-  // already.
+  // Each page whose content nobody needs any more since the step before was done, once. It may have a new
+  // owner already.
   const uint32_t *dropped;
   uint32_t dropped_count;
 } fg_step;
@@ -57,10 +81,20 @@ void fg_scheduler_destroy(fg_scheduler *s);
 // A new sequence of `known` tokens at the end of the queue. It must satisfy fg_scheduler_fits.
 fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_error *err);
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens); // could ever run to this length, alone
+
+// What a sequence that shares tells of itself.
+typedef struct fg_seq_text {
+  const int32_t *tokens; // known ones, in their order; stay until the sequence is removed, and grow with it
+  uint32_t most;         // tokens before this position can be shared
+  uint64_t kind;         // texts of different kinds share nothing
+} fg_seq_text;
+// A sequence that was added shares from now on. It must never be begun again by fg_scheduler_restart.
+void fg_scheduler_share(fg_scheduler *s, fg_seq seq, const fg_seq_text *text);
 // Leaves the step that is being planned next; its pages are free at once.
 void fg_scheduler_remove(fg_scheduler *s, fg_seq seq);
 
-// Plans a step and takes its pages. No chunks: nothing is left to do. The step is valid until the next plan.
+// Plans a step and takes its pages. No chunks: nothing is left to do. The step is valid until the next plan,
+// and must be done before it.
 void fg_scheduler_plan(fg_scheduler *s, fg_step *step);
 // After the step, before anything is added or removed: its tokens are computed.
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
@@ -68,7 +102,7 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
 
 // What is computed of a running sequence does not hold any more: it begins again from its first token, in the
-// pages it has.
+// pages it has. Not of one that shares.
 void fg_scheduler_restart(fg_scheduler *s, fg_seq seq);
 
 const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq,
@@ -77,7 +111,9 @@ uint32_t fg_scheduler_computed(const fg_scheduler *s, fg_seq seq);
 uint32_t fg_scheduler_known(const fg_scheduler *s, fg_seq seq);
 uint32_t fg_scheduler_running(const fg_scheduler *s);
 uint32_t fg_scheduler_waiting(const fg_scheduler *s);
-uint32_t fg_scheduler_free_pages(const fg_scheduler *s);
+uint32_t fg_scheduler_free_pages(const fg_scheduler *s); // without owner
+// Who computes the page's content in the step that is planned; FG_NO_SEQ: it is there.
+fg_seq fg_scheduler_writer(const fg_scheduler *s, uint32_t page);
 uint64_t fg_scheduler_bytes(const fg_scheduler_limits *limits); // what create allocates
 
 #endif

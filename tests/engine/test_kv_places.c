@@ -126,6 +126,7 @@ typedef struct world {
   fg_kv_place full[PAGES]; // of pages that were full after the step before; NOWHERE: they were not
   bool live[4 * MOST];
   uint32_t wanted[4 * MOST];
+  int32_t tokens[4 * MOST][100]; // of sequences that share pages
 } world;
 
 static uint32_t pick(world *w, uint32_t below) { // Marsaglia's xorshift
@@ -218,6 +219,15 @@ static void after_step(world *w, const fg_step *step, bool restarts) {
   if (w->live[seq] && pick(w, 10) == 0) finish(w, seq); // cancelled in the middle
 }
 
+// One of two texts, with an end of its own now and then.
+static void share_text(world *w, fg_seq seq) {
+  const int32_t kind = (int32_t)pick(w, 2);
+  const uint32_t own = pick(w, 100);
+  for (uint32_t i = 0; i < 100; i++) w->tokens[seq][i] = i < own ? kind : (int32_t)(2 + seq);
+  const fg_seq_text text = {.tokens = w->tokens[seq], .most = UINT32_MAX};
+  fg_scheduler_share(w->s, seq, &text);
+}
+
 static uint32_t run_world(uint64_t seed) {
   world w = {.seed = seed, .random = seed * 0x9E3779B97F4A7C15u + 1};
   const bool restarts = pick(&w, 4) == 0;
@@ -225,7 +235,13 @@ static uint32_t run_world(uint64_t seed) {
   w.limits = (fg_kv_places_limits){pick(&w, 12), pick(&w, 12), 1 + pick(&w, 40), 0, T};
   w.limits.open_slots = (restarts ? 2 : 1) * (seqs < tokens ? seqs : tokens) + 2;
   const uint32_t pages = w.limits.device_pages + w.limits.host_pages + w.limits.disk_pages;
-  const fg_scheduler_limits limits = {tokens, seqs, pages, T, 1 + pick(&w, 100)};
+  const fg_scheduler_limits limits = {.max_tokens = tokens,
+                                      .max_seqs = seqs,
+                                      .pages = pages,
+                                      .page_tokens = T,
+                                      .max_len = 1 + pick(&w, 100),
+                                      .share = restarts ? FG_SHARING_OFF : (fg_sharing)pick(&w, 2),
+                                      .cached_pages = pick(&w, pages + 1)};
   fg_error err;
   assert_int_equal(fg_scheduler_create(&w.s, &limits, &err), FG_OK);
   assert_int_equal(fg_kv_places_create(&w.p, &w.limits, &err), FG_OK);
@@ -239,12 +255,17 @@ static uint32_t run_world(uint64_t seed) {
       assert_int_equal(fg_scheduler_add(w.s, 1 + pick(&w, wanted), &seq, &err), FG_OK);
       w.live[seq] = true;
       w.wanted[seq] = wanted;
+      share_text(&w, seq);
     }
     fg_scheduler_plan(w.s, &step);
     step_world(&w, &step);
     preempted += step.preempted;
     after_step(&w, &step, restarts);
   } while (to_add || step.chunk_count);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < pages; i++) kept += fg_kv_places_of(w.p, i).home != FG_KV_NOWHERE;
+  check(&w, kept <= (limits.share ? limits.cached_pages : 0), "pages are kept that nobody needs");
+  for (uint32_t i = 0; i < pages; i++) fg_kv_places_drop(w.p, i);
   const fg_kv_places_limits left = fg_kv_places_left(w.p);
   check(&w, memcmp(&left, &w.limits, sizeof left) == 0, "places are lost");
   fg_scheduler_destroy(w.s);

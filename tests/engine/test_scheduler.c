@@ -25,54 +25,115 @@ static void describe(const fg_step *step, char *out, size_t size) {
   if (step->preempted) snprintf(out + used, size - used, " preempted %u", step->preempted);
 }
 
-// "a7" adds a sequence of 7 tokens, "r0" removes sequence 0, "s" makes a step and appends a token to
-// every sequence that asked for its next one; each step is compared with the next of `steps`, which
-// writes a chunk as seq:begin+count, with ! when it reaches the last known token.
+// "a7" adds a sequence of 7 tokens, "t7/5" one that shares, of which the first 5 tokens are those of all such
+// sequences, "r0" removes sequence 0, "s" makes a step and appends a token to every sequence that asked for
+// its next one; each step is compared with the next of `steps`, which writes a chunk as seq:begin+count, with
+// ! when it reaches the last known token.
+#define ROOM(tokens, seqs, room, of_page, longest)                                                           \
+  .max_tokens = tokens, .max_seqs = seqs, .pages = room, .page_tokens = of_page, .max_len = longest
+
 typedef struct situation {
   const char *name;
-  fg_scheduler_limits limits; // tokens, seqs, pages, page tokens, longest
+  fg_scheduler_limits limits;
   const char *script;
   const char *steps[8];
 } situation;
 
 static const situation situations[] = {
-    {"one prompt, then its tokens", {8, 4, 8, 4, 32}, "a3 s s s", {"0:0+3!", "0:3+1!", "0:4+1!"}},
+    {"one prompt, then its tokens", {ROOM(8, 4, 8, 4, 32)}, "a3 s s s", {"0:0+3!", "0:3+1!", "0:4+1!"}},
     {"a long prompt comes in chunks",
-     {4, 4, 8, 4, 32},
+     {ROOM(4, 4, 8, 4, 32)},
      "a10 s s s s",
      {"0:0+4", "0:4+4", "0:8+2!", "0:10+1!"}},
     {"decodes come before chunks before new ones",
-     {8, 4, 16, 4, 32},
+     {ROOM(8, 4, 16, 4, 32)},
      "a4 s a12 a3 s s s",
      {"0:0+4!", "0:4+1! 1:0+7", "0:5+1! 1:7+5! 2:0+2", "0:6+1! 1:12+1! 2:2+1!"}},
-    {"rows bound what runs", {8, 1, 16, 4, 32}, "a2 a2 s s r0 s", {"0:0+2!", "0:2+1!", "1:0+2!"}},
+    {"rows bound what runs", {ROOM(8, 1, 16, 4, 32)}, "a2 a2 s s r0 s", {"0:0+2!", "0:2+1!", "1:0+2!"}},
     {"tokens of a step bound what runs",
-     {2, 4, 16, 4, 32},
+     {ROOM(2, 4, 16, 4, 32)},
      "a1 a1 a1 s s",
      {"0:0+1! 1:0+1!", "0:1+1! 1:1+1!"}},
     {"a new sequence waits until its prompt and room to grow are free",
-     {16, 4, 4, 4, 16},
+     {ROOM(16, 4, 4, 4, 16)},
      "a4 a8 s r0 s",
      {"0:0+4!", "1:0+8!"}},
     {"the youngest gives way and comes back with all its tokens",
-     {16, 4, 5, 4, 20},
+     {ROOM(16, 4, 5, 4, 20)},
      "a4 a4 s s s s s s r0 s",
      {"0:0+4! 1:0+4!", "0:4+1! 1:4+1!", "0:5+1! 1:5+1!", "0:6+1! 1:6+1!", "0:7+1! 1:7+1!",
       "0:8+1! preempted 1", "1:0+9!"}},
-    {"nothing left", {8, 4, 8, 4, 32}, "a3 s r0 s", {"0:0+3!", ""}},
+    {"nothing left", {ROOM(8, 4, 8, 4, 32)}, "a3 s r0 s", {"0:0+3!", ""}},
+    {"a prefix is computed once by the sequences of a step",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
+     "t10/8 t11/8 t6/5 s s",
+     {"0:0+10! 1:8+3! 2:4+2!", "0:10+1! 1:11+1! 2:6+1!"}},
+    {"without sharing it is computed by each",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_OFF, .cached_pages = 16},
+     "t10/8 t11/8 s",
+     {"0:0+10! 1:0+11!"}},
+    {"who would compute most of it again waits a step",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_AFTER, .cached_pages = 16},
+     "t10/8 t11/8 s s",
+     {"0:0+10!", "0:10+1! 1:8+3!"}},
+    {"who would compute little of it again does not wait",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_AFTER, .cached_pages = 16},
+     "t10/4 t11/4 t7/4 s s",
+     {"0:0+10! 1:0+11!", "0:10+1! 1:11+1! 2:4+3!"}},
+    {"the last token is computed, though all are known",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
+     "t8/8 t8/8 t9/9 s",
+     {"0:0+8! 1:4+4! 2:8+1!"}},
+    {"a prefix in chunks is not computed by those behind it",
+     {ROOM(6, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
+     "t10/9 t10/9 s s",
+     {"0:0+6", "0:6+4! 1:8+2!"}},
+    {"a prefix stays when all who had it have left",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
+     "t9/9 s r0 s t9/9 s",
+     {"0:0+9!", "", "0:8+1!"}},
+    {"but not if nothing is kept",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 0},
+     "t9/9 s r0 s t9/9 s",
+     {"0:0+9!", "", "0:0+9!"}},
+    {"of a prefix that nobody has its end goes first",
+     {ROOM(32, 4, 6, 4, 24), .share = FG_SHARING_WITHIN, .cached_pages = 6},
+     "t16/16 s r0 a12 s r0 t17/17 s",
+     {"0:0+16!", "0:0+12!", "0:12+5!"}},
+    {"who gave way finds what is left of his pages",
+     {ROOM(16, 4, 5, 4, 20), .share = FG_SHARING_WITHIN, .cached_pages = 5},
+     "t4/0 t4/0 s s s s s s r0 s",
+     {"0:0+4! 1:0+4!", "0:4+1! 1:4+1!", "0:5+1! 1:5+1!", "0:6+1! 1:6+1!", "0:7+1! 1:7+1!",
+      "0:8+1! preempted 1", "1:8+1!"}},
 };
+
+enum { MOST_TEXTS = 4, LONGEST = 64 };
+
+// Tokens of the sequence with this number: `common` ones, and then its own.
+static void write_text(int32_t *tokens, uint32_t number, uint32_t common) {
+  for (uint32_t i = 0; i < LONGEST; i++) tokens[i] = (int32_t)(i < common ? i : 1000 * (number + 1) + i);
+}
 
 static void play(const situation *t) {
   fg_scheduler *s;
   fg_error err;
   assert_int_equal(fg_scheduler_create(&s, &t->limits, &err), FG_OK);
   size_t next = 0;
+  uint32_t added = 0;
+  int32_t texts[MOST_TEXTS][LONGEST];
   char *script = strdup(t->script), *save = NULL;
   for (char *word = strtok_r(script, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
     uint32_t number = (uint32_t)strtoul(word + 1, NULL, 10);
     if (word[0] == 'a') {
       fg_seq seq;
       assert_int_equal(fg_scheduler_add(s, number, &seq, &err), FG_OK);
+    } else if (word[0] == 't') {
+      const fg_seq_text text = {.tokens = texts[added], .most = UINT32_MAX};
+      fg_seq seq;
+      write_text(texts[added], added, (uint32_t)strtoul(strchr(word, '/') + 1, NULL, 10));
+      added++;
+      assert_int_equal(fg_scheduler_add(s, number, &seq, &err), FG_OK);
+      fg_scheduler_share(s, seq, &text);
     } else if (word[0] == 'r') {
       fg_scheduler_remove(s, number);
     } else {
@@ -101,13 +162,13 @@ static void test_add_refuses_what_can_never_run(void **state) {
   fg_scheduler *s;
   fg_error err;
   fg_seq seq;
-  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){8, 4, 4, 4, 64}, &err), FG_OK);
+  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){ROOM(8, 4, 4, 4, 64)}, &err), FG_OK);
   assert_true(fg_scheduler_fits(s, 16));
   assert_false(fg_scheduler_fits(s, 17));
   assert_false(fg_scheduler_fits(s, 0));
   assert_int_equal(fg_scheduler_add(s, 17, &seq, &err), FG_INVALID);
   fg_scheduler_destroy(s);
-  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){8, 0, 4, 4, 64}, &err), FG_INVALID);
+  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){ROOM(8, 0, 4, 4, 64)}, &err), FG_INVALID);
   assert_null(s);
 }
 
@@ -115,9 +176,12 @@ static void test_add_refuses_what_can_never_run(void **state) {
 
 enum { MOST = 64 };
 
+enum { LEN = 121, PAGES = 41, PAGE_TOKENS = 10 };
+
 typedef struct model_sequence {
-  bool live;
-  uint32_t known, wanted, ticket, idle; // idle: steps in a row without a chunk while first in line
+  bool live, shares;
+  uint32_t known, wanted, ticket, kind, most;
+  int32_t tokens[LEN];
 } model_sequence;
 
 typedef struct world {
@@ -126,6 +190,9 @@ typedef struct world {
   model_sequence of[4 * MOST];
   uint32_t live, added, to_add, finished;
   uint64_t random, seed;
+  uint64_t held[PAGES]
+               [PAGE_TOKENS]; // what stands in each page: the number of the text up to there, 0 = nothing
+  uint64_t shared;            // tokens that were there when a sequence began
 } world;
 
 static uint32_t pick(world *w, uint32_t below) {
@@ -140,7 +207,58 @@ static void check(const world *w, bool truth, const char *promise) {
   }
 }
 
-// Pages of different sequences never overlap, each is in range, and none is lost.
+// Of texts, a number for all that stands up to a position: the same for the same texts of a kind that share.
+static uint64_t first_number(const model_sequence *m) {
+  return m->shares ? m->kind : 1000 + m->ticket;
+}
+
+static uint64_t next_number(uint64_t number, int32_t token) {
+  return (number ^ (uint64_t)(token + 1)) * 0x9E3779B97F4A7C15u | 1;
+}
+
+static bool holds_own_text(const world *w, fg_seq seq, uint32_t end) {
+  uint32_t count;
+  const uint32_t *pages = fg_scheduler_pages(w->s, seq, &count);
+  const model_sequence *m = &w->of[seq];
+  uint64_t number = first_number(m);
+  for (uint32_t i = 0; i < end; i++) {
+    number = next_number(number, m->tokens[i]);
+    if (w->held[pages[i / w->limits.page_tokens]][i % w->limits.page_tokens] != number) return false;
+  }
+  return true;
+}
+
+static void write_chunk(world *w, const fg_chunk *c, bool (*written)[PAGE_TOKENS]) {
+  uint32_t count;
+  const uint32_t *pages = fg_scheduler_pages(w->s, c->seq, &count), tokens = w->limits.page_tokens;
+  const model_sequence *m = &w->of[c->seq];
+  uint64_t number = first_number(m);
+  for (uint32_t p = 0; p < c->begin + c->count; p++) {
+    number = next_number(number, m->tokens[p]);
+    if (p < c->begin) continue;
+    bool *mark = &written[pages[p / tokens]][p % tokens];
+    check(w, !*mark, "two sequences write in one place");
+    *mark = true;
+    w->held[pages[p / tokens]][p % tokens] = number;
+  }
+}
+
+// What a step does to the pages. Before others' chunks of the step a sequence sees what earlier steps left,
+// or with FG_SHARING_WITHIN also what these chunks write.
+static void compute(world *w, const fg_step *step) {
+  for (uint32_t i = 0; i < step->dropped_count; i++)
+    memset(w->held[step->dropped[i]], 0, sizeof w->held[step->dropped[i]]);
+  const bool within = w->limits.share == FG_SHARING_WITHIN;
+  for (uint32_t i = 0; !within && i < step->chunk_count; i++)
+    check(w, holds_own_text(w, step->chunks[i].seq, step->chunks[i].begin), "others' text before a step");
+  bool written[PAGES][PAGE_TOKENS] = {0};
+  for (uint32_t i = 0; i < step->chunk_count; i++) write_chunk(w, &step->chunks[i], written);
+  for (uint32_t i = 0; i < step->chunk_count; i++)
+    check(w, holds_own_text(w, step->chunks[i].seq, step->chunks[i].begin + step->chunks[i].count),
+          "others' text after a step");
+}
+
+// Pages of different sequences overlap only if they share, each is in range, and none is lost.
 static void check_pages(const world *w) {
   uint8_t *owner = calloc(w->limits.pages, 1);
   uint32_t held = 0, running = 0;
@@ -150,13 +268,16 @@ static void check_pages(const world *w) {
     const uint32_t *pages = fg_scheduler_pages(w->s, seq, &count);
     running += pages != NULL;
     for (uint32_t i = 0; i < count; i++) {
-      check(w, pages[i] < w->limits.pages && !owner[pages[i]], "a page belongs to two sequences");
-      owner[pages[i]] = 1;
-      held++;
+      const uint8_t mark = w->of[seq].shares ? 2 : 1;
+      check(w, pages[i] < w->limits.pages && (!owner[pages[i]] || (owner[pages[i]] & mark & 2)),
+            "a page belongs to two sequences");
+      held += !owner[pages[i]];
+      owner[pages[i]] = mark;
     }
     check(w, fg_scheduler_computed(w->s, seq) <= count * w->limits.page_tokens,
           "computed tokens without a page");
     check(w, fg_scheduler_known(w->s, seq) == w->of[seq].known, "known tokens changed");
+    check(w, holds_own_text(w, seq, fg_scheduler_computed(w->s, seq)), "others' text between steps");
   }
   check(w, held + fg_scheduler_free_pages(w->s) == w->limits.pages, "a page is lost");
   check(w, running == fg_scheduler_running(w->s), "running count");
@@ -180,7 +301,7 @@ static void check_step(const world *w, const fg_step *step) {
     check(w, c->last == (c->begin + c->count == m->known), "the mark of the last chunk");
     check(w, pages * w->limits.page_tokens >= c->begin + c->count, "a token of the step has no page");
     bool decode = c->begin && c->begin + 1 == m->known;
-    check(w, !(decode && decodes_over), "a decode after a chunk");
+    check(w, !(decode && decodes_over) || m->shares, "a decode after a chunk");
     decodes_over |= !decode;
     tokens += c->count;
   }
@@ -210,33 +331,70 @@ static void add_some(world *w) {
     uint32_t room = w->limits.max_len;
     if ((uint64_t)w->limits.pages * w->limits.page_tokens < room)
       room = w->limits.pages * w->limits.page_tokens;
-    uint32_t wanted = 1 + pick(w, room), known = 1 + pick(w, wanted);
+    uint32_t wanted = 1 + pick(w, room), known = 1 + pick(w, wanted), ticket = w->added++;
     fg_seq seq;
     fg_error err;
     check(w, fg_scheduler_add(w->s, known, &seq, &err) == FG_OK, "a sequence that fits was refused");
     check(w, seq < 4 * MOST && !w->of[seq].live, "a slot in use was given out");
-    w->of[seq] = (model_sequence){true, known, wanted, w->added++, 0};
+    model_sequence *m = &w->of[seq];
+    *m = (model_sequence){.live = true, .known = known, .wanted = wanted, .ticket = ticket};
+    m->shares = pick(w, 4) > 0;
+    m->kind = pick(w, 8) == 0;
+    m->most = pick(w, 8) ? UINT32_MAX : pick(w, LEN);
+    // Few texts that leave each other here and there.
+    const uint32_t text = pick(w, 3), own = pick(w, 3) ? pick(w, LEN) : LEN;
+    for (uint32_t i = 0; i < LEN; i++) m->tokens[i] = (int32_t)(i < own ? text * (i > 20) : 10 + ticket);
     w->live++;
+    const fg_seq_text told = {.tokens = m->tokens, .most = m->most, .kind = m->kind};
+    if (m->shares) fg_scheduler_share(w->s, seq, &told);
   }
 }
 
-static uint32_t run_world(uint64_t seed) {
+// Sometimes one page less than all.
+static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t count) {
+  world *w = user;
+  check(w, w->of[seq].shares && pages[0] < w->limits.pages, "pages for a sequence that does not share");
+  return pick(w, 4) ? count : count - 1;
+}
+
+// A sequence that was not running begins behind what it shares.
+static void count_shared(world *w, const fg_step *step, const bool *was_running) {
+  for (uint32_t i = 0; i < step->chunk_count; i++)
+    if (!was_running[step->chunks[i].seq]) w->shared += step->chunks[i].begin;
+}
+
+static void note_running(const world *w, bool *running) {
+  for (fg_seq seq = 0; seq < 4 * MOST; seq++) {
+    uint32_t count;
+    running[seq] = w->of[seq].live && fg_scheduler_pages(w->s, seq, &count);
+  }
+}
+
+static uint32_t run_world(uint64_t seed, uint64_t *shared) {
   world w = {.seed = seed, .random = seed * 0x9E3779B97F4A7C15u + 1};
-  w.limits = (fg_scheduler_limits){1 + pick(&w, 40), 1 + pick(&w, 12), 1 + pick(&w, 40), 1 + pick(&w, 9),
-                                   1 + pick(&w, 120)};
+  w.limits = (fg_scheduler_limits){
+      ROOM(1 + pick(&w, 40), 1 + pick(&w, 12), 1 + pick(&w, 40), 1 + pick(&w, 9), 1 + pick(&w, 120))};
   w.to_add = 1 + pick(&w, MOST);
+  w.limits.share = (fg_sharing)pick(&w, 3);
+  w.limits.cached_pages = pick(&w, w.limits.pages + 1);
+  if (pick(&w, 2)) w.limits.may_share = may_share;
+  w.limits.user = &w;
   fg_error err;
   assert_int_equal(fg_scheduler_create(&w.s, &w.limits, &err), FG_OK);
   uint32_t steps = 0, preempted = 0;
   while (w.finished < w.to_add) {
     add_some(&w);
     fg_step step;
+    bool running[4 * MOST];
+    note_running(&w, running);
     fg_scheduler_plan(w.s, &step);
     check_step(&w, &step);
     check_oldest_advances(&w, &step);
-    check_pages(&w);
+    count_shared(&w, &step, running);
+    compute(&w, &step);
     preempted += step.preempted;
     fg_scheduler_done(w.s, &step);
+    check_pages(&w);
     for (uint32_t i = 0; i < step.chunk_count; i++) {
       model_sequence *m = &w.of[step.chunks[i].seq];
       if (!step.chunks[i].last) continue;
@@ -258,6 +416,7 @@ static uint32_t run_world(uint64_t seed) {
   fg_scheduler_plan(w.s, &step);
   check(&w, step.chunk_count == 0 && fg_scheduler_free_pages(w.s) == w.limits.pages, "something is left");
   fg_scheduler_destroy(w.s);
+  *shared += w.shared;
   return preempted;
 }
 
@@ -265,11 +424,13 @@ static void test_random_jobs_keep_every_promise(void **state) {
   (void)state;
   const char *fixed = getenv("FG_TEST_SEED");
   uint64_t first = fixed ? strtoull(fixed, NULL, 10) : 1, count = fixed ? 1 : 1500;
-  uint64_t preempted = 0;
+  uint64_t preempted = 0, shared = 0;
   print_message("seeds %llu to %llu (FG_TEST_SEED=N for one)\n", (unsigned long long)first,
                 (unsigned long long)(first + count - 1));
-  for (uint64_t seed = first; seed < first + count; seed++) preempted += run_world(seed);
-  if (!fixed) assert_true(preempted > 1000); // the situations must be tight enough to matter
+  for (uint64_t seed = first; seed < first + count; seed++) preempted += run_world(seed, &shared);
+  if (fixed) return;
+  assert_true(preempted > 1000); // the situations must be tight enough to matter
+  assert_true(shared > 100000);  // and alike enough
 }
 
 // A tight cache must not make the same work be done again and again.
@@ -278,7 +439,7 @@ static void test_preemption_wastes_little(void **state) {
   fg_scheduler *s;
   fg_error err;
   // 64 sequences, 100 prompt tokens and 100 answers each; the cache holds ten of the longest.
-  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){256, 64, 130, 16, 256}, &err), FG_OK);
+  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){ROOM(256, 64, 130, 16, 256)}, &err), FG_OK);
   fg_seq seq;
   for (int i = 0; i < 64; i++) assert_int_equal(fg_scheduler_add(s, 100, &seq, &err), FG_OK);
   uint64_t computed = 0;
