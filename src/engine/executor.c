@@ -34,7 +34,8 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
   int32_t *slots = (int32_t *)(x->host_arrays + x->at.slots);
   int32_t *chunk = (int32_t *)(x->host_arrays + x->at.chunks) + 4 * (size_t)x->chunks;
   int32_t *table = (int32_t *)(x->host_arrays + x->at.tables) + (size_t)x->chunks * x->at.table_stride;
-  const fg_kv_chunk cached = {pages, page_count, first, begin, count, tokens->longest, tokens->prompt};
+  const fg_kv_chunk cached = {pages, page_count,      first,          begin,
+                              count, tokens->longest, tokens->prompt, tokens->known};
   if (x->added == FG_OK) x->added = fg_kv_cache_add(x->kv, &cached, &x->added_error);
   for (uint32_t i = 0; i < page_count; i++) table[i] = (int32_t)fg_kv_cache_slot(x->kv, pages[i]);
   for (uint32_t i = 0; i < count; i++) {
@@ -373,6 +374,7 @@ static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error
       status = run_head_block(x, &call, panel, first, rows, fn, user, err);
     }
     if (status == FG_OK) status = fg_weight_stream_release(x->stream, p, err);
+    if (status == FG_OK) status = fg_kv_cache_pump(x->kv, err);
     if (status != FG_OK) return status;
   }
   return FG_OK;

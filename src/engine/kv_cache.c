@@ -68,7 +68,8 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
   kv->table_stride = (p->max_len + kv->page_tokens - 1) / kv->page_tokens;
   kv->frame_array_bytes = fg_frame_array_bytes(p->max_tokens, kv->table_stride);
   kv->frames = calloc(p->frames, sizeof *kv->frames);
-  if (!kv->frames) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache's frames");
+  kv->ring = calloc(2ull * p->frames, sizeof *kv->ring);
+  if (!kv->frames || !kv->ring) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache's frames");
   const uint64_t arrays = p->frames * kv->frame_array_bytes;
   fg_status status = d->ops->memory_create(d, arrays, "page tables of frames", &kv->array_memory, err);
   if (status == FG_OK)
@@ -77,6 +78,7 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
     status = fg_budget_alloc(host, p->frames * lists, "lists of frames", (void **)&kv->lists, err);
   for (uint32_t i = 0; status == FG_OK && i < p->frames; i++) {
     fg_kv_frame *f = &kv->frames[i];
+    kv->ring[i] = f;
     f->number = i;
     f->chunk_list = (int32_t *)(kv->arrays + i * kv->frame_array_bytes);
     f->prompts = f->chunk_list + 4 * FG_FRAME_CHUNKS;
@@ -159,6 +161,7 @@ void fg_kv_cache_destroy(fg_kv_cache *kv) {
   fg_budget_release(kv->options.host, kv->places_bytes);
   fg_kv_places_destroy(kv->places);
   free(kv->frames);
+  free(kv->ring);
   free(kv->chunks);
   free(kv->batch_first);
   free(kv->windows);
@@ -189,34 +192,41 @@ uint32_t fg_kv_cache_slot(const fg_kv_cache *kv, uint32_t page) {
   return place.slot == FG_KV_NO_SLOT ? 0 : place.slot;
 }
 
-// Places of a frame that a chunk takes in a layer that sees all of it.
-static uint32_t pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
+uint32_t fg_kv_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
   uint32_t count = 0;
-  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++)
+  for (uint32_t i = 0; i < c->page_count && i <= (c->begin + c->count - 1) / kv->page_tokens; i++)
     count += fg_kv_places_of(kv->places, c->pages[i]).home != FG_KV_FAST;
   return count;
 }
 
-// A batch takes chunks as long as their pages have room in a frame: it has that for any one of them.
-static uint32_t cut_batches(fg_kv_cache *kv) {
-  const uint32_t room = kv->options.policy->frame_pages;
-  uint32_t batches = 0, taken = 0, all = 0;
-  for (uint32_t c = 0; c < kv->chunk_count; c++) {
-    const uint32_t pages = pages_elsewhere(kv, &kv->chunks[c]);
-    if (batches == 0 || taken + pages > room || c - kv->batch_first[batches - 1] == FG_FRAME_CHUNKS) {
-      kv->batch_first[batches++] = c;
+// A batch takes chunks, from `chunk` on, as long as their pages have room in a frame: it has that for any one
+// of them. There are kv->batches before it.
+static void cut_batches(fg_kv_cache *kv, uint32_t chunk) {
+  const uint32_t room = kv->options.policy->frame_pages, before = kv->batches;
+  uint32_t taken = 0, all = 0;
+  for (uint32_t c = chunk; c < kv->chunk_count; c++) {
+    const uint32_t pages = fg_kv_pages_elsewhere(kv, &kv->chunks[c]);
+    if (kv->batches == before || taken + pages > room ||
+        c - kv->batch_first[kv->batches - 1] == FG_FRAME_CHUNKS) {
+      kv->batch_first[kv->batches++] = c;
       taken = 0;
     }
     taken += pages;
     all += pages;
   }
-  kv->batch_first[batches] = kv->chunk_count;
-  return all ? batches : 0;
+  kv->batch_first[kv->batches] = kv->chunk_count;
+  if (before == 0 && all == 0) kv->batches = 0;
 }
 
 fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err) {
-  kv->batches = kv->places ? cut_batches(kv) : 0;
-  kv->next_load = kv->next_use = 0;
+  *batches = 0;
+  if (!kv->places) return FG_OK;
+  const uint32_t chunks = fg_kv_ahead_take(kv), taken = kv->batches;
+  cut_batches(kv, chunks);
+  for (uint32_t i = 0; i < taken; i++) fg_kv_frame_adopt(kv, kv->ring[i], i);
+  kv->next_load = taken;
+  kv->next_use = 0;
+  kv->expected = 0;
   kv->total = (uint64_t)kv->batches * kv->layers;
   *batches = kv->batches;
   return fg_kv_cache_pump(kv, err);
@@ -225,10 +235,6 @@ fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err) {
 // ---- the ring
 // ----------------------------------------------------------------------------------------------
 
-static fg_kv_frame *frame_of(const fg_kv_cache *kv, uint64_t index) {
-  return &kv->frames[index % kv->options.policy->frames];
-}
-
 // Takes a frame as far as it comes by itself.
 static fg_status advance(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
   fg_device *d = kv->options.device;
@@ -236,10 +242,12 @@ static fg_status advance(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
   if (f->state == FG_FRAME_READING && fg_kv_frame_moved(kv, f)) status = fg_kv_frame_upload(kv, f, err);
   if (f->state == FG_FRAME_COMPUTED && d->ops->reached(d, f->event)) fg_kv_frame_write(kv, f);
   if (f->state == FG_FRAME_WRITING && fg_kv_frame_moved(kv, f)) status = fg_kv_frame_written(kv, f, err);
+  if (f->state == FG_FRAME_AHEAD) (void)fg_kv_frame_moved(kv, f);
+  if (f->state == FG_FRAME_DROPPED && fg_kv_frame_moved(kv, f)) fg_kv_frame_forget(kv, f);
   return status;
 }
 
-// Waits until a frame that was released is free.
+// Waits until a frame that was released, or dropped, is free.
 static fg_status make_free(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
   fg_device *d = kv->options.device;
   fg_status status = FG_OK;
@@ -248,12 +256,14 @@ static fg_status make_free(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {
     if (status == FG_OK) fg_kv_frame_write(kv, f);
   }
   if (f->state == FG_FRAME_WRITING) status = fg_kv_frame_written(kv, f, err);
+  if (f->state == FG_FRAME_DROPPED) fg_kv_frame_forget(kv, f);
   return status;
 }
 
 static void fill_next(fg_kv_cache *kv) {
   const uint64_t next = kv->next_load++;
-  fg_kv_frame_fill(kv, frame_of(kv, next), (uint32_t)(next / kv->batches), (uint32_t)(next % kv->batches));
+  fg_kv_frame_fill(kv, fg_kv_frame_at(kv, next), (uint32_t)(next / kv->batches),
+                   (uint32_t)(next % kv->batches));
 }
 
 fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err) {
@@ -261,17 +271,19 @@ fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err) {
   const uint32_t frames = kv->options.policy->frames;
   // In the order of use, those before the next one last in the ring and so first to be written.
   for (uint32_t i = 0; i < frames; i++) {
-    fg_status status = advance(kv, frame_of(kv, kv->next_use + i), err);
+    fg_status status = advance(kv, fg_kv_frame_at(kv, kv->next_use + i), err);
     if (status != FG_OK) return status;
   }
-  while (kv->next_load < kv->total && frame_of(kv, kv->next_load)->state == FG_FRAME_FREE) fill_next(kv);
+  while (kv->next_load < kv->total && fg_kv_frame_at(kv, kv->next_load)->state == FG_FRAME_FREE)
+    fill_next(kv);
+  fg_kv_ahead_fill(kv);
   return FG_OK;
 }
 
 fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err) {
   fg_device *d = kv->options.device;
   fg_status status = fg_kv_cache_pump(kv, err);
-  fg_kv_frame *f = frame_of(kv, kv->next_use);
+  fg_kv_frame *f = fg_kv_frame_at(kv, kv->next_use);
   if (status == FG_OK && kv->next_load == kv->next_use) {
     status = make_free(kv, f, err);
     if (status == FG_OK) fill_next(kv);
@@ -283,7 +295,7 @@ fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err
 }
 
 fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err) {
-  fg_status status = fg_kv_frame_computed(kv, frame_of(kv, kv->next_use), err);
+  fg_status status = fg_kv_frame_computed(kv, fg_kv_frame_at(kv, kv->next_use), err);
   kv->next_use++;
   return status == FG_OK ? fg_kv_cache_pump(kv, err) : status;
 }
@@ -291,7 +303,8 @@ fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err) {
 fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err) {
   fg_status status = FG_OK;
   for (uint32_t i = 0; status == FG_OK && kv->batches && i < kv->options.policy->frames; i++)
-    status = make_free(kv, frame_of(kv, kv->next_use + i), err);
+    status = make_free(kv, fg_kv_frame_at(kv, kv->next_use + i), err);
+  if (status == FG_OK && kv->batches) fg_kv_ahead_fill(kv);
   kv->chunk_count = kv->batches = 0;
   if (kv->places) fg_kv_places_settle(kv->places);
   return status;

@@ -8,6 +8,10 @@
 // Frames are a ring in the order (layer, batch): the next ones are read while this one is computed, and those
 // before it are written. When a step is over, so are its writes.
 //
+// The disk goes on while a step ends and the next is planned: frames that have nothing left to do are filled
+// with what the next step's first layer will read (kv_ahead.c). What it does not read after all, because a
+// sequence has ended, is dropped.
+//
 // A step whose pages are all in fast memory has no batches and costs what it would without tiers.
 //
 // Threads: one owner, the executor.
@@ -46,6 +50,7 @@ typedef struct fg_kv_chunk {
   const uint32_t *pages;
   uint32_t page_count, row, begin, count, longest;
   uint32_t prompt; // tokens that were given
+  uint32_t known;  // tokens that are known: the next step goes on behind the last one
 } fg_kv_chunk;
 
 fg_status fg_kv_cache_add(fg_kv_cache *kv, const fg_kv_chunk *chunk, fg_error *err);
@@ -68,7 +73,7 @@ fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err
 fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err);
 // Lets reads and writes go on; costs little.
 fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err);
-// Waits until the step's pages are where they belong.
+// Waits until the step's pages are where they belong; what the next step reads may be on its way.
 fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err);
 
 // The cache of a layer, frames within its reach.

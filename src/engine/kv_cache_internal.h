@@ -1,4 +1,5 @@
-// kv_cache_internal.h: the frames of a KV cache: kv_cache.c keeps the ring, kv_frame.c fills and moves one.
+// kv_cache_internal.h: the frames of a KV cache: kv_cache.c keeps the ring, kv_frame.c fills and moves one,
+// kv_ahead.c fills some for the step after this one.
 //
 // A frame goes round its states. It has a list of pages; page i of the list has place i of the frame, and the
 // same place of the bounce buffer where the host cannot reach the device's memory.
@@ -14,9 +15,12 @@ typedef enum fg_frame_state {
   FG_FRAME_READY,    // on the device when `event` is reached
   FG_FRAME_COMPUTED, // what is to be written can be reached when `event` is
   FG_FRAME_WRITING,  // requests are writes
+  FG_FRAME_AHEAD,    // requests are reads for a step that is not there yet
+  FG_FRAME_DROPPED,  // requests are reads that nobody waits for
 } fg_frame_state;
 
 typedef enum fg_frame_use {
+  FG_FRAME_NONE,     // no bytes move: nobody looks at the page, or it is in a slot
   FG_FRAME_IN,       // an old page, attended to from the frame
   FG_FRAME_OUT,      // a new page, made in the frame
   FG_FRAME_OUT_SLOT, // a page that became full in a slot, and leaves it
@@ -31,9 +35,10 @@ typedef struct fg_kv_frame {
   fg_frame_state state;
   uint32_t number, layer; // in the ring; that it is filled for
   uint32_t page_count, request_count;
-  uint32_t requests_ended;                        // the first of them, as far as it was seen
-  fg_frame_page *pages;                           // [frame_pages]
-  fg_io_read *requests;                           // [frame_pages]
+  uint32_t ahead, found;   // the first of the pages were read ahead; the first of these were seen by a chunk
+  uint32_t requests_ended; // the first of them, as far as it was seen
+  fg_frame_page *pages;    // [frame_pages]
+  fg_io_read *requests;    // [frame_pages]
   int32_t *chunk_list, *prompts, *tables, *slots; // image of its arrays in array_memory
   fg_kv_batch batch;
   fg_event event;
@@ -60,21 +65,47 @@ struct fg_kv_cache {
   uint64_t frame_array_bytes;
   uint32_t table_stride;
   fg_kv_frame *frames; // [policy->frames]
+  fg_kv_frame **ring;  // [2 * policy->frames] in the order of use, and room to sort them
 
   fg_kv_chunk *chunks;   // [max_seqs]
   uint32_t *batch_first; // [max_seqs + 1] chunk with which a batch begins
   uint32_t chunk_count, batches;
-  uint64_t next_load, next_use, total; // of (layer, batch) in the order of use
+  uint64_t next_load, next_use, total; // of (layer, batch) in the order of use; loads go on behind total
+  uint32_t expected;                   // chunks that were looked at for the next step
 };
+
+static inline fg_kv_frame *fg_kv_frame_at(const fg_kv_cache *kv, uint64_t index) {
+  return kv->ring[index % kv->options.policy->frames];
+}
+
+// Pages of a chunk whose home is not fast memory: places of a frame that it takes in a layer that sees all.
+uint32_t fg_kv_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c);
 
 // Lists the frame's pages for a batch of a layer, writes its arrays and begins its reads. It was free.
 void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch);
+// The same with old pages that are in the frame, or on their way.
+void fg_kv_frame_adopt(fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch);
+// Lists the old pages that a chunk will see in the frame's layer; its own are not there yet.
+void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c);
+void fg_kv_frame_read(fg_kv_cache *kv, fg_kv_frame *f); // what was listed so
+// What a frame does with page i of a chunk.
+fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c, uint32_t i,
+                                const fg_kv_place *place);
 // Each takes a frame from its state to the next, and waits where it must.
 fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // READING: the reads
 fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f,
                                fg_error *err);           // READY; the caller enqueued all
 void fg_kv_frame_write(fg_kv_cache *kv, fg_kv_frame *f); // COMPUTED, its event reached
 fg_status fg_kv_frame_written(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // WRITING: the writes
+void fg_kv_frame_forget(fg_kv_cache *kv, fg_kv_frame *f);                      // DROPPED
 bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f); // whether its requests have ended; does not wait
+
+// ---- the next step ---------------------------------------------------------------------------------------
+
+// Begins to read for the next step into frames that are free, once this one's loads have all begun.
+void fg_kv_ahead_fill(fg_kv_cache *kv);
+// The step's chunks are there: makes batches of those whose pages are in such frames, of layer 0, and leaves
+// them READING. Returns the number of chunks in them. The others are dropped.
+uint32_t fg_kv_ahead_take(fg_kv_cache *kv);
 
 #endif

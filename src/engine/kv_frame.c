@@ -15,26 +15,36 @@ static uint64_t first_number(const fg_kv_cache *kv, const fg_kv_frame *f) {
   return (kv->layers - f->layer) * kv->slots + (uint64_t)f->number * kv->options.policy->frame_pages;
 }
 
-static void list_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
-  f->pages[f->page_count++] = (fg_frame_page){place, use};
+fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c, uint32_t i,
+                                const fg_kv_place *place) {
+  if (place->slot != FG_KV_NO_SLOT) return place->home == FG_KV_FAST ? FG_FRAME_NONE : FG_FRAME_OUT_SLOT;
+  if ((uint64_t)i * kv->page_tokens >= c->begin) return FG_FRAME_OUT;
+  return i < first_seen(kv, layer, c) ? FG_FRAME_NONE : FG_FRAME_IN;
+}
+
+static uint32_t list_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
+  f->pages[f->page_count] = (fg_frame_page){place, use};
+  return f->page_count++;
+}
+
+// The place of an old page, which may have been read ahead; of those, pages that nobody finds stay unused.
+static uint32_t find_page(fg_kv_frame *f, fg_kv_place place) {
+  while (f->found < f->ahead && f->pages[f->found].place.serial != place.serial) f->found++;
+  if (f->found == f->ahead) return list_page(f, place, FG_FRAME_IN);
+  f->pages[f->found].use = FG_FRAME_IN;
+  return f->found++;
 }
 
 // The chunk's row of the page tables.
 static void list_pages(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c, int32_t *table) {
-  const uint32_t tokens = kv->page_tokens, seen = first_seen(kv, f->layer, c);
   const uint64_t first = first_number(kv, f);
-  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / tokens; i++) {
+  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++) {
     const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
-    const bool old = (uint64_t)i * tokens < c->begin;
-    if (place.slot != FG_KV_NO_SLOT) {
-      table[i] = (int32_t)place.slot;
-      if (place.home != FG_KV_FAST) list_page(f, place, FG_FRAME_OUT_SLOT);
-    } else if (old && i < seen) {
-      table[i] = 0; // any page: nobody looks
-    } else {
-      table[i] = (int32_t)(first + f->page_count);
-      list_page(f, place, old ? FG_FRAME_IN : FG_FRAME_OUT);
-    }
+    const fg_frame_use use = fg_kv_frame_use_of(kv, f->layer, c, i, &place);
+    table[i] = place.slot == FG_KV_NO_SLOT ? 0 : (int32_t)place.slot; // 0: any page, nobody looks
+    if (use == FG_FRAME_OUT_SLOT) (void)list_page(f, place, use);
+    if (use == FG_FRAME_OUT) table[i] = (int32_t)(first + list_page(f, place, use));
+    if (use == FG_FRAME_IN) table[i] = (int32_t)(first + find_page(f, place));
   }
 }
 
@@ -60,7 +70,6 @@ static fg_view array_view(const fg_kv_cache *kv, const int32_t *image, uint32_t 
 }
 
 static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
-  f->page_count = 0;
   f->batch = (fg_kv_batch){.row = kv->chunks[kv->batch_first[batch]].row};
   for (uint32_t c = kv->batch_first[batch]; c < kv->batch_first[batch + 1]; c++)
     list_chunk(kv, f, &kv->chunks[c]);
@@ -97,12 +106,16 @@ static uint64_t file_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_
   return ((uint64_t)f->layer * kv->options.policy->disk_pages + f->pages[i].place.index) * kv->page_bytes;
 }
 
+static bool moves(const fg_frame_page *p, bool out) {
+  return out ? p->use == FG_FRAME_OUT || p->use == FG_FRAME_OUT_SLOT : p->use == FG_FRAME_IN;
+}
+
 // Makes requests of the pages that come from disk, or go there: neighbours on both sides are one.
 static void list_requests(const fg_kv_cache *kv, fg_kv_frame *f, bool out) {
   f->request_count = f->requests_ended = 0;
   for (uint32_t i = 0; i < f->page_count; i++) {
     const fg_frame_page *p = &f->pages[i];
-    if (p->place.home != FG_KV_DISK || (p->use != FG_FRAME_IN) != out) continue;
+    if (p->place.home != FG_KV_DISK || !moves(p, out)) continue;
     char *address = host_address(kv, f, i);
     fg_io_read *last = f->request_count ? &f->requests[f->request_count - 1] : NULL;
     if (last && (char *)last->buffer + last->bytes == address &&
@@ -124,10 +137,10 @@ static fg_status copy_pages(const fg_kv_cache *kv, const fg_kv_frame *f, bool ou
   fg_status status = FG_OK;
   for (uint32_t i = 0, next; status == FG_OK && i < f->page_count; i = next) {
     next = i + 1;
-    if ((f->pages[i].use != FG_FRAME_IN) != out) continue;
+    if (!moves(&f->pages[i], out)) continue;
     char *host = host_address(kv, f, i);
     const uint64_t offset = device_offset(kv, f, i);
-    for (; next < f->page_count && (f->pages[next].use != FG_FRAME_IN) == out; next++) {
+    for (; next < f->page_count && moves(&f->pages[next], out); next++) {
       const uint64_t bytes = (next - i) * kv->page_bytes;
       if (host_address(kv, f, next) != host + bytes || device_offset(kv, f, next) != offset + bytes) break;
     }
@@ -141,12 +154,36 @@ static fg_status copy_pages(const fg_kv_cache *kv, const fg_kv_frame *f, bool ou
 // ---- from state to state
 // -----------------------------------------------------------------------------------
 
-void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch) {
-  f->layer = layer;
-  list_batch(kv, f, batch);
+static void begin_reads(fg_kv_cache *kv, fg_kv_frame *f) {
   list_requests(kv, f, false);
   for (uint32_t i = 0; i < f->request_count; i++) fg_io_read_begin(kv->io, &f->requests[i]);
+}
+
+void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch) {
+  f->layer = layer;
+  f->page_count = f->ahead = f->found = 0;
+  list_batch(kv, f, batch);
+  begin_reads(kv, f);
   f->state = FG_FRAME_READING;
+}
+
+void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c) {
+  for (uint32_t i = first_seen(kv, f->layer, c); i <= (c->begin - 1) / kv->page_tokens; i++) {
+    const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
+    if (place.home != FG_KV_FAST) (void)list_page(f, place, FG_FRAME_IN);
+  }
+}
+
+void fg_kv_frame_read(fg_kv_cache *kv, fg_kv_frame *f) {
+  begin_reads(kv, f);
+  f->state = FG_FRAME_AHEAD;
+}
+
+void fg_kv_frame_adopt(fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
+  f->ahead = f->page_count;
+  f->found = 0;
+  for (uint32_t i = 0; i < f->ahead; i++) f->pages[i].use = FG_FRAME_NONE;
+  list_batch(kv, f, batch);
 }
 
 bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f) {
@@ -172,6 +209,12 @@ static fg_status wait_requests(fg_kv_cache *kv, fg_kv_frame *f, const char *what
     fg_trace_span(kv->options.trace, kv->track, FG_SPAN_WAIT_READ, what, (int)f->layer, bytes, begin,
                   fg_now_ns());
   return status;
+}
+
+// A failure is nobody's.
+void fg_kv_frame_forget(fg_kv_cache *kv, fg_kv_frame *f) {
+  (void)wait_requests(kv, f, "pages are not wanted", NULL);
+  f->state = FG_FRAME_FREE;
 }
 
 fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {

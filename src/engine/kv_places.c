@@ -6,7 +6,7 @@
 enum { WORD = 64 };
 
 typedef struct page_entry {
-  uint32_t index, slot;
+  uint32_t index, slot, serial;
   uint8_t home; // fg_kv_home
   bool open;    // not full: its slot is an open one
 } page_entry;
@@ -19,6 +19,7 @@ struct fg_kv_places {
   uint32_t *leaving;       // [open_slots] pages whose slots are free when the step is over
   uint64_t *disk;          // [disk_pages / 64] a bit for each place that is taken
   uint32_t slots_free, hosts_free, disk_free, leaving_count;
+  uint32_t serial; // of the last page that got a home outside fast memory
   uint32_t kept;   // full pages that live in fast memory
   uint32_t cursor; // where the search on disk goes on
 };
@@ -139,6 +140,7 @@ static bool keeps(const fg_kv_places *p) {
 // A home outside fast memory for page `i` of the sequence, beside its page before if that place is free.
 static fg_status give_home(fg_kv_places *p, const fg_kv_tokens *t, uint32_t i, fg_error *err) {
   page_entry *e = &p->entries[t->pages[i]];
+  e->serial = ++p->serial;
   if (p->hosts_free) {
     e->home = FG_KV_HOST;
     e->index = p->hosts[--p->hosts_free];
@@ -219,7 +221,7 @@ void fg_kv_places_drop(fg_kv_places *p, uint32_t page) {
 
 fg_kv_place fg_kv_places_of(const fg_kv_places *p, uint32_t page) {
   const page_entry *e = &p->entries[page];
-  return (fg_kv_place){.home = (fg_kv_home)e->home, .index = e->index, .slot = e->slot};
+  return (fg_kv_place){.home = (fg_kv_home)e->home, .index = e->index, .slot = e->slot, .serial = e->serial};
 }
 
 fg_kv_places_limits fg_kv_places_left(const fg_kv_places *p) {

@@ -34,8 +34,9 @@ enum { FG_KV_NO_SLOT = UINT32_MAX };
 
 typedef struct fg_kv_place {
   fg_kv_home home;
-  uint32_t index; // of the place in its home; FAST: the slot
-  uint32_t slot;  // where fast memory has it in this step, or FG_KV_NO_SLOT
+  uint32_t index;  // of the place in its home; FAST: the slot
+  uint32_t slot;   // where fast memory has it in this step, or FG_KV_NO_SLOT
+  uint32_t serial; // of its coming to a home outside fast memory: the same only while the bytes there are
 } fg_kv_place;
 
 // Tokens [begin, end) of a sequence that has these pages, and how long it may become.

@@ -53,6 +53,21 @@ static void test_page_that_fills_up_is_in_both_until_the_step_is_over(void **sta
   fg_kv_places_destroy(p);
 }
 
+static void test_serial_tells_a_page_from_what_had_its_number_before(void **state) {
+  (void)state;
+  const uint32_t pages[] = {0, 1};
+  fg_kv_places *p = make(0, 0, 2, 2);
+  add(p, pages, 0, T + 1, 0);
+  const fg_kv_place before = fg_kv_places_of(p, 0);
+  fg_kv_places_settle(p);
+  assert_int_equal(fg_kv_places_of(p, 0).serial, before.serial);
+  fg_kv_places_drop(p, 0);
+  add(p, pages, 0, T, 0);
+  assert_int_equal(fg_kv_places_of(p, 0).home, FG_KV_DISK);
+  assert_int_not_equal(fg_kv_places_of(p, 0).serial, before.serial);
+  fg_kv_places_destroy(p);
+}
+
 // Two sequences whose pages come by turns.
 static void test_pages_of_a_sequence_are_neighbours_on_disk(void **state) {
   (void)state;
@@ -287,6 +302,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_full_pages_fill_fast_memory_then_the_hosts_then_the_disk),
       cmocka_unit_test(test_page_that_fills_up_is_in_both_until_the_step_is_over),
+      cmocka_unit_test(test_serial_tells_a_page_from_what_had_its_number_before),
       cmocka_unit_test(test_pages_of_a_sequence_are_neighbours_on_disk),
       cmocka_unit_test(test_every_place_on_disk_is_found),
       cmocka_unit_test(test_sequence_that_begins_again_leaves_nothing_behind),
