@@ -103,7 +103,8 @@ double fg_engine_remaining_seconds(const fg_engine *e, uint64_t requests) {
 fg_status fg_engine_plan_rest(const fg_engine *e, const fg_plan_input *input, fg_plan *plan, fg_error *err) {
   const fg_forecast *f = &e->forecast;
   fg_plan_job rest = f->job;
-  rest.requests = rest.requests > f->rows ? rest.requests - f->rows : 1;
+  rest.done = rest.requests > f->rows ? f->rows : rest.requests - 1;
+  rest.requests -= rest.done;
   return plan_with(plan, f, input, &f->profile, &rest, err);
 }
 

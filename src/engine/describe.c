@@ -3,6 +3,7 @@
 
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "plan/policy_file.h"
 
 const fg_tokenizer *fg_engine_tokenizer(const fg_engine *e) {
   return e->tokenizer;
@@ -121,14 +122,16 @@ json_t *fg_engine_policy_json(const fg_engine *e) {
   const fg_policy *p = &e->policy;
   double weights = (double)fg_store_bytes(e->model->store);
   return json_pack(
-      "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "device",
-      e->device_name, "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
-      (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "kv_pages", (json_int_t)p->pages,
-      "kv_page_tokens", (json_int_t)e->model->graph->kv.page_tokens, "kv_page_bytes",
+      "{s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
+      "device", e->device_name, "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
+      (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "row_order",
+      fg_row_order_name(p->order), "kv_pages", (json_int_t)p->pages, "kv_page_tokens",
+      (json_int_t)e->model->graph->kv.page_tokens, "kv_page_bytes",
       (json_int_t)fg_kv_page_bytes(&e->model->graph->kv), "kv_device_pages", (json_int_t)p->device_pages,
-      "kv_host_pages", (json_int_t)p->host_pages, "kv_disk_pages", (json_int_t)p->disk_pages,
-      "kv_stage_bytes", (json_int_t)p->stage_bytes, "ring_bytes", (json_int_t)p->ring_bytes,
-      "device_weight_bytes", (json_int_t)p->device_weight_bytes, "host_weight_bytes",
-      (json_int_t)p->host_weight_bytes, "resident_share",
-      weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident", (int)p->tables_resident);
+      "kv_host_pages", (json_int_t)p->host_pages, "kv_disk_pages", (json_int_t)p->disk_pages, "kv_frames",
+      (json_int_t)p->frames, "kv_frame_pages", (json_int_t)p->frame_pages, "kv_stage_bytes",
+      (json_int_t)p->stage_bytes, "ring_bytes", (json_int_t)p->ring_bytes, "device_weight_bytes",
+      (json_int_t)p->device_weight_bytes, "host_weight_bytes", (json_int_t)p->host_weight_bytes,
+      "resident_share", weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident",
+      (int)p->tables_resident);
 }

@@ -73,7 +73,10 @@ double fg_forecast_remaining(const fg_forecast *f, const fg_plan *plan, uint64_t
   fg_row_length *rows = calloc(f->job.count, sizeof *rows);
   if (!rows) return -1;
   shorten(f, rows);
-  const fg_plan_job left = {.rows = rows, .count = f->job.count, .requests = requests};
+  const fg_plan_job left = {.rows = rows,
+                            .count = f->job.count,
+                            .requests = requests,
+                            .done = f->job.requests > requests ? f->job.requests - requests : 0};
   const fg_predict_options options = {.rates = &f->rates,
                                       .policy = &plan->policy,
                                       .traffic = plan->traffic,

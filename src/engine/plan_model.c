@@ -114,11 +114,19 @@ fg_status fg_plan_model_of(fg_plan_model *out, const fg_graph *g, const fg_store
   return FG_OK;
 }
 
+// One panel is in use, and one frame; the rest of both rings is on its way.
+static void set_ahead(fg_plan_traffic *t, const fg_plan_input *in, const fg_policy *p) {
+  const double ring = (double)p->ring_bytes - (double)in->largest_panel;
+  t->weights_ahead = ring > 0 ? ring : 0;
+  if (p->frames > 1) t->pages_ahead = (p->frames - 1.0) / p->frames * (double)p->stage_bytes;
+}
+
 fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_input *in, const fg_policy *p) {
   const double panels = (double)in->panel_bytes, head = model->head_bytes;
   const double resident = (double)(p->device_weight_bytes + p->host_weight_bytes);
   fg_plan_traffic t = {.page_bytes = (double)(p->disk_pages ? in->padded_page_bytes : in->page_bytes),
                        .ring_bytes = (double)p->ring_bytes};
+  set_ahead(&t, in, p);
   t.open_bytes = (double)in->vector_bytes + (double)in->small_table_bytes;
   if (p->tables_resident)
     t.open_bytes += (double)(in->table_bytes - in->small_table_bytes);

@@ -12,12 +12,13 @@ fg_status fg_plan_model_of(fg_plan_model *out, const fg_graph *graph, const fg_s
 
 // What the steps of a policy read from the disk, wherever they stand in the job.
 typedef struct fg_plan_traffic {
-  double body_bytes, tail_bytes; // weights of every step; of those that want logits, besides
-  double table_bytes;            // of a token's rows of tables that are not resident
-  double missing_experts;        // share of the experts that are not in memory
-  double open_bytes;             // read before the first step
-  double ring_bytes;             // read ahead of a step that never comes
-  double page_bytes;             // of the KV cache, all layers
+  double body_bytes, tail_bytes;     // weights of every step; of those that want logits, besides
+  double table_bytes;                // of a token's rows of tables that are not resident
+  double missing_experts;            // share of the experts that are not in memory
+  double open_bytes;                 // read before the first step
+  double ring_bytes;                 // read ahead of a step that never comes
+  double page_bytes;                 // of the KV cache, all layers
+  double weights_ahead, pages_ahead; // bytes that are read before they are wanted, of a layer's pages
 } fg_plan_traffic;
 
 fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_input *input,

@@ -1,11 +1,13 @@
 #include "engine/planner.h"
 
 #include <math.h>
+#include <stddef.h>
 
 // Steps of a job that are gone through for one of many policies, and for the one that was chosen.
 enum { STEPS_TRIED = 160, STEPS_CHOSEN = 20000, MOST_TRIED = 1000 };
 
 static const double LARGER_STEP = 0.01;
+static const double ORDER_GAIN = 0.005;
 
 static const uint32_t token_choices[] = {16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
 static const uint32_t seq_choices[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,   48,
@@ -34,14 +36,17 @@ fg_status fg_planner_predict(fg_plan *plan, const fg_planner_input *in, uint32_t
 
 typedef struct means {
   double prompt, generated;
+  double own; // of prompt: not shared with the row before
 } means;
 
 static means means_of(const fg_plan_job *job) {
-  means m = {0, 0};
+  means m = {0, 0, 0};
   for (uint32_t i = 0; i < job->count; i++) {
     m.prompt += job->rows[i].prompt;
     m.generated += job->rows[i].generated;
+    m.own += job->rows[i].prompt - fmin(job->rows[i].shared, job->rows[i].prompt);
   }
+  m.own /= job->count;
   m.prompt /= job->count;
   m.generated /= job->count;
   if (m.generated < 1) m.generated = 1; // a row that is only scored passes once
@@ -52,7 +57,7 @@ static means means_of(const fg_plan_job *job) {
 static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, means m) {
   const fg_plan_input *plan = &in->plan;
   const fg_step_rates *rates = in->rates;
-  const double for_one = 1 + m.prompt / m.generated;
+  const double for_one = 1 + m.own / m.generated;
   const double tokens = fmin(p->max_tokens, p->max_seqs * for_one), decoded = tokens / for_one;
   const double context = m.prompt + m.generated / 2;
   const double page = (double)(plan->disk ? plan->padded_page_bytes : plan->page_bytes) / plan->page_tokens;
@@ -61,7 +66,7 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
   for (uint32_t a = 0; a < in->model->attention_count; a++) {
     const uint32_t window = in->model->attention[a].window;
     work.keys[a] = decoded * (window && window < context ? window : context);
-    work.pairs[a] = decoded / m.generated * fg_plan_visible_keys(window, 0, m.prompt);
+    work.pairs[a] = decoded / m.generated * fg_plan_visible_keys(window, m.prompt - m.own, m.own);
   }
   const double disk = rates->disk_read > 0 ? rates->disk_read : INFINITY;
   const double link = rates->memory_copy > 0 ? rates->memory_copy : INFINITY;
@@ -76,7 +81,8 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
     s[FG_LANE_IN][FG_CACHE_HOST] = s[FG_LANE_IN][FG_CACHE_DISK] = decoded * context * page / link;
   }
   // Pages are whole, and each sequence has one to grow.
-  const double held = p->max_seqs * (m.prompt + m.generated + 1.5 * plan->page_tokens) * page;
+  const double held =
+      (p->max_seqs * (m.own + m.generated + 1.5 * plan->page_tokens) + m.prompt - m.own) * page;
   static const fg_tier tier_of[FG_SHARE_COUNT] = {FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK, FG_TIER_DEVICE,
                                                   FG_TIER_HOST,   FG_TIER_HOST, FG_TIER_DISK};
   for (int share = 0; share < FG_SHARE_COUNT; share++)
@@ -134,12 +140,16 @@ static void try_policy(fg_plan *best, const fg_planner_input *in, fg_error *err)
   if (better) *best = plan;
 }
 
+// Whether the user says nothing of the cache's tiers.
+static bool free_pages(const fg_plan_input *fixed) {
+  return !fixed->device_pages && !fixed->disk_pages && !fixed->percent;
+}
+
 static void try_shape(fg_plan *best, const fg_planner_input *in, means m, fg_error *err) {
-  const bool free_pages = !in->plan.device_pages && !in->plan.disk_pages && !in->plan.percent;
   fg_planner_input mine = *in;
   fg_policy rule;
   try_policy(best, &mine, err);
-  if (!free_pages || fg_policy_make(&mine.plan, &rule, err) != FG_OK) return;
+  if (!free_pages(&in->plan) || fg_policy_make(&mine.plan, &rule, err) != FG_OK) return;
   uint32_t device, disk;
   if (!place(&mine, &rule, m, &device, &disk)) return;
   mine.plan.device_pages = device ? device : 1;
@@ -147,34 +157,83 @@ static void try_shape(fg_plan *best, const fg_planner_input *in, means m, fg_err
   try_policy(best, &mine, err);
 }
 
-static uint32_t scaled(uint32_t value, double factor) {
-  const double v = value * factor + 0.5;
-  return v < 1 ? 1 : v > UINT32_MAX / 4 ? UINT32_MAX / 4 : (uint32_t)v;
+// A number of a policy that is moved, and the wish that holds it.
+typedef struct knob {
+  size_t wish, chosen; // in fg_plan_input, in fg_policy
+  bool bytes;          // of 64 bits
+  bool pages;          // free only where the user says nothing of the cache's tiers
+} knob;
+
+#define KNOB(wish, chosen) offsetof(fg_plan_input, wish), offsetof(fg_policy, chosen)
+
+static const knob knobs[] = {
+    {KNOB(max_tokens, max_tokens), false, false},
+    {KNOB(max_seqs, max_seqs), false, false},
+    {KNOB(device_pages, device_pages), false, true},
+    {KNOB(wished_ring, ring_bytes), true, false},
+    {KNOB(frames, frames), false, false},
+    {KNOB(frame_pages, frame_pages), false, false},
+};
+enum { KNOBS = sizeof knobs / sizeof *knobs };
+
+static uint64_t value_at(const void *object, size_t offset, bool bytes) {
+  const char *at = (const char *)object + offset;
+  return bytes ? *(const uint64_t *)(const void *)at : *(const uint32_t *)(const void *)at;
+}
+
+static bool is_free(const fg_plan_input *fixed, const knob *k) {
+  return k->pages ? free_pages(fixed) : !value_at(fixed, k->wish, k->bytes);
+}
+
+static void wish(fg_plan_input *in, const knob *k, double value) {
+  char *at = (char *)in + k->wish;
+  const double most = k->bytes ? (double)INT64_MAX / 4 : (double)UINT32_MAX / 4;
+  const double whole = value < 1 ? 1 : value > most ? most : value + 0.5;
+  if (k->bytes)
+    *(uint64_t *)(void *)at = (uint64_t)whole;
+  else
+    *(uint32_t *)(void *)at = (uint32_t)whole;
+}
+
+// The best so far with one of its numbers times a factor; false: that one is fixed, or not there.
+static bool turn(fg_plan_input *out, const fg_plan_input *fixed, const fg_policy *best, const knob *turned,
+                 double factor) {
+  *out = *fixed;
+  if (free_pages(fixed)) out->disk_pages = best->disk_pages;
+  for (int i = 0; i < KNOBS; i++) {
+    const knob *k = &knobs[i];
+    const double chosen = (double)value_at(best, k->chosen, k->bytes);
+    const bool movable = is_free(fixed, k) && chosen > 0;
+    if (k == turned && !movable) return false;
+    if (movable) wish(out, k, chosen * (k == turned ? factor : 1));
+  }
+  return true;
 }
 
 // From the best so far in steps of one number at a time, as long as that helps.
 static void improve(fg_plan *best, const fg_planner_input *in, fg_error *err) {
   static const double factors[] = {0.7, 1.4, 0.85, 1.2, 0.95, 1.05};
-  const fg_plan_input *fixed = &in->plan;
-  const bool free_pages = !fixed->device_pages && !fixed->disk_pages && !fixed->percent;
   for (size_t i = 0; i < sizeof factors / sizeof *factors;) {
     const double before = cost_of(best);
-    for (int what = 0; what < 3; what++) {
+    for (int k = 0; k < KNOBS; k++) {
       fg_planner_input mine = *in;
-      fg_plan_input *p = &mine.plan;
-      p->max_tokens = best->policy.max_tokens;
-      p->max_seqs = best->policy.max_seqs;
-      if (free_pages) {
-        p->device_pages = best->policy.device_pages;
-        p->disk_pages = best->policy.disk_pages;
-      }
-      if (what == 0 && !fixed->max_tokens) p->max_tokens = scaled(p->max_tokens, factors[i]);
-      if (what == 1 && !fixed->max_seqs) p->max_seqs = scaled(p->max_seqs, factors[i]);
-      if (what == 2 && free_pages) p->device_pages = scaled(p->device_pages, factors[i]);
-      try_policy(best, &mine, err);
+      if (turn(&mine.plan, &in->plan, &best->policy, &knobs[k], factors[i])) try_policy(best, &mine, err);
     }
     if (cost_of(best) >= before || best->tried > MOST_TRIED) i++;
   }
+}
+
+// The whole job by the chosen policy. Rows as they come are written as they end; so the longest come first
+// only where that is worth something.
+static fg_status choose_order(fg_plan *best, const fg_planner_input *in, fg_error *err) {
+  fg_status status = fg_planner_predict(best, in, STEPS_CHOSEN, err);
+  if (status != FG_OK || in->plan.order) return status;
+  fg_plan longest = *best;
+  longest.policy.order = FG_ORDER_LONGEST;
+  longest.tried++;
+  if (fg_planner_predict(&longest, in, STEPS_CHOSEN, err) != FG_OK) return FG_OK;
+  if (longest.predicted.seconds < (1 - ORDER_GAIN) * best->predicted.seconds) *best = longest;
+  return FG_OK;
 }
 
 static uint32_t most_seqs(const fg_planner_input *in) {
@@ -204,5 +263,5 @@ fg_status fg_planner_choose(fg_plan *out, const fg_planner_input *in, fg_error *
   }
   if (out->tried) improve(out, in, &unused);
   if (!out->tried) return fg_fail(err, FG_NO_SPACE, "no policy was found by which the job could run");
-  return fg_planner_predict(out, in, STEPS_CHOSEN, err);
+  return choose_order(out, in, err);
 }

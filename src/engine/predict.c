@@ -1,23 +1,26 @@
 #include "engine/predict.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "engine/scheduler.h"
+#include "plan/row_order.h"
 
-// A row under way, by its fg_seq.
+// A row under way, by its fg_seq. The scheduler knows nothing of its first `shared` tokens, whole pages that
+// another row has.
 typedef struct row {
-  uint32_t prompt, generated, left;
+  uint32_t prompt, generated, left, shared;
+  bool begun;
 } row;
 
 typedef struct walk {
   const fg_predict_options *options;
   const fg_plan_job *job;
   fg_scheduler *scheduler;
+  uint32_t *order, *shared; // of the job's rows, as they run
   row *rows;
   uint32_t capacity, pending;
   uint64_t added;
-  double held;   // tokens in the cache, of running sequences
-  double tokens; // of the job that are computed
   fg_prediction sum;
 } walk;
 
@@ -25,20 +28,23 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
   return a < b ? a : b;
 }
 
-// What the row is cut down to, as the engine does.
+// What the row is cut down to, as the engine does. Full pages are shared, and a row's last token is its own:
+// it gives the next one.
 static row row_of(const walk *w, uint64_t number) {
-  const fg_row_length *r = &w->job->rows[number % w->job->count];
-  const uint32_t longest = w->options->policy->max_len;
+  const uint64_t place = (w->job->done + number) % w->job->count;
+  const fg_row_length *r = &w->job->rows[w->order[place]];
+  const uint32_t longest = w->options->policy->max_len, page = w->options->page_tokens;
   row out = {.prompt = r->prompt ? min_u32(r->prompt, longest) : 1};
   out.generated = min_u32(r->generated, longest - out.prompt);
   out.left = out.generated;
+  out.shared = number ? min_u32(w->shared[place], out.prompt - 1) / page * page : 0;
   return out;
 }
 
 static fg_status add_row(walk *w, fg_error *err) {
   const row r = row_of(w, w->added++);
   fg_seq seq;
-  fg_status status = fg_scheduler_add(w->scheduler, r.prompt, &seq, err);
+  fg_status status = fg_scheduler_add(w->scheduler, r.prompt - r.shared, &seq, err);
   if (status != FG_OK) return status;
   if (seq >= w->capacity) {
     const uint32_t capacity = 2 * seq + 64;
@@ -79,6 +85,8 @@ void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page
 
 void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *t,
                             const fg_policy *p, const fg_step_pages *pages) {
+  work->weights_ahead = t->weights_ahead;
+  work->pages_ahead = t->pages_ahead;
   work->read_bytes = t->body_bytes + (work->selected > 0 ? t->tail_bytes : 0) + work->tokens * t->table_bytes;
   if (model->expert_count)
     work->read_bytes += model->expert_bytes * t->missing_experts *
@@ -87,8 +95,12 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
   const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
   if (!p->disk_pages || full <= near) return;
   const double share = 1 - near / full;
-  work->read_bytes += pages->touched * share * t->page_bytes;
-  work->written_bytes += pages->filled * share * t->page_bytes;
+  work->cache_bytes = pages->touched * share * t->page_bytes;
+  work->read_bytes += work->cache_bytes;
+  work->written_bytes = pages->filled * share * t->page_bytes;
+  const double by_pages = p->frame_pages ? (pages->touched + pages->filled) * share / p->frame_pages : 0;
+  const double by_sequences = pages->sequences / FG_FRAME_CHUNKS;
+  work->batches = fmax(0, ceil(fmax(by_pages, by_sequences)) - 1);
 }
 
 static void finish_rows(walk *w, const fg_step *step) {
@@ -96,7 +108,13 @@ static void finish_rows(walk *w, const fg_step *step) {
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
     row *r = &w->rows[c->seq];
-    if (c->begin < r->prompt) w->sum.prompt_tokens += min_u32(c->begin + c->count, r->prompt) - c->begin;
+    const uint32_t own = r->prompt - r->shared;
+    if (c->begin < own) w->sum.prompt_tokens += min_u32(c->begin + c->count, own) - c->begin;
+    if (!r->begun) {
+      w->sum.prompt_tokens += r->shared;
+      w->sum.shared_tokens += r->shared;
+      r->begun = true;
+    }
     if (!c->last) continue;
     if (r->left) {
       r->left--;
@@ -121,9 +139,11 @@ static bool take_step(walk *w) {
   fg_step_work work = {0};
   fg_step_pages pages = {.used = policy->pages - fg_scheduler_free_pages(w->scheduler)};
   for (uint32_t i = 0; i < step.chunk_count; i++) {
-    const row *r = &w->rows[step.chunks[i].seq];
-    fg_predict_add_chunk(&work, model, &step.chunks[i], r->prompt, step.chunks[i].last && r->generated);
-    fg_predict_add_pages(&pages, &step.chunks[i], w->options->page_tokens);
+    fg_chunk c = step.chunks[i];
+    const row *r = &w->rows[c.seq];
+    c.begin += r->shared;
+    fg_predict_add_chunk(&work, model, &c, r->prompt, c.last && r->generated);
+    fg_predict_add_pages(&pages, &c, w->options->page_tokens);
   }
   fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);
@@ -138,29 +158,31 @@ static bool take_step(walk *w) {
   return true;
 }
 
+// Those that are computed.
 static double all_tokens(const fg_prediction *p) {
-  return p->prompt_tokens + p->generated_tokens;
+  return p->prompt_tokens - p->shared_tokens + p->generated_tokens;
 }
 
 // Tokens of the whole job, from its sample.
-static void whole_job(const walk *w, double *prompt, double *generated) {
-  *prompt = *generated = 0;
+static fg_prediction whole_job(const walk *w) {
+  fg_prediction all = {0};
   const uint64_t requests = w->job->requests, count = w->job->count;
   for (uint64_t i = 0; i < count && i < requests; i++) {
     const row r = row_of(w, i);
     const uint64_t turns = requests / count + (i < requests % count);
     const double times = (double)turns;
-    *prompt += times * r.prompt;
-    *generated += times * r.generated;
+    all.prompt_tokens += times * r.prompt;
+    all.shared_tokens += times * r.shared;
+    all.generated_tokens += times * r.generated;
   }
+  return all;
 }
 
 // What is left goes on as from `half` to now.
 static void extrapolate(walk *w, const fg_prediction *half) {
   fg_prediction *s = &w->sum;
-  double prompt, generated;
-  whole_job(w, &prompt, &generated);
-  const double walked = all_tokens(s) - all_tokens(half), left = prompt + generated - all_tokens(s);
+  const fg_prediction all = whole_job(w);
+  const double walked = all_tokens(s) - all_tokens(half), left = all_tokens(&all) - all_tokens(s);
   if (walked <= 0 || left <= 0) return;
   const double times = left / walked;
   s->seconds += times * (s->seconds - half->seconds);
@@ -170,8 +192,9 @@ static void extrapolate(walk *w, const fg_prediction *half) {
   s->preempted += times * (s->preempted - half->preempted);
   s->read_bytes += times * (s->read_bytes - half->read_bytes);
   s->written_bytes += times * (s->written_bytes - half->written_bytes);
-  s->prompt_tokens = prompt;
-  s->generated_tokens = generated;
+  s->prompt_tokens = all.prompt_tokens;
+  s->shared_tokens = all.shared_tokens;
+  s->generated_tokens = all.generated_tokens;
 }
 
 static fg_status go_through(walk *w, fg_error *err) {
@@ -189,20 +212,44 @@ static fg_status go_through(walk *w, fg_error *err) {
   }
 }
 
-fg_status fg_predict(fg_prediction *out, const fg_predict_options *options, const fg_plan_job *job,
-                     fg_error *err) {
-  const fg_policy *p = options->policy;
-  walk w = {.options = options, .job = job};
+// Pages of the longest prefix that rows share: they are held for as long as one of the rows runs, and so
+// beside what each row holds. A row alone must have room.
+static uint32_t shared_pages(const walk *w) {
+  const fg_policy *p = w->options->policy;
+  const uint32_t page = w->options->page_tokens, longest = (p->max_len + page - 1) / page;
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < w->job->count; i++)
+    if (w->shared[i] > most) most = w->shared[i];
+  most = min_u32(most, p->max_len) / page;
+  return p->pages > longest ? min_u32(most, p->pages - longest) : 0;
+}
+
+static fg_status open_walk(walk *w, fg_error *err) {
+  const fg_plan_job *job = w->job;
+  const fg_policy *p = w->options->policy;
+  w->order = malloc((job->count + 1) * sizeof *w->order);
+  w->shared = malloc((job->count + 1) * sizeof *w->shared);
+  if (!w->order || !w->shared) return fg_fail(err, FG_NO_SPACE, "no memory to go through a job of many rows");
+  fg_status status = fg_row_order_find(w->order, w->shared, job->rows, job->count, p->order, err);
+  if (status != FG_OK) return status;
   const fg_scheduler_limits limits = {.max_tokens = p->max_tokens,
                                       .max_seqs = p->max_seqs,
-                                      .pages = p->pages,
-                                      .page_tokens = options->page_tokens,
+                                      .pages = p->pages - shared_pages(w),
+                                      .page_tokens = w->options->page_tokens,
                                       .max_len = p->max_len};
-  fg_status status = fg_scheduler_create(&w.scheduler, &limits, err);
+  return fg_scheduler_create(&w->scheduler, &limits, err);
+}
+
+fg_status fg_predict(fg_prediction *out, const fg_predict_options *options, const fg_plan_job *job,
+                     fg_error *err) {
+  walk w = {.options = options, .job = job};
+  fg_status status = open_walk(&w, err);
   if (status == FG_OK && job->count) status = go_through(&w, err);
   *out = w.sum;
   out->read_bytes += options->traffic.open_bytes + options->traffic.ring_bytes;
   fg_scheduler_destroy(w.scheduler);
+  free(w.order);
+  free(w.shared);
   free(w.rows);
   return status;
 }

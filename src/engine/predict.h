@@ -2,8 +2,9 @@
 //
 // The engine's own scheduler goes through the job with nothing but lengths; each step is timed by the rates
 // of the machine (plan/step_time.h). So what mixed steps, uneven lengths, waiting for pages and the tail of
-// the job cost comes in as it comes in the run. Of a long job the beginning is gone through, and what is left
-// goes on as the last half of that did. Pure: no clock, no files.
+// the job cost comes in as it comes in the run. What a row shares with the one before it counts once: its
+// tokens are computed, and its pages held, for the first of them. Of a long job the beginning is gone
+// through, and what is left goes on as the last half of that did. Pure: no clock, no files.
 #ifndef FG_ENGINE_PREDICT_H
 #define FG_ENGINE_PREDICT_H
 
@@ -15,6 +16,7 @@ typedef struct fg_prediction {
   double seconds, compute_seconds, disk_seconds; // of the steps; what each of both alone would take
   double steps, preempted;
   double prompt_tokens, generated_tokens;
+  double shared_tokens;             // of prompt_tokens: computed for a row before, and not again
   double read_bytes, written_bytes; // of the disk, opening included
 } fg_prediction;
 

@@ -335,6 +335,10 @@ static void list_rings(const fg_plan_input *in, const fg_policy *p, uint64_t all
   rings[RINGS_LARGE] = (ring){FRAMES, least};
   rings[RINGS_LARGE + 1] = (ring){FRAMES - 1, least};
   rings[RINGS_LARGE + 2] = (ring){FRAMES_LEAST, least};
+  for (int i = 0; i < RINGS; i++) {
+    if (in->frames) rings[i].frames = in->frames < FRAMES_LEAST ? FRAMES_LEAST : in->frames;
+    if (in->frame_pages) rings[i].pages = in->frame_pages < least ? least : in->frame_pages;
+  }
 }
 
 static bool has_page_wishes(const fg_plan_input *in) {

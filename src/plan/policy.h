@@ -44,8 +44,9 @@ typedef struct fg_plan_input {
   const void *user;
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
-  uint32_t device_pages, disk_pages;  // of the KV cache; both 0 = choose
+  uint32_t device_pages, disk_pages; // of the KV cache; both 0 = choose
   fg_row_order order;
+  uint32_t frames, frame_pages;       // of the ring of KV frames; no fewer than one sequence needs
   uint64_t weight_bytes, wished_ring; // of weights that stay where the device computes; of ring_bytes
   fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
@@ -56,7 +57,7 @@ typedef struct fg_policy {
   uint32_t max_seqs;
   uint32_t max_len;
   fg_row_order order; // of the job's rows
-  uint32_t pages; // of the KV cache: of the three tiers together
+  uint32_t pages;     // of the KV cache: of the three tiers together
   uint32_t device_pages, host_pages, disk_pages;
   uint32_t open_slots; // room for pages that are not full, beside device_pages; 0: all pages are there
   uint32_t frames,
@@ -71,6 +72,8 @@ typedef struct fg_policy {
 } fg_policy;
 
 enum {
+  FG_POLICY_MOST_FRAMES = 1024, // that may be wished
+  FG_POLICY_MOST_FRAME_PAGES = 1 << 20,
   FG_FRAME_CHUNKS = 64,    // chunks that are attended to in one frame, at most
   FG_FRAME_PAGE_ROOM = 256 // bytes of host memory for the bookkeeping of a page of a frame, at most
 };

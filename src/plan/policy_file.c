@@ -8,34 +8,46 @@
 
 enum { MOST_BYTES = 1 << 20 };
 
+typedef enum kind { NUMBER, BYTES, ORDER, TOLD } kind; // TOLD: no wish
+
 typedef struct key {
   const char *name;
+  kind kind;
   size_t offset; // of the wish
-  bool wide;     // 64 bits
-  bool told;     // no wish
+  int64_t most;
 } key;
 
 #define WISH(field) offsetof(fg_plan_input, field)
 
 static const key keys[] = {
-    {"max_num_batched_tokens", WISH(max_tokens), false, false},
-    {"max_num_seqs", WISH(max_seqs), false, false},
-    {"max_model_len", WISH(max_len), false, false},
-    {"kv_device_pages", WISH(device_pages), false, false},
-    {"kv_disk_pages", WISH(disk_pages), false, false},
-    {"device_weight_bytes", WISH(weight_bytes), true, false},
-    {"ring_bytes", WISH(wished_ring), true, false},
-    {"device", 0, false, true},
-    {"kv_pages", 0, false, true},
-    {"kv_host_pages", 0, false, true},
-    {"kv_page_tokens", 0, false, true},
-    {"kv_page_bytes", 0, false, true},
-    {"kv_stage_bytes", 0, false, true},
-    {"host_weight_bytes", 0, false, true},
-    {"resident_share", 0, false, true},
-    {"tables_resident", 0, false, true},
+    {"max_num_batched_tokens", NUMBER, WISH(max_tokens), INT32_MAX},
+    {"max_num_seqs", NUMBER, WISH(max_seqs), INT32_MAX},
+    {"max_model_len", NUMBER, WISH(max_len), INT32_MAX},
+    {"row_order", ORDER, WISH(order), 0},
+    {"kv_device_pages", NUMBER, WISH(device_pages), INT32_MAX},
+    {"kv_disk_pages", NUMBER, WISH(disk_pages), INT32_MAX},
+    {"device_weight_bytes", BYTES, WISH(weight_bytes), INT64_MAX},
+    {"ring_bytes", BYTES, WISH(wished_ring), INT64_MAX},
+    {"kv_frames", NUMBER, WISH(frames), FG_POLICY_MOST_FRAMES},
+    {"kv_frame_pages", NUMBER, WISH(frame_pages), FG_POLICY_MOST_FRAME_PAGES},
+    {"device", TOLD, 0, 0},
+    {"kv_pages", TOLD, 0, 0},
+    {"kv_host_pages", TOLD, 0, 0},
+    {"kv_page_tokens", TOLD, 0, 0},
+    {"kv_page_bytes", TOLD, 0, 0},
+    {"kv_stage_bytes", TOLD, 0, 0},
+    {"host_weight_bytes", TOLD, 0, 0},
+    {"resident_share", TOLD, 0, 0},
+    {"tables_resident", TOLD, 0, 0},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
+
+static const char *const order_names[] = {[FG_ORDER_INPUT] = "input", [FG_ORDER_LONGEST] = "longest"};
+enum { ORDERS = sizeof order_names / sizeof *order_names };
+
+const char *fg_row_order_name(fg_row_order order) {
+  return order_names[order];
+}
 
 static const key *find_key(const char *name) {
   for (int i = 0; i < KEYS; i++)
@@ -43,18 +55,33 @@ static const key *find_key(const char *name) {
   return NULL;
 }
 
+static fg_status take_number(const key *k, const json_t *value, const char *path, void *wish, fg_error *err) {
+  const json_int_t number = json_integer_value(value);
+  if (!json_is_integer(value) || number < 0 || number > k->most)
+    return fg_fail(err, FG_INVALID, "%s: %s must be a whole number from 0 to %lld", path, k->name,
+                   (long long)k->most);
+  if (k->kind == BYTES && !*(uint64_t *)wish) *(uint64_t *)wish = (uint64_t)number;
+  if (k->kind == NUMBER && !*(uint32_t *)wish) *(uint32_t *)wish = (uint32_t)number;
+  return FG_OK;
+}
+
+static fg_status take_order(const key *k, const json_t *value, const char *path, fg_row_order *wish,
+                            fg_error *err) {
+  const char *name = json_string_value(value);
+  for (int order = FG_ORDER_INPUT; name && order < ORDERS; order++) {
+    if (strcmp(name, order_names[order]) != 0) continue;
+    if (*wish == FG_ORDER_CHOOSE) *wish = (fg_row_order)order;
+    return FG_OK;
+  }
+  return fg_fail(err, FG_INVALID, "%s: %s must be \"%s\" or \"%s\"", path, k->name,
+                 order_names[FG_ORDER_INPUT], order_names[FG_ORDER_LONGEST]);
+}
+
 static fg_status take(const key *k, const json_t *value, const char *path, fg_plan_input *wishes,
                       fg_error *err) {
-  if (k->told || json_is_null(value)) return FG_OK;
-  const json_int_t most = k->wide ? INT64_MAX : INT32_MAX;
-  const json_int_t number = json_integer_value(value);
-  if (!json_is_integer(value) || number < 0 || number > most)
-    return fg_fail(err, FG_INVALID, "%s: %s must be a whole number from 0 to %lld", path, k->name,
-                   (long long)most);
+  if (k->kind == TOLD || json_is_null(value)) return FG_OK;
   void *wish = (char *)wishes + k->offset;
-  if (k->wide && !*(uint64_t *)wish) *(uint64_t *)wish = (uint64_t)number;
-  if (!k->wide && !*(uint32_t *)wish) *(uint32_t *)wish = (uint32_t)number;
-  return FG_OK;
+  return k->kind == ORDER ? take_order(k, value, path, wish, err) : take_number(k, value, path, wish, err);
 }
 
 fg_status fg_policy_file_read(const char *path, fg_plan_input *wishes, fg_error *err) {

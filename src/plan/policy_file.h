@@ -10,5 +10,7 @@
 
 // Fills the wishes that are still 0: what is already there was said more plainly. FG_NOT_FOUND, FG_INVALID.
 fg_status fg_policy_file_read(const char *path, fg_plan_input *wishes, fg_error *err);
+// As the file names it; not of FG_ORDER_CHOOSE.
+const char *fg_row_order_name(fg_row_order order);
 
 #endif

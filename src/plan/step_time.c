@@ -48,6 +48,7 @@ fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *m
   r.token = model->row_values * profile->row_value + stored * profile->store_value;
   r.selected = model->head_row_values * profile->row_value + model->vocab * profile->logit;
   r.step = model->operations * profile->launch;
+  r.batch = 2 * model->layers * profile->launch; // keys and values are stored, and attended to
   return r;
 }
 
@@ -65,18 +66,42 @@ static double expert_seconds(const fg_step_rates *r, double tokens) {
   return touched / r->model->expert_count * at_rows(r->experts, rows);
 }
 
-fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
-  fg_step_seconds s = {0};
-  s.compute = r->step + work->tokens * r->token + work->selected * r->selected +
-              at_rows(r->body, work->tokens) + at_rows(r->head, work->selected) +
-              expert_seconds(r, work->tokens);
+// Seconds of a step in two parts: with the matrices, which need weights; and of all else.
+typedef struct halves {
+  double products, others;
+} halves;
+
+static halves compute_halves(const fg_step_rates *r, const fg_step_work *work) {
+  halves h = {
+      .products =
+          at_rows(r->body, work->tokens) + at_rows(r->head, work->selected) + expert_seconds(r, work->tokens),
+      .others = r->step + work->batches * r->batch + work->tokens * r->token + work->selected * r->selected};
   for (uint32_t i = 0; i < r->model->attention_count; i++)
-    s.compute += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
-  if (work->read_bytes > 0) s.disk += work->read_bytes / r->disk_read;
-  if (work->written_bytes > 0) s.disk += work->written_bytes / r->disk_write;
+    h.others += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
+  return h;
+}
+
+static double moving(double bytes, double rate) {
+  return bytes > 0 ? bytes / rate : 0;
+}
+
+fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
+  halves compute = compute_halves(r, work);
+  const halves disk = {.products = moving(work->read_bytes - work->cache_bytes, r->disk_read),
+                       .others = moving(work->cache_bytes, r->disk_read) +
+                                 moving(work->written_bytes, r->disk_write)};
+  fg_step_seconds s = {.disk = disk.products + disk.others};
   // Computing is slower for as long as the disk is read beside it.
-  s.compute += r->read_slowdown * fmin(s.disk, s.compute / (1 - r->read_slowdown));
-  s.seconds = fmax(s.compute, s.disk);
+  const double computing = compute.products + compute.others;
+  s.compute = computing + r->read_slowdown * fmin(s.disk, computing / (1 - r->read_slowdown));
+  const double slower = computing > 0 ? s.compute / computing : 1;
+  // Each half waits for those of its bytes that the other half had no room for.
+  const double ahead = r->model->layers;
+  const double products =
+      fmax(slower * compute.products, disk.products - moving(ahead * work->weights_ahead, r->disk_read));
+  const double others =
+      fmax(slower * compute.others, disk.others - moving(ahead * work->pages_ahead, r->disk_read));
+  s.seconds = fmax(products + others, s.disk);
   return s;
 }
 

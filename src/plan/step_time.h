@@ -2,8 +2,13 @@
 //
 // A model is what a step has to do: products of so many weights, so many values of activations, attention of
 // so many layers. Its rates on one machine are made once from the profile; then a step costs a few lookups,
-// so that whole jobs can be gone through step by step (engine/predict.h). Computing and the disk work side
-// by side: a step takes as long as the busier of both.
+// so that whole jobs can be gone through step by step (engine/predict.h).
+//
+// Computing and the disk work side by side, as far as what is read ahead has room. While matrices are
+// multiplied, weights are used up as they come, and pages of the KV cache are read into the ring of frames
+// until it is full. While a layer attends, and in all else that needs no weights, pages are used up, and
+// weights are read into their ring until it is full. So with rings that are large enough a step takes as long
+// as the busier of both, and with small ones longer.
 #ifndef FG_PLAN_STEP_TIME_H
 #define FG_PLAN_STEP_TIME_H
 
@@ -47,10 +52,13 @@ typedef struct fg_plan_model {
 
 // What a step has to do. Weights and caches on disk are those that it reads.
 typedef struct fg_step_work {
-  double tokens, selected;          // tokens; those whose logits are wanted
-  double keys[FG_PLAN_ATTENTIONS];  // that decoded tokens see in one layer of the kind
-  double pairs[FG_PLAN_ATTENTIONS]; // of a query and a key it sees, of prompts
-  double read_bytes, written_bytes; // of the disk
+  double tokens, selected;           // tokens; those whose logits are wanted
+  double keys[FG_PLAN_ATTENTIONS];   // that decoded tokens see in one layer of the kind
+  double pairs[FG_PLAN_ATTENTIONS];  // of a query and a key it sees, of prompts
+  double read_bytes, written_bytes;  // of the disk; what is written are pages of the cache
+  double cache_bytes;                // of read_bytes: pages of the cache
+  double weights_ahead, pages_ahead; // bytes that each layer finds read, at most
+  double batches;                    // of KV per layer beyond the first one
 } fg_step_work;
 
 typedef struct fg_step_rates {
@@ -59,6 +67,7 @@ typedef struct fg_step_rates {
   double head[FG_PROFILE_ROW_POINTS], experts[FG_PROFILE_ROW_POINTS];
   double key[FG_PLAN_ATTENTIONS], pair[FG_PLAN_ATTENTIONS]; // seconds, all layers of the kind
   double token, selected, step;                             // seconds of what goes by tokens and steps alone
+  double batch;                                             // of one more batch of KV in every layer
   double disk_read, disk_write, read_slowdown, memory_copy; // as in the profile
 } fg_step_rates;
 

@@ -52,10 +52,99 @@ static void test_reading_binds_where_it_takes_longer(void **state) {
   (void)state;
   const fg_policy p = policy(64, 4);
   const fg_row_length row = {.prompt = 16, .generated = 5};
-  const fg_plan_traffic traffic = {.body_bytes = 2 * RIG_DISK, .tail_bytes = RIG_DISK, .open_bytes = 7};
+  const fg_plan_traffic traffic = {
+      .body_bytes = 2 * RIG_DISK, .tail_bytes = RIG_DISK, .open_bytes = 7, .weights_ahead = 1e6};
   const fg_prediction out = predict((fg_predict_options){.policy = &p, .traffic = traffic}, &row, 1, 1);
   assert_near(out.seconds, 5 * 3.0, 1e-9);
   assert_near(out.read_bytes, 5 * 3 * RIG_DISK + 7, 1e-12);
+}
+
+// A step that multiplies for 3 s and attends for 1 s, of 4 layers.
+static fg_step_seconds step_of(double weights, double pages, double weights_ahead, double pages_ahead) {
+  const fg_step_work work = {.tokens = 3 / (RIG_VALUE * 100e6),
+                             .keys = {1 / (RIG_LAYERS * 8 * 1e-9)},
+                             .read_bytes = (weights + pages) * RIG_DISK,
+                             .cache_bytes = pages * RIG_DISK,
+                             .weights_ahead = weights_ahead * RIG_DISK / RIG_LAYERS,
+                             .pages_ahead = pages_ahead * RIG_DISK / RIG_LAYERS};
+  return fg_step_time(&rates, &work);
+}
+
+static void test_a_small_ring_lets_the_disk_wait(void **state) {
+  (void)state;
+  static const struct {
+    double weights, pages, weights_ahead, pages_ahead, seconds;
+  } cases[] = {
+      {4, 0, 1, 0, 4},                        // read while it attends, too
+      {4, 0, 0, 0, 5},                        // nothing is read meanwhile
+      {4, 0, 0.25, 0, 4.75}, {3, 0, 0, 0, 4}, // all of it comes while it multiplies
+      {0, 4, 0, 3, 4},                        // pages: three quarters before they are wanted
+      {0, 4, 0, 0, 7},       {2, 2, 0, 1, 4}, // one of each waits for nothing
+      {9, 1, 9, 9, 10},                       // the disk binds
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_near(
+        step_of(cases[i].weights, cases[i].pages, cases[i].weights_ahead, cases[i].pages_ahead).seconds,
+        cases[i].seconds, 1e-6);
+}
+
+static void test_batches_of_the_cache_are_launched_apart(void **state) {
+  (void)state;
+  fg_profile slow = rig_profile();
+  slow.launch = 0.25;
+  const fg_step_rates r = fg_step_rates_of(&slow, &model);
+  const fg_step_work one = {.tokens = 8}, three = {.tokens = 8, .batches = 2};
+  assert_near(fg_step_time(&r, &three).seconds - fg_step_time(&r, &one).seconds, 2 * RIG_LAYERS * 2 * 0.25,
+              1e-9);
+}
+
+// 96 of 100 tokens are shared: whole pages of 32.
+static void test_what_rows_share_is_computed_once(void **state) {
+  (void)state;
+  const fg_policy p = policy(512, 4);
+  const fg_row_length rows[] = {{100, 2, 0}, {101, 2, 100}, {102, 2, 97}, {103, 2, 10}};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 4, 4);
+  assert_int_equal(out.prompt_tokens, 100 + 101 + 102 + 103);
+  assert_int_equal(out.shared_tokens, 2 * 96);
+  assert_int_equal(out.generated_tokens, 8);
+  const double computed = 100 + 5 + 6 + 103;
+  const double pairs = 100 * 101 / 2 + (101 * 102 - 96 * 97) / 2 + (102 * 103 - 96 * 97) / 2 + 103 * 104 / 2;
+  const double keys = 101 + 102 + 103 + 104;
+  const double seconds =
+      RIG_VALUE * (100e6 * (computed + 8) + 10e6 * (8 + 8)) + RIG_LAYERS * 8 * (1e-10 * pairs + 1e-9 * keys);
+  assert_int_equal(out.steps, 2);
+  assert_near(out.seconds, seconds, 1e-6);
+}
+
+static void test_a_prompt_that_is_shared_whole_still_gives_its_last_token(void **state) {
+  (void)state;
+  const fg_policy p = policy(512, 4);
+  const fg_row_length rows[] = {{64, 1, 0}, {64, 1, 64}};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 2, 2);
+  assert_int_equal(out.shared_tokens, 32);
+}
+
+// Pages for one row of 128 tokens; with a prefix of 96 that all share there is room for four.
+static void test_pages_that_are_shared_are_held_once(void **state) {
+  (void)state;
+  fg_policy p = policy(512, 8);
+  p.max_len = 128;
+  p.pages = p.device_pages = 12;
+  const fg_row_length alone = {100, 20, 0}, shared = {100, 20, 96};
+  const fg_predict_options options = {.policy = &p};
+  const fg_prediction a = predict(options, &alone, 1, 64), b = predict(options, &shared, 1, 64);
+  assert_true(b.steps < 0.7 * a.steps);
+  assert_near(b.shared_tokens, 63 * 96, 1e-9);
+}
+
+// Two rows at once; the long one at the end runs alone if it comes last.
+static void test_the_longest_first_make_the_tail_short(void **state) {
+  (void)state;
+  fg_policy p = policy(64, 2);
+  const fg_row_length rows[] = {{8, 10, 0}, {8, 10, 0}, {8, 10, 0}, {8, 30, 0}};
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 40);
+  p.order = FG_ORDER_LONGEST;
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 30);
 }
 
 static void test_a_row_that_is_only_scored_passes_once(void **state) {
@@ -112,6 +201,12 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_row_takes_its_steps),
       cmocka_unit_test(test_reading_binds_where_it_takes_longer),
+      cmocka_unit_test(test_a_small_ring_lets_the_disk_wait),
+      cmocka_unit_test(test_batches_of_the_cache_are_launched_apart),
+      cmocka_unit_test(test_what_rows_share_is_computed_once),
+      cmocka_unit_test(test_a_prompt_that_is_shared_whole_still_gives_its_last_token),
+      cmocka_unit_test(test_pages_that_are_shared_are_held_once),
+      cmocka_unit_test(test_the_longest_first_make_the_tail_short),
       cmocka_unit_test(test_a_row_that_is_only_scored_passes_once),
       cmocka_unit_test(test_what_is_left_of_a_long_job_goes_on_as_it_did),
       cmocka_unit_test(test_pages_beyond_memory_are_written_once_and_read_every_step),
