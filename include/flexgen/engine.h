@@ -47,7 +47,8 @@ typedef struct fg_workload {
   uint32_t generated;           // of `tokens`
   const fg_row_length *lengths; // of requests in their order, of a long job a sample; NULL = unknown; copied
   uint32_t length_count;
-  uint32_t longest; // no request has more tokens, prompt and answer; 0 = unknown
+  uint32_t longest;    // no request has more tokens, prompt and answer; 0 = unknown
+  uint64_t host_bytes; // of the host budget that the caller will take for itself: the plan leaves them
 } fg_workload;
 
 // Zero means "choose" for every number and NULL the default for every string.

@@ -20,6 +20,7 @@ static bool is_known(fg_engine *e) {
   fg_forecast *f = &e->forecast;
   fg_workload job = e->options.expected;
   if (e->options.survey) job = e->options.survey(e->options.user, e);
+  f->input.host -= job.host_bytes < f->input.host ? job.host_bytes : f->input.host;
   if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
   if (!fg_forecast_take_job(f, &job)) return false;
   f->input.expected = job;

@@ -23,12 +23,8 @@ enum {
   // Results may run so many rows ahead of OUT: a row that takes very long lets the others go on for a while,
   // and what waits for it takes 16 bytes of memory a row, and its line in the journal.
   ROWS_AHEAD = 1 << 18,
-  // Of memory for rows that were read ahead: what most of them take beside their tokens, and at most, all of
-  // them.
-  WINDOW_ROW_BYTES = 1024,
-  WINDOW_BYTES = 128 << 20,
-  WINDOW_LEAST = 1 << 20, // of the job's allowance, where memory is scarce
-  WINDOW_SHARE = 4,       // of what the budget has left, one part in so many
+  WINDOW_LEAST = 1 << 20, // for rows that were read ahead, of the job's allowance, where memory is scarce
+  WINDOW_PART = 4,        // otherwise of what the budget has left, one part in so many
 };
 
 typedef struct batch {
@@ -185,17 +181,20 @@ static void set_up(batch *b, fg_engine *engine, const fg_batch_options *options)
   fg_engine_get_stats(engine, &b->before);
 }
 
-// As much as the rows need, if they are known, and no more than a part of what is left.
+// As much as the rows need, if that is there, and no more than a part of what is left.
 static fg_status open_window(batch *b, fg_error *err) {
-  uint64_t rows = FG_WINDOW_ROWS, bytes = fg_budget_left(b->memory.host) / WINDOW_SHARE;
-  if (bytes < WINDOW_LEAST) bytes = WINDOW_LEAST;
-  if (bytes > WINDOW_BYTES) bytes = WINDOW_BYTES;
-  if (b->survey.regular) {
-    const uint64_t all = b->survey.rows * WINDOW_ROW_BYTES + 2 * b->survey.bytes;
-    if (all < bytes) bytes = all;
-    if (b->survey.rows < rows) rows = b->survey.rows;
-  }
-  return fg_window_create(&b->window, (uint32_t)rows, bytes, &b->memory, err);
+  const fg_rows_survey *s = &b->survey;
+  uint64_t bytes = fg_window_need(s->regular ? s->rows : FG_WINDOW_ROWS, s->regular ? s->bytes : UINT32_MAX);
+  uint64_t most = fg_budget_left(b->memory.host) / WINDOW_PART;
+  const uint64_t share = fg_window_share(b->setting.context.info.host_budget);
+  if (most < share) most = share;
+  if (most < WINDOW_LEAST) most = WINDOW_LEAST;
+  if (bytes > most) bytes = most;
+  const uint64_t rows = s->regular && s->rows < FG_WINDOW_ROWS ? s->rows : FG_WINDOW_ROWS;
+  fg_status status = fg_window_create(&b->window, (uint32_t)rows, bytes, &b->memory, err);
+  // Those of two windows wait at once, unless one takes very long.
+  if (status == FG_OK) status = fg_output_expect(b->output, fg_output_next(b->output) + 2 * rows, err);
+  return status;
 }
 
 static fg_status start(batch *b, fg_error *err) {

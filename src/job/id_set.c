@@ -15,10 +15,19 @@ static bool has_room(uint64_t capacity, uint64_t count) {
   return count <= capacity - capacity / 8;
 }
 
+static uint64_t capacity_for(uint64_t count, uint64_t capacity) {
+  if (!capacity) capacity = 1024;
+  while (!has_room(capacity, count)) capacity *= 2;
+  return capacity;
+}
+
+uint64_t fg_id_set_bytes(uint64_t count) {
+  return capacity_for(count, 0) * sizeof(uint64_t);
+}
+
 fg_status fg_id_set_reserve(fg_id_set *set, uint64_t count, fg_error *err) {
   if (set->capacity && has_room(set->capacity, count)) return FG_OK;
-  uint64_t capacity = set->capacity ? set->capacity : 1024;
-  while (!has_room(capacity, count)) capacity *= 2;
+  const uint64_t capacity = capacity_for(count, set->capacity);
   fg_status status =
       fg_job_memory_take(set->memory, capacity * sizeof *set->slots, "finding duplicate custom_ids", err);
   if (status != FG_OK) return status;

@@ -17,6 +17,7 @@ typedef struct fg_id_set {
 fg_status fg_id_set_add(fg_id_set *set, const char *id, size_t length, bool *seen, fg_error *err);
 // Makes room for `count` ids at once.
 fg_status fg_id_set_reserve(fg_id_set *set, uint64_t count, fg_error *err);
+uint64_t fg_id_set_bytes(uint64_t count); // that room for so many takes
 void fg_id_set_free(fg_id_set *set);
 
 #endif

@@ -3,7 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_BYTES = 64 << 10 };
+enum {
+  LEAST_BYTES = 64 << 10,
+  ROW_BYTES = 1024,       // of a row with a short prompt, its places in the tables here included
+  BYTES_PER_BYTE = 2,     // of a line: its text, and ids of four bytes for four of text or more
+  MOST_BYTES = 128 << 20, // 16384 rows of 2000 tokens
+  SHARE = 64,             // of the host budget, one part in so many
+};
+
+uint64_t fg_window_need(uint64_t rows, uint64_t file_bytes) {
+  const double filling = rows > FG_WINDOW_ROWS ? FG_WINDOW_ROWS / (double)rows : 1;
+  const double bytes = filling * ((double)rows * ROW_BYTES + (double)file_bytes * BYTES_PER_BYTE);
+  return bytes < MOST_BYTES ? (uint64_t)bytes : MOST_BYTES;
+}
+
+uint64_t fg_window_share(uint64_t host_budget) {
+  return host_budget && host_budget / SHARE < MOST_BYTES ? host_budget / SHARE : MOST_BYTES;
+}
 
 struct fg_window {
   fg_job_memory *memory;

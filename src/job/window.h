@@ -12,6 +12,11 @@ enum { FG_WINDOW_ROWS = 16384 }; // at most: enough for some hundred rows of eac
 
 typedef struct fg_window fg_window;
 
+// Bytes that the rows of a file take at most, about: to ask for more would be waste.
+uint64_t fg_window_need(uint64_t rows, uint64_t file_bytes);
+// Bytes that a plan should leave for it, of a host budget; 0 = unlimited. More is taken where it is left.
+uint64_t fg_window_share(uint64_t host_budget);
+
 // bytes: what it takes if it is there; otherwise half of it, and so on.
 fg_status fg_window_create(fg_window **out, uint32_t rows, uint64_t bytes, fg_job_memory *memory,
                            fg_error *err);

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "job/id_set.h"
 #include "job/order.h"
 #include "job/rows.h"
+#include "job/window.h"
 
 enum {
   SAMPLE_ROWS = 256,      // whose prompts are tokenized
@@ -143,6 +145,15 @@ static uint32_t mean(double sum, double count) {
   return value < UINT32_MAX / 4 ? (uint32_t)value : UINT32_MAX / 4;
 }
 
+// What the job will take beside what the engine sets aside for requests.
+static uint64_t host_bytes(const look *l, uint64_t file_bytes) {
+  const uint64_t share = fg_window_share(l->context.info.host_budget), allowance = FG_JOB_ALLOWANCE / 2;
+  uint64_t window = fg_window_need(l->rows, file_bytes);
+  if (window > share) window = share;
+  const uint64_t all = fg_id_set_bytes(l->rows) + window;
+  return all > allowance ? all - allowance : 0;
+}
+
 static void sum_up(const look *l, uint32_t shards) {
   fg_workload *w = &l->out->workload;
   if (l->requests <= 0) {
@@ -168,6 +179,7 @@ void fg_workload_look(fg_workload_survey *out, const fg_request_context *context
   l->hashes = malloc(MOST_HASHES * HASH_IDS * sizeof *l->hashes); // touched as far as there are prompts
   look_into(l, path, (uint64_t)file.st_size);
   order_lengths(l);
+  out->workload.host_bytes = host_bytes(l, (uint64_t)file.st_size);
   sum_up(l, shards);
   free(l->hashes);
   free(l);
