@@ -1,4 +1,5 @@
-"""The batch that tests of interruption run: sampled and greedy rows, several answers, seeds, rows that fail."""
+"""The batch that tests of interruption run: sampled and greedy rows, several answers, seeds, common beginnings, rows that
+fail."""
 import random
 
 import harness
@@ -8,10 +9,13 @@ ROWS = 300
 
 
 def rows(count=ROWS, seed=20):
-    """Rows of every kind, the same for the same seed."""
+    """Rows of every kind, the same for the same seed; two of five begin like others and run next to them."""
     draw = random.Random(seed)
+    starts = [[draw.randrange(3, 333) for _ in range(length)] for length in (40, 70)]
     for i in range(count):
         prompt = [draw.randrange(3, 333) for _ in range(draw.randrange(1, 60))]
+        if i % 5 < 2:
+            prompt = starts[i % 5] + prompt
         body = {"prompt": prompt, "max_tokens": draw.randrange(1, 160), "ignore_eos": draw.random() < 0.5}
         if i % 3 == 0:
             body["temperature"] = 0
