@@ -156,6 +156,10 @@ static const fg_option_row rows[] = {
      "the default, reads all"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
+    {"prefix-sharing", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,
+     "whether what prompts have in common at their beginning is computed once (true)"},
+    {"enable-prefix-caching", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,
+     "vLLM's: --prefix-sharing"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), PLANNED,
      "seed of sampling for rows that bring none (0)"},
     // the step
@@ -323,6 +327,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .cache_dtype = "auto",
       .color = "auto",
       .overlap = true,
+      .prefix_sharing = true,
       .sep_layer = true,
       .pin_weight = true,
       .max_tokens = 256,

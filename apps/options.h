@@ -76,7 +76,7 @@ typedef struct fg_options {
   const char *weight_head, *weight_embedding;
   bool compress_weight, compress_cache;
   double attn_sparsity;
-  bool synthetic, deterministic;
+  bool synthetic, deterministic, prefix_sharing;
   const char *policy, *save_policy;
   uint32_t alias_layers;
   fg_percent percent;

@@ -82,6 +82,7 @@ typedef struct fg_engine_options {
   fg_workload (*survey)(void *user, fg_engine *engine);
   uint32_t threads;
   bool deterministic;
+  bool no_prefix_sharing; // compute every token of every prompt, also those that others have in common
   const char *trace_path;
   const char *io; // "auto", "uring", "threads"
   // Lines for people (level 0 warning, 1 information, 2 debug); NULL = silent.
@@ -165,8 +166,9 @@ typedef struct fg_request {
   fg_sampling sampling;
   int32_t logprobs;        // top candidates wanted with each generated token; -1 = no log-probabilities
   int32_t prompt_logprobs; // the same for prompt tokens (the first has none); -1 = no
+  uint32_t logprobs_from;  // first prompt position whose log-probability is wanted; 0 = all
   void *user;
-  // For each prompt position >= 1, in order, if prompt_logprobs >= 0. May be NULL.
+  // For each prompt position >= 1 and >= logprobs_from, in order, if prompt_logprobs >= 0. May be NULL.
   void (*on_prompt)(void *user, uint32_t position, const fg_token_info *info);
   // For each generated token; false = stop here (the token counts). May be NULL.
   bool (*on_token)(void *user, const fg_token_info *info);
@@ -214,6 +216,9 @@ void fg_engine_shrink(fg_engine *engine, uint64_t host_memory);
 
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
+  // prompt_tokens were computed, of which distinct ones for the first time; shared ones were not, because
+  // others had computed the same beginning. Distinct and shared ones make up the prompts.
+  uint64_t prompt_tokens_distinct, prompt_tokens_shared;
   uint64_t bytes_read, bytes_written;       // disk
   uint64_t weight_bytes_streamed;           // of bytes_read
   uint64_t kv_bytes_read, kv_bytes_written; // of bytes_read and bytes_written: pages of the KV cache

@@ -82,6 +82,8 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
+      .prompt_tokens_distinct = e->prompt_tokens - e->prompt_tokens_repeated,
+      .prompt_tokens_shared = e->prompt_tokens_shared,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
       .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read,

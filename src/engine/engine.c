@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "engine/engine_state.h"
+#include "engine/sharing.h"
 
 fg_sampling fg_sampling_default(void) {
   return (fg_sampling){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
@@ -57,7 +58,7 @@ static fg_sequence *new_sequence(const fg_engine *e, const fg_request *r) {
   s->request.sampling.bias = bias;
   s->request.sampling.stop_ids = stop;
   s->count = r->prompt_count;
-  s->reported = 1; // the first token has no predecessor
+  s->reported = r->logprobs_from > 1 ? r->logprobs_from : 1; // the first token has no predecessor
   return s;
 }
 
@@ -91,6 +92,7 @@ fg_status fg_engine_submit(fg_engine *e, const fg_request *request, fg_request_i
     free(s);
     return status;
   }
+  fg_sharing_tell(e, s);
   s->id = ++e->next_id;
   if (id) *id = s->id;
   return FG_OK;
@@ -185,6 +187,7 @@ static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row)
 }
 
 static void put_together(fg_engine *e, const fg_step *step) {
+  fg_sharing_begin_step(e, step);
   fg_executor_begin(e->executor, step->dropped, step->dropped_count);
   fg_readout_begin(e->readout);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
@@ -221,21 +224,24 @@ static void go_on_with(fg_engine *e, const fg_sequence *s) {
 }
 
 // Gives a chunk's results to its owner; *row counts through the selected rows in the order of selection.
-static void deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row) {
+static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_error *err) {
   fg_sequence *s = e->sequences[chunk->seq];
   const fg_request *r = &s->request;
   fg_token_info info;
+  fg_status status = fg_sharing_report(e, s, chunk, err);
+  if (status != FG_OK) return status;
   for (uint32_t p = chunk->begin; p < chunk->begin + chunk->count; p++) {
     uint32_t next = p + 1;
     if (next < r->prompt_count) {
       if (r->prompt_logprobs < 0 || next < s->reported) continue;
       fg_readout_result(e->readout, (*row)++, &info);
+      fg_sharing_note(e, s, p, &info);
       if (r->on_prompt) r->on_prompt(r->user, next, &info);
       s->reported = next + 1;
     } else if (next == s->count) {
       if (r->max_tokens == 0) {
         finish(e, s, FG_FINISH_LENGTH, NULL);
-        return;
+        return FG_OK;
       }
       fg_readout_result(e->readout, (*row)++, &info);
       s->tokens[s->count++] = info.token;
@@ -246,9 +252,18 @@ static void deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row) {
         go_on_with(e, s);
       else
         finish(e, s, how, NULL);
-      return; // s may be gone, and the loop's last position was this one
+      return FG_OK; // s may be gone, and the loop's last position was this one
     }
   }
+  return FG_OK;
+}
+
+// Prompt tokens behind the chunk's, whose log-probability is wanted.
+static uint32_t scored_rows(const fg_sequence *s, const fg_chunk *c) {
+  const fg_request *r = &s->request;
+  const uint32_t first = c->begin + 1 > s->reported ? c->begin + 1 : s->reported;
+  const uint32_t behind = c->begin + c->count + 1, end = behind < r->prompt_count ? behind : r->prompt_count;
+  return r->prompt_logprobs >= 0 && first < end ? end - first : 0;
 }
 
 // The step that was just planned, as the forecast sees it.
@@ -258,21 +273,26 @@ static fg_step_work work_of(const fg_engine *e, const fg_step *step, fg_step_pag
   for (uint32_t i = 0; e->forecast.known && i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
     const fg_request *r = &e->sequences[c->seq]->request;
-    const bool all = r->prompt_logprobs >= 0 && c->begin < r->prompt_count;
     fg_predict_add_chunk(&work, &e->forecast.model, c, r->prompt_count, c->last && r->max_tokens > 0);
-    if (all) work.selected += c->count - (c->last && r->max_tokens > 0);
+    work.selected += scored_rows(e->sequences[c->seq], c);
     fg_predict_add_pages(pages, c, e->forecast.input.page_tokens);
   }
   return work;
 }
 
+// A chunk that begins behind what its sequence had reached begins behind pages of others.
 static void count_prompt_tokens(fg_engine *e, const fg_step *step) {
   for (uint32_t i = 0; i < step->chunk_count; i++) {
-    const fg_sequence *s = e->sequences[step->chunks[i].seq];
-    uint32_t end = step->chunks[i].begin + step->chunks[i].count;
-    if (step->chunks[i].begin >= s->request.prompt_count) continue;
-    e->prompt_tokens +=
-        (end < s->request.prompt_count ? end : s->request.prompt_count) - step->chunks[i].begin;
+    const fg_chunk *c = &step->chunks[i];
+    fg_sequence *s = e->sequences[c->seq];
+    const uint32_t prompt = s->request.prompt_count;
+    const uint32_t begin = c->begin < prompt ? c->begin : prompt;
+    const uint32_t end = c->begin + c->count < prompt ? c->begin + c->count : prompt;
+    const uint32_t repeated = s->reached < end ? s->reached : end;
+    e->prompt_tokens += end - begin;
+    if (begin > s->reached) e->prompt_tokens_shared += begin - s->reached;
+    if (repeated > begin) e->prompt_tokens_repeated += repeated - begin;
+    if (end > s->reached) s->reached = end;
   }
 }
 
@@ -304,7 +324,12 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   count_prompt_tokens(e, &step);
   fg_scheduler_done(e->scheduler, &step);
   uint32_t row = 0;
-  for (uint32_t i = 0; i < step.chunk_count; i++) deliver(e, &step.chunks[i], &row);
+  for (uint32_t i = 0; status == FG_OK && i < step.chunk_count; i++)
+    status = deliver(e, &step.chunks[i], &row, err);
+  if (status != FG_OK) {
+    fail_all(e, status, err);
+    return e->failed = status;
+  }
   uint64_t end = fg_now_ns();
   fg_forecast_end_step(&e->forecast, &work, &pages, 1e-9 * (double)(end - begin));
   fg_trace_span(e->trace, e->sample_track, FG_SPAN_SAMPLE, NULL, -1, 0, computed, end);

@@ -9,6 +9,7 @@
 #include "device/device.h"
 #include "engine/executor.h"
 #include "engine/forecast.h"
+#include "engine/prompt_notes.h"
 #include "engine/readout.h"
 #include "engine/replan.h"
 #include "engine/scheduler.h"
@@ -25,7 +26,8 @@ typedef struct fg_sequence {
   fg_seq seq;         // in the scheduler
   fg_request request; // prompt, bias and stop_ids point into this block
   uint32_t count;     // known tokens
-  uint32_t reported;  // prompt positions whose log-probability was reported: below it
+  uint32_t reported;  // prompt positions whose log-probability was reported or is not wanted: below it
+  uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
   int32_t *tokens; // [prompt_count + max_tokens], in this block
 } fg_sequence;
@@ -60,6 +62,8 @@ struct fg_engine {
   fg_executor *executor;
   fg_readout *readout;
   fg_scheduler *scheduler;
+  fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
+  uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes
   uint32_t sample_track, step_track;
   uint64_t process_bytes; // reserved for what is not counted one by one
 
@@ -69,6 +73,7 @@ struct fg_engine {
   fg_request_id next_id;
   fg_status failed; // a step failed: only close is left
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
+  uint64_t prompt_tokens_shared, prompt_tokens_repeated; // repeated: of prompt_tokens
   // replan.h
   fg_measured_time mark; // when rates were last compared
   uint64_t memory_ns;    // when the machine's memory was last looked at

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/sharing.h"
 #include "engine/sparsity.h"
 #include "plan/policy_file.h"
 
@@ -258,6 +259,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
                    o->max_model_len, g->max_positions);
   fg_executor_costs(g, e->model->store, one_memory, plan);
   fg_readout_costs(g->vocab, fg_threads_count(e->threads), plan);
+  if (!o->no_prefix_sharing) plan->host_per_page = fg_sharing_page_bytes(g->kv.page_tokens);
   status = fg_engine_choose_policy(e, err);
   if (status == FG_OK && !plan->max_len && g->max_positions && e->policy.max_len < g->max_positions)
     fg_log_line(&e->log, FG_LOG_WARN,
@@ -291,6 +293,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                 .pages = e->policy.pages,
                                 .page_tokens = PAGE_TOKENS,
                                 .max_len = e->policy.max_len};
+  if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
   e->runner_bytes = fg_budget_used(e->host) - before;
   return status;
@@ -309,6 +312,7 @@ fg_runner_counts fg_engine_count(const fg_engine *e) {
 
 void fg_engine_close_runner(fg_engine *e) {
   e->before = fg_engine_count(e);
+  fg_sharing_close(e);
   fg_scheduler_destroy(e->scheduler);
   fg_readout_destroy(e->readout);
   fg_executor_destroy(e->executor);

@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/sharing.h"
 
 static const double CHECK_SECONDS = 20;      // of steps, between comparisons of the rates
 static const double MEMORY_SECONDS = 2;      // between looks at the machine's memory
@@ -75,6 +76,7 @@ static fg_status put_sequences(fg_engine *e, fg_sequence *const *all, uint32_t c
   for (uint32_t i = 0; i < count; i++) {
     if (status == FG_OK) status = fg_scheduler_add(e->scheduler, all[i]->count, &all[i]->seq, err);
     if (status == FG_OK) status = fg_engine_keep_sequence(e, all[i], err);
+    if (status == FG_OK) fg_sharing_tell(e, all[i]);
     if (status != FG_OK) fg_engine_end_sequence(e, all[i], FG_FINISH_ERROR, err);
   }
   return status;

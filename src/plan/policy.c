@@ -36,6 +36,11 @@ static bool is_spilled(const fg_policy *p) {
   return p->open_slots > 0;
 }
 
+// What a page costs of the memory in which it lives, all layers together, if all of them are there.
+static uint64_t page_cost(const fg_plan_input *in) {
+  return in->page_bytes + (in->one_memory ? in->host_per_page : 0);
+}
+
 // Of a page in all layers.
 static uint64_t page_bytes(const fg_plan_input *in, const fg_policy *p) {
   return p->disk_pages ? in->padded_page_bytes : in->page_bytes;
@@ -43,6 +48,7 @@ static uint64_t page_bytes(const fg_plan_input *in, const fg_policy *p) {
 
 static void add_cache(const fg_plan_input *in, const fg_policy *p, uint64_t *host, uint64_t *device) {
   enum { PAGE_ENTRY = 32 }; // of the lists that say where a page is
+  *host += p->pages * in->host_per_page;
   *device += ((uint64_t)p->device_pages + p->open_slots) * page_bytes(in, p);
   if (!is_spilled(p)) return;
   uint64_t arrays = p->frames * fg_frame_array_bytes(p->max_tokens, (uint32_t)pages_of(in, p->max_len));
@@ -104,7 +110,7 @@ static fg_status too_small(const fg_plan_input *in, const fg_policy *p, fg_error
   uint64_t host, device;
   char need[16], have[16], kv[16];
   workspace(in, p, &host, &device);
-  uint64_t content = pages_of(in, p->max_len) * in->page_bytes;
+  uint64_t content = pages_of(in, p->max_len) * page_cost(in);
   bool device_short = !in->one_memory && (device + content > in->device);
   uint64_t total = device_short ? device + content : host + (in->one_memory ? content : 0);
   uint64_t limit = device_short ? in->device : in->host;
@@ -155,7 +161,7 @@ static fg_status choose_step(const fg_plan_input *in, fg_policy *p, fg_error *er
   p->max_seqs = in->max_seqs ? in->max_seqs : choose_seqs(in, p->max_tokens);
   for (;;) {
     if (p->max_seqs > p->max_tokens) p->max_seqs = p->max_tokens;
-    uint64_t fits = left_for_content(in, p) / in->page_bytes * in->page_tokens;
+    uint64_t fits = left_for_content(in, p) / page_cost(in) * in->page_tokens;
     // Without a wish a long context gives way to memory, but not below a useful prompt.
     uint32_t least = in->max_len ? context : (uint32_t)min_u64(context, DEFAULT_EXPECTED);
     bool tokens_down = !in->max_tokens && p->max_tokens > LEAST_TOKENS;
@@ -195,10 +201,10 @@ static void choose_pages(const fg_plan_input *in, fg_policy *p) {
   uint64_t enough = min_u64(wanted, a_sequence * ENOUGH_SEQS);
   uint64_t weights = in->panel_bytes + (in->one_memory ? in->table_bytes - in->small_table_bytes : 0);
   // Of a job that is not known, half: its sequences may be short.
-  uint64_t share = (in->expected.tokens ? content : content / 2) / in->page_bytes;
+  uint64_t share = (in->expected.tokens ? content : content / 2) / page_cost(in);
   uint64_t pages = min_u64(share, wanted);
-  if (weights + enough * in->page_bytes <= content) pages = (content - weights) / in->page_bytes;
-  if (in->device_pages) pages = min_u64(in->device_pages, content / in->page_bytes);
+  if (weights + enough * page_cost(in) <= content) pages = (content - weights) / page_cost(in);
+  if (in->device_pages) pages = min_u64(in->device_pages, content / page_cost(in));
   if (pages < least) pages = least;
   if (pages > most) pages = most;
   p->pages = p->device_pages = (uint32_t)min_u64(pages, UINT32_MAX / 2);

@@ -32,6 +32,7 @@ typedef struct fg_plan_input {
   uint64_t table_bytes, small_table_bytes; // gathered tables; those small enough to keep always
   uint64_t page_bytes;                     // KV of one page, all layers
   uint64_t padded_page_bytes;              // the same in whole blocks of a disk
+  uint64_t host_per_page;                  // what is known of each page
   uint32_t page_tokens, layers;
   uint64_t disk;    // bytes that the KV cache may take on disk; 0 = it must not
   bool restarts;    // sequences may begin again in the pages they have

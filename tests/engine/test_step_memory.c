@@ -57,9 +57,9 @@ static void finished(void *user, fg_finish how, const fg_error *error) {
   if (how != FG_FINISH_ERROR) ++*(unsigned *)user;
 }
 
-static void submit(fg_engine *engine, unsigned *done) {
+// Two sequences of each of two prompts, which are others each time.
+static void submit(fg_engine *engine, unsigned *done, int32_t time) {
   int32_t prompt[PROMPT];
-  for (int i = 0; i < PROMPT; i++) prompt[i] = 100 + i;
   fg_request request = {.prompt = prompt,
                         .prompt_count = PROMPT,
                         .max_tokens = ANSWER,
@@ -74,6 +74,7 @@ static void submit(fg_engine *engine, unsigned *done) {
   fg_error err;
   for (uint64_t i = 0; i < SEQUENCES; i++) {
     request.sampling.row = i;
+    for (int32_t t = 0; t < PROMPT; t++) prompt[t] = 100 * time + 50 * (int32_t)(i / 2) + t;
     if (fg_engine_submit(engine, &request, &id, &err) != FG_OK) fail_msg("%s", err.message);
   }
 }
@@ -81,7 +82,7 @@ static void submit(fg_engine *engine, unsigned *done) {
 static void run_all(fg_engine *engine, unsigned *done) {
   fg_error err;
   *done = 0;
-  submit(engine, done);
+  submit(engine, done, 1);
   while (fg_engine_pending(engine))
     if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
   assert_int_equal(*done, SEQUENCES);
@@ -103,7 +104,7 @@ static void test_steps_allocate_nothing_after_the_first(void **state) {
   if (fg_engine_open(&engine, &options, &err) != FG_OK) fail_msg("%s", err.message);
   unsigned done = 0;
   run_all(engine, &done);
-  submit(engine, &done);
+  submit(engine, &done, 2);
   atomic_store(&allocations, 0);
   unsigned steps = 0;
   while (fg_engine_pending(engine)) {

@@ -1,0 +1,85 @@
+#include "engine/prompt_notes.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct note {
+  int32_t token;
+  float logprob;
+  uint32_t rank, top_count;
+  fg_candidate top[FG_NOTED_TOP];
+} note;
+
+typedef struct page_notes {
+  uint32_t filled, top; // positions from the first on; candidates that were asked for there
+} page_notes;
+
+struct fg_prompt_notes {
+  fg_budget *budget;
+  uint32_t page_tokens;
+  page_notes *pages; // [pages]
+  note *notes;       // [pages, page_tokens]
+};
+
+uint64_t fg_prompt_notes_page_bytes(uint32_t page_tokens) {
+  return sizeof(page_notes) + page_tokens * sizeof(note);
+}
+
+fg_status fg_prompt_notes_create(fg_prompt_notes **out, uint32_t pages, uint32_t page_tokens,
+                                 fg_budget *budget, fg_error *err) {
+  *out = NULL;
+  fg_prompt_notes *n = calloc(1, sizeof *n);
+  if (!n) return fg_fail(err, FG_NO_SPACE, "no memory for notes on prompts");
+  n->budget = budget;
+  n->page_tokens = page_tokens;
+  static const char what[] = "log-probabilities of prompts that are shared";
+  fg_status status = fg_budget_alloc(budget, pages * sizeof *n->pages, what, (void **)&n->pages, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(budget, (uint64_t)pages * page_tokens * sizeof *n->notes, what,
+                             (void **)&n->notes, err);
+  if (status != FG_OK) {
+    fg_prompt_notes_destroy(n);
+    return status;
+  }
+  *out = n;
+  return FG_OK;
+}
+
+void fg_prompt_notes_destroy(fg_prompt_notes *n) {
+  if (!n) return;
+  fg_budget_free(n->budget, n->pages);
+  fg_budget_free(n->budget, n->notes);
+  free(n);
+}
+
+static note *note_at(const fg_prompt_notes *n, fg_note_place at) {
+  return &n->notes[(size_t)at.page * n->page_tokens + at.offset];
+}
+
+void fg_prompt_notes_begin(fg_prompt_notes *n, uint32_t page) {
+  n->pages[page].filled = 0;
+}
+
+void fg_prompt_notes_put(fg_prompt_notes *n, fg_note_place at, const fg_token_info *info) {
+  page_notes *p = &n->pages[at.page];
+  if (at.top > FG_NOTED_TOP || at.offset != p->filled || (p->filled && at.top != p->top)) return;
+  note *to = note_at(n, at);
+  *to = (note){info->token, info->logprob, info->rank, info->top_count, {{0}}};
+  if (info->top_count) memcpy(to->top, info->top, info->top_count * sizeof *to->top);
+  p->top = at.top;
+  p->filled++;
+}
+
+bool fg_prompt_notes_get(const fg_prompt_notes *n, fg_note_place at, int32_t token, fg_token_info *info) {
+  const page_notes *p = &n->pages[at.page];
+  if (at.offset >= p->filled || at.top != p->top) return false;
+  const note *from = note_at(n, at);
+  if (from->token != token) return false;
+  *info = (fg_token_info){.token = from->token,
+                          .logprob = from->logprob,
+                          .rank = from->rank,
+                          .top = from->top_count ? from->top : NULL,
+                          .top_count = from->top_count};
+  return true;
+}

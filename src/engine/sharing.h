@@ -1,0 +1,33 @@
+// sharing.h: how an engine's requests share the pages of what they have in common.
+//
+// The scheduler finds pages by tokens; here is decided what of a request may be shared and what a request
+// that shares hears of tokens it does not compute. Keys and values of a token are a function of the text up
+// to it, but for what depends on the request as well: with some rotary scalings the length of the prompt,
+// with sparse attention whether a token was given or generated.
+//
+// For steps of an open runner; all functions take the engine.
+#ifndef FG_ENGINE_SHARING_H
+#define FG_ENGINE_SHARING_H
+
+#include "engine/engine_state.h"
+
+// Host memory for each page of the KV cache, as the plan counts it.
+uint64_t fg_sharing_page_bytes(uint32_t page_tokens);
+
+// Sets the limits' part of sharing, and reserves its memory; off where the user does not want it, or that
+// memory is not left.
+void fg_sharing_open(fg_engine *engine, fg_scheduler_limits *limits);
+void fg_sharing_close(fg_engine *engine);
+
+// A sequence that was just added to the scheduler.
+void fg_sharing_tell(fg_engine *engine, const fg_sequence *sequence);
+// The step that was planned is put together.
+void fg_sharing_begin_step(fg_engine *engine, const fg_step *step);
+// Reports what is noted of prompt tokens that a sequence does not compute before its chunk, in their order.
+// FG_INTERNAL: the scheduler shared what it may not.
+fg_status fg_sharing_report(fg_engine *engine, fg_sequence *sequence, const fg_chunk *chunk, fg_error *err);
+// The token behind a prompt position was scored; for those that will share it.
+void fg_sharing_note(fg_engine *engine, const fg_sequence *sequence, uint32_t position,
+                     const fg_token_info *info);
+
+#endif
