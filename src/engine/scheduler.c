@@ -22,6 +22,7 @@ typedef struct sequence {
   uint32_t pages;          // held
   fg_seq_text text;        // tokens NULL: it does not share
   uint32_t published;      // of its pages, the first ones, which others find; it owns all that they follow
+  bool waited;             // a step, for pages that others computed
 } sequence;
 
 struct fg_scheduler {
@@ -319,15 +320,17 @@ static found find_pages(const fg_scheduler *s, uint32_t slot, uint32_t *table) {
   return f;
 }
 
-// Whether a step's wait saves the larger part of what the sequence has to compute.
+// Whether a step's wait saves the larger part of what the sequence has to compute. Not twice: what it waited
+// for may have gone.
 static bool should_wait(const fg_scheduler *s, const sequence *q, const found *f) {
   const uint64_t later = (uint64_t)f->later * s->limits.page_tokens;
-  return 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
+  return !q->waited && 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
 }
 
 static void share_pages(fg_scheduler *s, sequence *q, uint32_t count) {
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
   for (uint32_t i = 0; i < count; i++) fg_page_pool_share(s->pool, table[i]);
+  q->waited = false;
   q->pages = q->published = count;
   q->computed = count * s->limits.page_tokens;
 }
@@ -340,7 +343,10 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const found f = find_pages(s, slot, s->tables + (size_t)row * s->table_pages);
     uint32_t needed = pages_for(&s->limits, q->known) - f.pages;
     if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
-    if (should_wait(s, q, &f)) return;
+    if (should_wait(s, q, &f)) {
+      q->waited = true;
+      return;
+    }
     q->table = row;
     s->free_table_count--;
     share_pages(s, q, f.pages);

@@ -5,10 +5,6 @@
 #include "base/size.h"
 #include "engine/sparsity.h"
 
-// Of the pages in fast memory, those without owner that are kept where others live on slower tiers: what a
-// running sequence wrote must not move there for the sake of what nobody may want again.
-enum { KEPT_OF_FAST = 8 };
-
 // Of a number of pages that costs most for each: the index has a power of two of buckets.
 uint64_t fg_sharing_page_bytes(uint32_t page_tokens) {
   const fg_scheduler_limits with = {.pages = 1025,
@@ -89,11 +85,20 @@ static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_
 
 // ---- a runner --------------------------------------------------------------------------------------------
 
+// Where pages live on several tiers those without owner may not fill the fast one, which running sequences
+// want: what is kept is at most what the longest sequence has, a prefix between two of its rows.
+static uint32_t cached_pages(const fg_engine *e, const fg_scheduler_limits *limits) {
+  enum { SHARE = 4 };
+  if (!e->policy.open_slots) return limits->pages;
+  const uint32_t longest = limits->max_len / limits->page_tokens, share = limits->pages / SHARE;
+  return longest < share ? longest : share;
+}
+
 void fg_sharing_open(fg_engine *e, fg_scheduler_limits *limits) {
   if (e->options.no_prefix_sharing) return;
   fg_scheduler_limits off = *limits;
   limits->share = e->policy.open_slots ? FG_SHARING_AFTER : FG_SHARING_WITHIN;
-  limits->cached_pages = e->policy.open_slots ? e->policy.device_pages / KEPT_OF_FAST : limits->pages;
+  limits->cached_pages = cached_pages(e, limits);
   limits->may_share = may_share;
   limits->user = e;
   const uint64_t bytes = fg_scheduler_bytes(limits) - fg_scheduler_bytes(&off);

@@ -1,0 +1,163 @@
+"""What prompts have in common is computed once, and nobody can tell from the results: not with any kind of attention,
+with log-probabilities of prompts, with pages on slower tiers, when sequences give way, after a stop in the middle."""
+import json
+import os
+import random
+import signal
+import time
+
+import harness
+import job
+from harness import Case, read_rows, row, write_rows
+
+PAGE_TOKENS = 32
+ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
+SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
+FAKE = ("--device", "fake", "--device-memory", "64M")
+
+
+def prompts(draw, vocab, groups=3, of_group=5):
+    """An instruction, documents behind it, questions behind these; ends of pages among the places where they part."""
+    def some(count):
+        return [draw.randrange(3, vocab) for _ in range(count)]
+    instruction = some(70)
+    for group in range(groups):
+        document = instruction[:64] + some(32) if group == 0 else instruction + some(draw.randrange(5, 80))
+        yield document
+        for _ in range(of_group):
+            yield document + some(draw.randrange(1, 45))
+
+
+def tree(vocab, seed=5, answer=60, **sizes):
+    """Rows of every kind over these prompts."""
+    draw = random.Random(seed)
+    for i, prompt in enumerate(prompts(draw, vocab, **sizes)):
+        body = {"prompt": prompt, "max_tokens": draw.randrange(1, answer), "temperature": 0.9 * (i % 2), "ignore_eos": True,
+                "return_token_ids": True, "return_tokens_as_token_ids": True}
+        if i % 3 == 1:
+            body["n"] = 3
+        if i % 4 == 2:
+            body.update(logprobs=2)
+        if i % 5 == 3:
+            body.update(logprobs=1, echo=True, max_tokens=i % 2)
+        yield row(f"row-{i}", **body)
+
+
+class PrefixSharing(Case):
+    def batch(self, name, model, *options):
+        """The choices of every row, and the figures."""
+        self.succeed("batch", model, "-i", self.path("in.jsonl"), "-o", self.path(name), "--offload-dir",
+                     self.path("stores"), "--deterministic-ids", "--quiet", "--overwrite", "--stats",
+                     self.path("stats.json"), *options)
+        with open(self.path("stats.json")) as file:
+            figures = json.load(file)
+        return [r["response"]["body"]["choices"] for r in read_rows(self.path(name))], figures["tokens"]
+
+    def prompt_tokens(self):
+        return sum(len(r["body"]["prompt"]) * r["body"].get("n", 1) for r in read_rows(self.path("in.jsonl")))
+
+    def compare(self, model, *options, least=0.3):
+        """Both ways give the same; returns the figures of the way that shares at least this part of the prompts."""
+        apart, tokens = self.batch("apart.jsonl", model, "--prefix-sharing", "false", *options)
+        what = f"{model} {options}"
+        self.assertEqual((tokens["prompt_shared"], tokens["prompt_distinct"]), (0, self.prompt_tokens()), what)
+        together, tokens = self.batch("together.jsonl", model, *options)
+        self.assertTrue(together == apart, what)
+        self.assertEqual(tokens["prompt_distinct"] + tokens["prompt_shared"], self.prompt_tokens(), what)
+        self.assertGreaterEqual(tokens["prompt_shared"], least * self.prompt_tokens(), what)
+        return tokens
+
+    def test_every_kind_of_attention_gives_the_same(self):
+        write_rows(self.path("in.jsonl"), tree(200))
+        models = os.path.join(harness.ORACLE, "models")
+        for name in ("llama-gqa", "gemma3", "deepseek-v3", "gpt-oss", "llama-rope-dynamic", "opt-350m-like", "mixtral"):
+            self.compare(os.path.join(models, name), "--dtype", "f32", "--max-num-batched-tokens", 256)
+
+    # Texts that grow beyond a length are computed anew, each for itself.
+    def test_texts_that_begin_again_give_the_same(self):
+        write_rows(self.path("in.jsonl"), tree(200))
+        model = os.path.join(harness.ORACLE, "models", "phi3-longrope")
+        self.compare(model, "--dtype", "f32", "--max-num-batched-tokens", 64, least=0)
+
+    def test_every_arithmetic_and_cache_gives_the_same(self):
+        write_rows(self.path("in.jsonl"), tree(200))
+        model = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        for options in (("--dtype", "bf16"), ("--dtype", "int8", "--cache-dtype", "int8"),
+                        ("--dtype", "bf16", "--cache-dtype", "int4"), ("--dtype", "int8", "--compress-cache"),
+                        ("--dtype", "f32", "--attn-sparsity", "0.3")):
+            self.compare(model, *options)
+
+    def test_pages_on_slower_tiers_give_the_same(self):
+        write_rows(self.path("in.jsonl"), tree(200))
+        for device in ((), FAKE):
+            for tiers in (ALL_ON_DISK, SHARED):
+                self.compare(harness.MODEL, "--dtype", "f32", *device, *tiers, "--max-num-batched-tokens", 64,
+                             "--max-num-seqs", 6)
+
+    def test_sequences_that_give_way_find_their_pages_again_or_not_and_give_the_same(self):
+        write_rows(self.path("in.jsonl"), tree(200, of_group=8, answer=300))
+        with open(self.path("policy.json"), "w") as file:
+            json.dump({"kv_device_pages": 20, "kv_disk_pages": 0}, file)
+        tokens = self.compare(harness.MODEL, "--dtype", "f32", "--policy", self.path("policy.json"), "--max-num-seqs", 12,
+                              "--max-model-len", 512, least=0.1)
+        self.assertGreater(tokens["preemptions"], 0)
+
+    def test_one_step_computes_an_instruction_once(self):
+        draw = random.Random(3)
+        instruction = [draw.randrange(3, 333) for _ in range(10 * PAGE_TOKENS)]
+        write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=instruction + [3 + i], max_tokens=1) for i in range(40)])
+        _, tokens = self.batch("out.jsonl", harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 1024,
+                               "--max-num-seqs", 64)
+        self.assertEqual((tokens["steps"], tokens["prompt"]), (1, len(instruction) + 40))
+
+    # As lm-evaluation-harness asks: a context with each of its choices, all of it echoed with log-probabilities.
+    def test_choices_that_are_scored_share_their_context(self):
+        draw = random.Random(4)
+        examples = [draw.randrange(3, 333) for _ in range(150)]
+        rows = []
+        for question in range(10):
+            context = examples + [draw.randrange(3, 333) for _ in range(draw.choice((10, 20, 42, 74)))]
+            for choice in range(4):
+                answer = [draw.randrange(3, 333) for _ in range(draw.randrange(1, 5))]
+                rows.append(row(f"q{question}-{choice}", prompt=context + answer, max_tokens=1, temperature=0, logprobs=1,
+                                echo=True, return_token_ids=True, return_tokens_as_token_ids=True))
+        write_rows(self.path("in.jsonl"), rows)
+        for options in ((), ("--max-num-batched-tokens", 100), ALL_ON_DISK):
+            self.compare(harness.MODEL, "--dtype", "f32", *options, least=0.6)
+
+    def test_notes_of_prompts_hold_for_who_asks_the_same_only(self):
+        draw = random.Random(6)
+        prompt = [draw.randrange(3, 333) for _ in range(100)]
+        asked = [{}, {"logprobs": 0}, {"logprobs": 3}, {"logprobs": 5}, {"logprobs": 3}, {"logprobs": 0}, {}]
+        write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=prompt, max_tokens=i % 2, echo=True, return_token_ids=True,
+                                               return_tokens_as_token_ids=True, **more) for i, more in enumerate(asked)])
+        self.compare(harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 128, least=0.2)
+
+    def test_stop_in_the_middle_of_a_group_gives_the_same_file(self):
+        write_rows(self.path("in.jsonl"), tree(333, groups=6, of_group=40))
+
+        def command(target, *options):
+            return job.command(self.path("stores"), self.path("in.jsonl"), self.path(target), *options)
+
+        self.succeed(*command("apart.jsonl", "--prefix-sharing", "false"))
+        with open(self.path("apart.jsonl"), "rb") as file:
+            whole = file.read()
+        child = harness.start(*command("out.jsonl"))
+        while child.poll() is None and job.finished_rows(self.path("out.jsonl")) < 20:
+            time.sleep(0.002)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+        self.assertEqual(child.returncode, -signal.SIGINT)
+        self.assertLess(job.finished_rows(self.path("out.jsonl")), whole.count(b"\n"))
+        self.succeed(*command("out.jsonl", "--resume"))
+        with open(self.path("out.jsonl"), "rb") as file:
+            self.assertEqual(file.read(), whole)
+
+    def test_name_of_vllm_is_understood(self):
+        write_rows(self.path("in.jsonl"), tree(200))
+        _, tokens = self.batch("out.jsonl", harness.MODEL, "--enable-prefix-caching", "false")
+        self.assertEqual(tokens["prompt_shared"], 0)
+
+
+if __name__ == "__main__":
+    harness.main()
