@@ -71,7 +71,8 @@ static void open_world(world *w, const char *device, uint32_t window, fg_policy 
                                        .folder = "/tmp",
                                        .backend = FG_IO_AUTO};
   must(fg_kv_cache_create(&w->kv, &options, &err), &err);
-  const fg_scheduler_limits limits = {STEP, SEQS, w->policy.pages, T, LONGEST};
+  const fg_scheduler_limits limits = {
+      .max_tokens = STEP, .max_seqs = SEQS, .pages = w->policy.pages, .page_tokens = T, .max_len = LONGEST};
   must(fg_scheduler_create(&w->scheduler, &limits, &err), &err);
 }
 
@@ -94,7 +95,8 @@ static void submit(world *w, uint32_t prompt, uint32_t ends, uint32_t longest) {
   w->sequences[seq] = (sequence){++w->ids, ends, longest};
 }
 
-// ---- a step ------------------------------------------------------------------------------------------------
+// ---- a step
+// ------------------------------------------------------------------------------------------------
 
 static uint64_t mark_of(const sequence *s, uint32_t layer, uint32_t position) {
   return (s->id << 16) + ((uint64_t)layer << 8) + position;
@@ -267,7 +269,8 @@ static void test_every_query_finds_what_was_stored_in_a_life_of_chance(void **st
 static void run_to_the_end(world *w, const fg_policy *policy, uint32_t ends) {
   open_world(w, "cpu", 0, *policy);
   for (uint32_t i = 0; i < SEQS; i++) submit(w, 12 + 3 * i % 4, ends, LONGEST);
-  while (run_step(w)) {}
+  while (run_step(w)) {
+  }
 }
 
 static void test_nothing_is_read_in_vain_while_all_go_on(void **state) {
