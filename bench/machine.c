@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "kernels/amx.h"
+#include "kernels/cpu.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -34,6 +36,38 @@ LOOP(fma_256, "vfmadd231ps", "ymm")
 LOOP(dot_bf16_512, "vdpbf16ps", "zmm")
 LOOP(dot_int8_512, "vpdpbusd", "zmm")
 LOOP(dot_int8_256, "%{vex%} vpdpbusd", "ymm")
+
+#if defined(FG_HAVE_AMX)
+
+// Products of whole tiles, each of 16 rows, 16 columns and 64 bytes of k.
+enum { TILES = 6, TILE_OPERATIONS = TILES * 16 * 16 * FG_AMX_ROW_BYTES * 2 };
+#define TILE_LOOP(name, dot)                                                                                 \
+  static void name(uint64_t turns) {                                                                         \
+    fg_amx_shapes shapes = {0};                                                                              \
+    for (uint32_t t = 0; t < TILES + 2; t++) fg_amx_shape(&shapes, t, FG_AMX_ROWS, FG_AMX_ROW_BYTES);        \
+    fg_amx_begin(&shapes);                                                                                   \
+    for (; turns; turns--) {                                                                                 \
+      dot(0, 6, 7);                                                                                          \
+      dot(1, 6, 7);                                                                                          \
+      dot(2, 6, 7);                                                                                          \
+      dot(3, 6, 7);                                                                                          \
+      dot(4, 6, 7);                                                                                          \
+      dot(5, 6, 7);                                                                                          \
+    }                                                                                                        \
+    fg_amx_end();                                                                                            \
+  }
+
+TILE_LOOP(tiles_bf16, FG_AMX_DOT_BF16)
+TILE_LOOP(tiles_int8, FG_AMX_DOT_INT8)
+
+static bool has_tiles_bf16(void) {
+  return fg_cpu_features() & FG_CPU_AMX_BF16;
+}
+static bool has_tiles_int8(void) {
+  return fg_cpu_features() & FG_CPU_AMX_INT8;
+}
+
+#endif
 
 static bool has_fma(void) {
   return __builtin_cpu_supports("fma");
@@ -68,6 +102,10 @@ static bool read_wide(const uint8_t *block, uint64_t bytes) {
 static const bench_instruction instructions[] = {
     {"f32", "vfmadd231ps zmm", ACCUMULATORS * 16 * 2, has_avx512, fma_512},
     {"f32", "vfmadd231ps ymm", ACCUMULATORS * 8 * 2, has_fma, fma_256},
+#if defined(FG_HAVE_AMX)
+    {"bf16", "tdpbf16ps tmm", TILE_OPERATIONS / 2, has_tiles_bf16, tiles_bf16},
+    {"int8", "tdpbssd tmm", TILE_OPERATIONS, has_tiles_int8, tiles_int8},
+#endif
     {"bf16", "vdpbf16ps zmm", ACCUMULATORS * 16 * 4, has_bf16, dot_bf16_512},
     {"int8", "vpdpbusd zmm", ACCUMULATORS * 16 * 8, has_vnni, dot_int8_512},
     {"int8", "vpdpbusd ymm", ACCUMULATORS * 8 * 8, has_vex_vnni, dot_int8_256},

@@ -1,7 +1,8 @@
 // machine.h: what the machine can do at most, to hold kernels against.
 //
-// Peaks are those of one instruction: 12 independent accumulators in an assembly loop that touches no memory.
-// Rates are of wall time; on a machine that others use too they sink together with what is compared.
+// Peaks are those of one instruction: 12 independent accumulators, or 6 of whole tiles, in a loop that
+// touches no memory. Rates are of wall time; on a machine that others use too they sink together with what is
+// compared.
 #ifndef FG_BENCH_MACHINE_H
 #define FG_BENCH_MACHINE_H
 

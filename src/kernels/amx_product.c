@@ -4,9 +4,9 @@
 // even and of odd places each in a chain from zero, their sum to what was there before; denormals count as
 // zeros, as operands and as results.
 //
-// At most 16 rows take all 64 columns, so that weights are read from memory in one run. More rows are taken in
-// pairs of tiles over a step of the tile along k, which stays in the first-level cache: each of two tiles of
-// rows meets each of two of columns. Between steps the sums wait in `out`.
+// At most 16 rows take all 64 columns, so that weights are read from memory in one run. More rows are taken
+// in pairs of tiles over a step of the tile along k, which stays in the first-level cache: each of two tiles
+// of rows meets each of two of columns. Between steps the sums wait in `out`.
 #if defined(__AMX_BF16__)
 
 #include "kernels/amx.h"

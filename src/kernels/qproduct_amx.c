@@ -1,9 +1,11 @@
 // Quantised products by tiles (amx.h), for more than a few rows. Compiled for AMX int8 (src/CMakeLists.txt).
 //
-// One activation group at a time, as everywhere: 16 rows of its activations stay in four tiles while 4 times
-// 16 columns of weights pass. A weight group's sums of products leave as a tile of integers; what comes then,
-// the chain of floats of qproduct.h, takes 16 rows of them from the first-level cache. Codes of 4 bits
-// become bytes once for all rows.
+// One activation group at a time, as everywhere. A cell is at most 16 rows of it and 16 columns: for each
+// group of weights a tile of exact sums. What comes then, the chain of floats of qproduct.h, takes about as
+// long as the tiles, on other units of the CPU; so a step of a cell is one instruction on tiles, the store of
+// the tile before, and a few rows of floats of the cell before. The rows' activations stay in tiles for all
+// 64 columns; weights stay in the first-level cache for all rows. Codes of 4 bits become bytes once for all
+// rows.
 #if defined(__AMX_INT8__) && defined(__AVX512VNNI__)
 
 #include "kernels/amx.h"
@@ -12,115 +14,161 @@
 #include "kernels/qproduct_tmpl.h"
 
 enum {
-  LEAST_ROWS = 5,                           // fewer: the dot products are as fast (docs/performance.md)
-  CHUNK = FG_AMX_ROW_BYTES,                 // values along k of a tile; of groups of 32, as many
-  MOST_GROUPS = FG_Q_GROUP / FG_GROUP_RUN,  // of weights in one of activations
-  CELL = FG_AMX_ROWS * FG_AMX_COLUMNS,      // sums of a tile
+  CHUNK = FG_AMX_ROW_BYTES,                // values along k of a tile; of groups of 32, as many
+  MOST_GROUPS = FG_Q_GROUP / FG_GROUP_RUN, // of weights in one of activations
+  QUARTERS = FG_TILE_ROWS / FG_AMX_COLUMNS,
+  CELL = FG_AMX_ROWS * FG_AMX_COLUMNS, // sums of a tile
 };
 
-// One activation group of the weights and the rows.
+// One activation group of the weights, and what its cells share.
 typedef struct a_part {
   const fg_q_rows *x;
-  uint32_t a;                          // the group's number
-  uint32_t groups;                     // of weights in it
-  const uint8_t *heads, *codes;        // of the first group; codes are bytes
-  uint64_t head_step, code_step;       // to the next group's
-  const uint8_t *next;                 // what will be read after it
-  uint64_t next_bytes;
-  float *out;                          // of row `row`: [rows, 64]
-  uint32_t row, rows;                  // those at hand, at most 16
-  uint32_t tile_rows;                  // of a tile, rows or more: it then begins before `row`
+  uint32_t a, groups;            // the group's number, and groups of weights in it
+  const uint8_t *heads, *codes;  // of the first group, codes as bytes
+  uint64_t head_step, code_step; // to the next group's
+  uint32_t tile_rows;            // of a tile; a cell of fewer begins before its rows
+  // The heads.
+  float d[MOST_GROUPS][FG_TILE_ROWS] __attribute__((aligned(64)));
+  float m[MOST_GROUPS][FG_TILE_ROWS] __attribute__((aligned(64)));
 } a_part;
 
-// sums [groups, tile rows, 16] = the products of the rows and the columns from `column`.
-#define A_CHUNK(i, a, b, c)                                                                                  \
-  if ((i) < part->groups * group / width) {                                                                  \
-    const uint32_t g = (i)*width / group, within = (i)*width % group;                                        \
-    if (group < CHUNK || load) FG_AMX_LOAD(a, x + (i)*width, FG_Q_GROUP);                                    \
-    FG_AMX_LOAD(b, codes + g * part->code_step + within * FG_TILE_ROWS, FG_AMX_B_STRIDE);                    \
-    if (within == 0) FG_AMX_ZERO(c);                                                                         \
+typedef struct a_cell {
+  uint32_t rows, column; // rows 0: there is none
+  uint32_t skipped;      // rows of its tiles before its own
+  uint32_t stride;       // of minima
+  const int8_t *x;       // [rows, 256], from the first row of the tile
+  const float *minima;   // [groups, stride]: sums of the rows' codes
+  const float *scales;   // [rows]
+  int32_t *sums;         // [groups, 16, 16]
+  float *out;            // [rows, 64], from `column`
+} a_cell;
+
+// out [rows, 16] of rows [r, r + count) += the chain of floats over a cell's sums.
+Q_INLINE void a_floats(const bool minimum, const uint32_t groups, const a_part *part, const a_cell *cell,
+                       uint32_t r, const uint32_t count) {
+  const int32_t *sums = cell->sums + (cell->skipped + r) * FG_AMX_COLUMNS;
+  const float *minima = cell->minima + r, *scales = cell->scales + r;
+  float *out = cell->out + r * FG_TILE_ROWS;
+  fvec d[MOST_GROUPS], m[MOST_GROUPS];
+  for (uint32_t g = 0; g < groups; g++) {
+    d[g] = f_load(part->d[g] + cell->column);
+    if (minimum) m[g] = f_load(part->m[g] + cell->column);
+  }
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < count; i++) {
+    fvec s = f_set(0);
+#pragma GCC unroll 8
+    for (uint32_t g = 0; g < groups; g++) {
+      s = f_fma(q_to_f32(q_load(sums + g * CELL + i * FG_AMX_COLUMNS)), d[g], s);
+      if (minimum) s = f_fma(m[g], f_set(minima[g * cell->stride + i]), s);
+    }
+    f_store(out + i * FG_TILE_ROWS, f_fma(s, f_set(scales[i]), f_load(out + i * FG_TILE_ROWS)));
+  }
+}
+
+// The same of what no whole step of rows and groups takes.
+static __attribute__((noinline)) void a_other_floats(const bool minimum, const a_part *part,
+                                                     const a_cell *cell, uint32_t r, uint32_t count) {
+  for (const uint32_t end = r + count < cell->rows ? r + count : cell->rows; r < end; r++) {
+    const int32_t *sums = cell->sums + (cell->skipped + r) * FG_AMX_COLUMNS;
+    float *out = cell->out + r * FG_TILE_ROWS;
+    fvec s = f_set(0);
+    for (uint32_t g = 0; g < part->groups; g++) {
+      s = f_fma(q_to_f32(q_load(sums + g * CELL)), f_load(part->d[g] + cell->column), s);
+      if (minimum) s = f_fma(f_load(part->m[g] + cell->column), f_set(cell->minima[g * cell->stride + r]), s);
+    }
+    f_store(out, f_fma(s, f_set(cell->scales[r]), f_load(out)));
+  }
+}
+
+// A step: the products of a piece of k with tile b, of the rows in tile a, go to c; where a group ends with
+// the step before, its sums leave from `left`, which may be c.
+#define A_LEAVE(i, left, to)                                                                                 \
+  if ((to)->rows && (i) < steps && ((i) + 1) * width % group == 0)                                           \
+    FG_AMX_STORE(left, (to)->sums + (i)*width / group * CELL, sizeof(int32_t) * FG_AMX_COLUMNS);
+#define A_STEP(i, a, b, c, left, previous, from)                                                             \
+  if (group > 2 * CHUNK) A_LEAVE(previous, left, from)                                                       \
+  if (now->rows && (i) < steps) {                                                                            \
+    if (group < CHUNK || now->column == 0) FG_AMX_LOAD(a, now->x + (i)*width, FG_Q_GROUP);                   \
+    FG_AMX_LOAD(b, codes + (i)*width / group * part->code_step + (i)*width % group * FG_TILE_ROWS,           \
+                FG_AMX_B_STRIDE);                                                                            \
+    if ((i)*width % group == 0) FG_AMX_ZERO(c);                                                              \
     if (minimum)                                                                                             \
       FG_AMX_DOT_UNSIGNED(c, a, b);                                                                          \
     else                                                                                                     \
       FG_AMX_DOT_INT8(c, a, b);                                                                              \
-    if (within + width == group) FG_AMX_STORE(c, sums + g * CELL, sizeof *sums *FG_AMX_COLUMNS);             \
-  }
-Q_INLINE void a_sums(const bool minimum, const uint32_t group, const a_part *part, uint32_t column,
-                     const bool load, int32_t *sums) {
-  const uint32_t width = group < CHUNK ? group : CHUNK;
-  const uint64_t first = (uint64_t)part->a * part->x->rows + part->row + part->rows - part->tile_rows;
-  const int8_t *x = part->x->codes + first * FG_Q_GROUP;
-  const uint8_t *codes = part->codes + 4 * column;
-  if (group <= CHUNK) {
-    A_CHUNK(0, 0, 4, 6) A_CHUNK(1, 1, 5, 7) A_CHUNK(2, 2, 4, 6) A_CHUNK(3, 3, 5, 7)
-    A_CHUNK(4, 0, 4, 6) A_CHUNK(5, 1, 5, 7) A_CHUNK(6, 2, 4, 6) A_CHUNK(7, 3, 5, 7)
-  } else {
-    A_CHUNK(0, 0, 4, 6) A_CHUNK(1, 1, 5, 6) A_CHUNK(2, 2, 4, 6) A_CHUNK(3, 3, 5, 6)
-  }
-}
-
-// out [rows, 16] += the chain of floats over the groups of `sums`.
-Q_INLINE void a_finish(const bool minimum, const uint32_t groups, const a_part *part, uint32_t column,
-                       const int32_t *sums) {
-  const fg_q_rows *x = part->x;
-  const uint64_t at = (uint64_t)part->a * x->rows + part->row;
-  const float *minima = x->sums + (uint64_t)part->a * (FG_Q_GROUP / x->group) * x->rows + part->row;
-  const float *scales = x->scales + at;
-  float *out = part->out + column;
-  fvec d[MOST_GROUPS], m[MOST_GROUPS];
-  for (uint32_t g = 0; g < groups; g++) {
-    const uint8_t *head = part->heads + g * part->head_step + 2 * column;
-    d[g] = f_load_f16(head);
-    m[g] = minimum ? f_load_f16(head + Q_HALF_UNIT) : f_set(0);
-  }
-  sums += (part->tile_rows - part->rows) * FG_AMX_COLUMNS;
-  for (uint32_t r = 0; r < part->rows; r++, sums += FG_AMX_COLUMNS, out += FG_TILE_ROWS) {
-    fvec s = f_set(0);
-    for (uint32_t g = 0; g < groups; g++) {
-      s = f_fma(q_to_f32(q_load(sums + g * CELL)), d[g], s);
-      if (minimum) s = f_fma(m[g], f_set(minima[g * x->rows + r]), s);
-    }
-    f_store(out, f_fma(s, f_set(scales[r]), f_load(out)));
-  }
-}
-
-Q_INLINE void a_rows(const bool minimum, const uint32_t group, const a_part *part) {
-  int32_t sums[MOST_GROUPS * CELL] __attribute__((aligned(64)));
-  for (uint32_t column = 0; column < FG_TILE_ROWS; column += FG_AMX_COLUMNS) {
-    a_sums(minimum, group, part, column, column == 0, sums);
-    if (part->groups == FG_Q_GROUP / group)
-      a_finish(minimum, FG_Q_GROUP / group, part, column, sums);
-    else
-      a_finish(minimum, part->groups, part, column, sums);
-  }
-}
-
-typedef void a_rows_fn(const a_part *part);
-
-#define A_ROWS(group)                                                                                        \
-  static __attribute__((noinline)) void a_rows_##group(const a_part *part) {                                 \
-    a_rows(false, group, part);                                                                              \
   }                                                                                                          \
-  static __attribute__((noinline)) void a_rows_##group##_minimum(const a_part *part) {                       \
-    a_rows(true, group, part);                                                                               \
-  }
-A_ROWS(32)
-A_ROWS(64)
-A_ROWS(128)
-A_ROWS(256)
+  if (group <= 2 * CHUNK) A_LEAVE(previous, left, from)                                                      \
+  if (whole && ((i) + 1) * width / 16 <= before->rows)                                                       \
+    a_floats(minimum, FG_Q_GROUP / group, part, before, (i)*width / 16, width / 16);                         \
+  else                                                                                                       \
+    a_other_floats(minimum, part, before, (i)*width / 16, width / 16);
 
+Q_INLINE void a_steps(const bool minimum, const uint32_t group, const bool whole, const a_part *part,
+                      const a_cell *now, const a_cell *before) {
+  const uint32_t width = group < CHUNK ? group : CHUNK;
+  const uint32_t steps = whole ? FG_Q_GROUP / width : part->groups * (group / width);
+  const uint8_t *codes = part->codes + 4 * now->column;
+  if (group < CHUNK) {
+    A_STEP(0, 0, 4, 6, 7, 7, before)
+    A_STEP(1, 1, 5, 7, 6, 0, now)
+    A_STEP(2, 2, 4, 6, 7, 1, now)
+    A_STEP(3, 3, 5, 7, 6, 2, now)
+    A_STEP(4, 0, 4, 6, 7, 3, now)
+    A_STEP(5, 1, 5, 7, 6, 4, now)
+    A_STEP(6, 2, 4, 6, 7, 5, now)
+    A_STEP(7, 3, 5, 7, 6, 6, now)
+  } else if (group == CHUNK) {
+    A_STEP(0, 0, 4, 6, 7, 3, before)
+    A_STEP(1, 1, 5, 7, 6, 0, now)
+    A_STEP(2, 2, 4, 6, 7, 1, now)
+    A_STEP(3, 3, 5, 7, 6, 2, now)
+  } else if (group == 2 * CHUNK) {
+    A_STEP(0, 0, 4, 6, 7, 3, before)
+    A_STEP(1, 1, 5, 6, 6, 0, now)
+    A_STEP(2, 2, 4, 7, 6, 1, now)
+    A_STEP(3, 3, 5, 7, 7, 2, now)
+  } else {
+    A_STEP(0, 0, 4, 6, 6, 3, before)
+    A_STEP(1, 1, 5, 6, 6, 0, now)
+    A_STEP(2, 2, 4, 6, 6, 1, now)
+    A_STEP(3, 3, 5, 6, 6, 2, now)
+  }
+}
+
+typedef void a_steps_fn(const a_part *part, const a_cell *now, const a_cell *before);
+
+#define A_STEPS(name, minimum, group)                                                                        \
+  static __attribute__((noinline)) void name(const a_part *part, const a_cell *now, const a_cell *before) {  \
+    if (part->groups == FG_Q_GROUP / (group))                                                                \
+      a_steps(minimum, group, true, part, now, before);                                                      \
+    else                                                                                                     \
+      a_steps(minimum, group, false, part, now, before);                                                     \
+  }
+A_STEPS(a_steps_32, false, 32)
+A_STEPS(a_steps_64, false, 64)
+A_STEPS(a_steps_128, false, 128)
+A_STEPS(a_steps_256, false, 256)
+A_STEPS(a_steps_32_minimum, true, 32)
+A_STEPS(a_steps_64_minimum, true, 64)
+A_STEPS(a_steps_128_minimum, true, 128)
+A_STEPS(a_steps_256_minimum, true, 256)
+
+// By the size of a group: of fewer rows the dot products are as fast (a Sapphire Rapids, weights from
+// memory).
 static const struct {
   uint32_t group;
-  a_rows_fn *of[2]; // with a minimum: 1
-} a_groups[] = {{32, {a_rows_32, a_rows_32_minimum}},
-                {64, {a_rows_64, a_rows_64_minimum}},
-                {128, {a_rows_128, a_rows_128_minimum}},
-                {256, {a_rows_256, a_rows_256_minimum}}};
+  uint32_t least_rows[2]; // of codes of 8 bits, of 4
+  a_steps_fn *of[2];      // with a minimum: 1
+} a_forms[] = {{32, {14, 48}, {a_steps_32, a_steps_32_minimum}},
+               {64, {10, 10}, {a_steps_64, a_steps_64_minimum}},
+               {128, {10, 10}, {a_steps_128, a_steps_128_minimum}},
+               {256, {10, 10}, {a_steps_256, a_steps_256_minimum}}};
 
-static a_rows_fn *a_rows_of(uint32_t group, bool minimum) {
+static uint32_t a_form_of(uint32_t group) {
   uint32_t i = 0;
-  while (a_groups[i].group != group) i++;
-  return a_groups[i].of[minimum];
+  while (a_forms[i].group != group) i++;
+  return i;
 }
 
 // A group of 4 bits as bytes, a unit of 64 columns for each 4 values along k.
@@ -145,30 +193,74 @@ static fg_amx_shapes a_shapes(uint32_t rows, uint32_t group) {
   return s;
 }
 
-// All rows over one activation group, in blocks of at most 16, evenly.
-Q_INLINE void a_group(const q_kind kind, a_rows_fn *fn, a_part *part, uint32_t first, uint32_t rows) {
+// The rows [row, row + count) of x and their places, as a cell of column 0.
+static a_cell a_cell_of(const a_part *part, uint32_t row, uint32_t count, float *out) {
+  const fg_q_rows *x = part->x;
+  const uint64_t first = (uint64_t)part->a * x->rows + row, groups = FG_Q_GROUP / x->group;
+  const uint32_t skipped = part->tile_rows - count;
+  return (a_cell){.rows = count,
+                  .skipped = skipped,
+                  .stride = x->rows,
+                  .x = x->codes + (first - skipped) * FG_Q_GROUP,
+                  .minima = x->sums + part->a * groups * x->rows + row,
+                  .scales = x->scales + first,
+                  .out = out};
+}
+
+// The weights of the next activation group, or what lies behind the last, are asked for by the cells, each
+// its share.
+static void a_ask(const a_part *part, uint32_t cell, uint32_t cells) {
+  const uint64_t bytes = part->groups * part->head_step;
+  const uint8_t *next = part->heads + bytes, *end = next + bytes * (cell + 1) / cells;
+  for (const uint8_t *line = next + bytes * cell / cells; line < end; line += 64)
+    __builtin_prefetch(line, 0, 2);
+}
+
+// out [rows, 64] += the products of activation group `a`, in cells of at most 16 rows, evenly.
+static void a_cells(const a_part *part, a_steps_fn *steps, uint32_t first, uint32_t rows, float *out) {
+  int32_t sums[2][MOST_GROUPS * CELL] __attribute__((aligned(64))); // of two cells in turn
   const uint32_t blocks = (rows - 1) / FG_AMX_ROWS + 1;
-  float *const out = part->out;
+  a_cell before = {0};
+  for (uint32_t block = 0, row = first; block < blocks; block++) {
+    const uint32_t count = rows / blocks + (block < rows % blocks);
+    a_cell now = a_cell_of(part, row, count, out);
+    for (; now.column < FG_TILE_ROWS; now.column += FG_AMX_COLUMNS, now.out += FG_AMX_COLUMNS) {
+      now.sums = sums[now.column / FG_AMX_COLUMNS % 2];
+      a_ask(part, block * QUARTERS + now.column / FG_AMX_COLUMNS, blocks * QUARTERS);
+      steps(part, &now, &before);
+      before = now;
+    }
+    row += count;
+    out += (uint64_t)count * FG_TILE_ROWS;
+  }
+  steps(part, &(a_cell){0}, &before);
+}
+
+static void a_heads(bool minimum, a_part *part) {
+  const uint8_t *head = part->heads;
+  for (uint32_t g = 0; g < part->groups; g++, head += part->head_step)
+    for (uint32_t i = 0; i < FG_TILE_ROWS; i += Q_VEC) {
+      f_store(part->d[g] + i, f_load_f16(head + 2 * i));
+      if (minimum) f_store(part->m[g] + i, f_load_f16(head + Q_HALF_UNIT + 2 * i));
+    }
+}
+
+Q_INLINE void a_outliers(const q_kind kind, const a_part *part, uint32_t first, uint32_t rows, float *out) {
   q_columns kept;
   for (uint32_t i = 0; i < Q_KEPT; i++) kept.column[i] = FG_Q_GROUP;
-  part->row = first;
-  for (uint32_t block = 0; block < blocks; block++) {
-    part->rows = rows / blocks + (block < rows % blocks);
-    fn(part);
-    for (uint32_t r = 0; r < part->rows; r++)
-      q_outliers(kind, part->x, part->row + r, part->a, part->heads, &kept, part->out + r * FG_TILE_ROWS);
-    part->row += part->rows;
-    part->out += (uint64_t)part->rows * FG_TILE_ROWS;
+  for (uint32_t r = 0; r < rows; r += 4) {
+    if (!q_has_outliers(part->x, first + r, part->a)) continue;
+    for (uint32_t i = r; i < r + 4 && i < rows; i++)
+      q_outliers(kind, part->x, first + i, part->a, part->heads, &kept, out + (uint64_t)i * FG_TILE_ROWS);
   }
-  part->out = out;
 }
 
 Q_INLINE void a_product(const q_kind kind, const fg_q_rows *x, uint32_t first, uint32_t rows,
                         const uint8_t *block, float *out) {
   uint8_t bytes[FG_Q_GROUP * FG_TILE_ROWS] __attribute__((aligned(64)));
   const uint64_t step = q_group_bytes(kind, x->group);
-  a_rows_fn *const fn = a_rows_of(x->group, q_has_minimum(kind));
-  a_part part = {.x = x, .head_step = step, .heads = block, .out = out};
+  a_steps_fn *const steps = a_forms[a_form_of(x->group)].of[q_has_minimum(kind)];
+  a_part part = {.x = x, .head_step = step, .heads = block};
   part.tile_rows = (rows - 1) / ((rows - 1) / FG_AMX_ROWS + 1) + 1;
   const fg_amx_shapes shapes = a_shapes(part.tile_rows, x->group);
   memset(out, 0, (size_t)rows * FG_TILE_ROWS * sizeof *out);
@@ -181,7 +273,9 @@ Q_INLINE void a_product(const q_kind kind, const fg_q_rows *x, uint32_t first, u
     for (uint32_t g = 0; q_is_four(kind) && g < part.groups; g++)
       a_expand(q_has_minimum(kind), part.heads + g * step + q_head_bytes(kind), x->group,
                bytes + g * part.code_step);
-    a_group(kind, fn, &part, first, rows);
+    a_heads(q_has_minimum(kind), &part);
+    a_cells(&part, steps, first, rows, out);
+    a_outliers(kind, &part, first, rows, out);
   }
   fg_amx_end();
 }
@@ -189,7 +283,7 @@ Q_INLINE void a_product(const q_kind kind, const fg_q_rows *x, uint32_t first, u
 #define A_PRODUCT(name, kind)                                                                                \
   static void a_##name(const fg_q_rows *x, uint32_t first, uint32_t rows, fg_dtype dtype, const void *block, \
                        uint32_t columns, float *out) {                                                       \
-    if (rows < LEAST_ROWS)                                                                                   \
+    if (rows < a_forms[a_form_of(x->group)].least_rows[q_is_four(kind)])                                     \
       name(x, first, rows, dtype, block, columns, out);                                                      \
     else                                                                                                     \
       a_product(kind, x, first, rows, block, out);                                                           \
