@@ -15,7 +15,8 @@ typedef struct benchmark {
   const fg_options *options;
   uint32_t prompts, submitted, started, finished; // started: have their first token
   uint64_t prompt_tokens, generated_tokens;
-  int32_t *ids; // [longest prompt], scratch
+  uint32_t *order; // [prompts], by the plan
+  int32_t *ids;    // [longest prompt], scratch
   uint64_t begin_ns, prefill_ns, end_ns;
   fg_error error; // of the first request that failed
 } benchmark;
@@ -61,7 +62,7 @@ static fg_status submit(void *user, bool *more, fg_error *err) {
   bench_request *r = calloc(1, sizeof *r);
   if (!r) return fg_fail(err, FG_NO_SPACE, "no memory for prompt %u", b->submitted);
   r->bench = b;
-  uint32_t prompt = b->submitted++, length = fg_bench_prompt_length(b->options, prompt);
+  uint32_t prompt = b->order[b->submitted++], length = fg_bench_prompt_length(b->options, prompt);
   fill_prompt(b, prompt, length);
   fg_request request = {
       .prompt = b->ids,
@@ -153,9 +154,12 @@ int fg_command_bench(const fg_options *options, fg_console *console) {
   fg_error err = {FG_OK, ""};
   fg_status status = FG_OK;
   b.ids = calloc(fg_bench_longest_prompt(options), sizeof *b.ids);
-  if (!b.ids)
-    status =
-        fg_fail(&err, FG_NO_SPACE, "no memory for a prompt of %u tokens", fg_bench_longest_prompt(options));
+  b.order = calloc(b.prompts, sizeof *b.order);
+  if (b.ids && b.order)
+    status = fg_bench_order(b.order, options, b.run.info.order, &err);
+  else
+    status = fg_fail(&err, FG_NO_SPACE, "no memory for %u prompts of %u tokens", b.prompts,
+                     fg_bench_longest_prompt(options));
   b.begin_ns = fg_now_ns();
   fg_feed feed = {submit, stepped, &b};
   if (status == FG_OK) status = fg_run_drive(&b.run, &feed, &err);
@@ -163,5 +167,6 @@ int fg_command_bench(const fg_options *options, fg_console *console) {
   fg_console_clear(console);
   if (status == FG_OK) status = print_figures(&b, &err);
   free(b.ids);
+  free(b.order);
   return fg_run_close(&b.run, status, &err);
 }

@@ -5,6 +5,7 @@
 #include "engine/engine_internal.h"
 #include "engine/random.h"
 #include "job/workload.h"
+#include "plan/row_order.h"
 
 typedef struct job_size {
   const fg_options *options;
@@ -31,6 +32,23 @@ uint32_t fg_bench_prompt_length(const fg_options *o, uint32_t prompt) {
   return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
 }
 
+static fg_row_length bench_row(const fg_options *o, uint32_t prompt) {
+  return (fg_row_length){.prompt = fg_bench_prompt_length(o, prompt), .generated = o->gen_len};
+}
+
+fg_status fg_bench_order(uint32_t *order, const fg_options *o, fg_row_order wish, fg_error *err) {
+  fg_row_length rows[FG_WORKLOAD_LENGTHS];
+  const uint32_t prompts = fg_bench_prompts(o);
+  fg_status status = FG_OK;
+  for (uint32_t first = 0, count = 0; status == FG_OK && first < prompts; first += count) {
+    count = prompts - first < FG_WORKLOAD_LENGTHS ? prompts - first : FG_WORKLOAD_LENGTHS;
+    for (uint32_t i = 0; i < count; i++) rows[i] = bench_row(o, first + i);
+    status = fg_row_order_find(order + first, NULL, rows, count, wish, err);
+    for (uint32_t i = 0; i < count; i++) order[first + i] += first;
+  }
+  return status;
+}
+
 static fg_run_job of_bench(job_size *size, const fg_options *o) {
   const uint32_t prompts = fg_bench_prompts(o);
   fg_workload *w = &size->survey.workload;
@@ -38,8 +56,7 @@ static fg_run_job of_bench(job_size *size, const fg_options *o) {
   w->length_count = prompts < FG_WORKLOAD_LENGTHS ? prompts : FG_WORKLOAD_LENGTHS;
   double sum = 0;
   for (uint32_t i = 0; i < w->length_count; i++) {
-    size->survey.lengths[i] =
-        (fg_row_length){.prompt = fg_bench_prompt_length(o, i), .generated = o->gen_len};
+    size->survey.lengths[i] = bench_row(o, i);
     sum += size->survey.lengths[i].prompt;
   }
   w->longest = fg_bench_longest_prompt(o) + o->gen_len;

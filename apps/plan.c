@@ -10,16 +10,16 @@
 
 enum { ONE_GIB = 1 << 30 };
 
-// What a change of the machine would bring, beside the plan as it is.
+// What a change of the machine or the job would bring, beside the plan as it is.
 typedef struct change {
   const char *what, *key;
-  uint64_t memory;
-  double disk;
+  fg_engine_change change;
 } change;
 
 static const change changes[] = {
-    {"one GiB more of memory", "one_more_gib", ONE_GIB, 1},
-    {"a second disk beside the first", "second_disk", 0, 2},
+    {"with one GiB more of memory", "one_more_gib", {.more_memory = ONE_GIB}},
+    {"with a second disk beside the first", "second_disk", {.disk_factor = 2}},
+    {"if rows shared nothing", "nothing_shared", {.nothing_shared = true}},
 };
 enum { CHANGES = sizeof changes / sizeof *changes };
 
@@ -47,12 +47,19 @@ static void print_policy(const fg_run *run, const json_t *p) {
   if (number(p, "kv_disk_pages") > 0)
     printf(", %.0f on disk (%s)", number(p, "kv_disk_pages") * number(p, "kv_page_tokens"),
            size_of(number(p, "kv_disk_pages") * page, c));
+  if (number(p, "kv_frames") > 0)
+    printf("; %.0f x %.0f pages of a layer on their way", number(p, "kv_frames"),
+           number(p, "kv_frame_pages"));
   printf("\n  a step    up to %u sequences and %u tokens; %s of weights on their way\n", info->max_num_seqs,
          info->max_num_batched_tokens, size_of(number(p, "ring_bytes"), a));
+  printf("  rows      %s\n", info->order == FG_ORDER_LONGEST ? "longest first" : "as they come");
 }
 
 static void print_forecast(const fg_run *run, const fg_engine_forecast *f) {
   char a[16], b[16], time[32];
+  if (f->shared_tokens > 0)
+    printf("  shared    %.0f of %.0f prompt tokens: computed once for several rows, not again\n",
+           f->shared_tokens, f->seconds * f->prompt_tokens_per_s);
   printf("  memory    %s of %s\n", size_of((double)f->host_bytes, a),
          size_of((double)run->info.host_budget, b));
   printf("  disk      %s read", size_of(f->bytes_read, a));
@@ -66,9 +73,9 @@ static void print_changes(const fg_run *run, const fg_engine_forecast *now) {
   for (int i = 0; i < CHANGES; i++) {
     fg_engine_forecast then;
     char time[32];
-    if (!fg_engine_what_if(run->engine, changes[i].memory, changes[i].disk, &then)) continue;
-    printf("  with %s: %s, %+.0f %% tokens a second\n", changes[i].what,
-           fg_format_duration(then.seconds, time), 100 * (now->seconds / then.seconds - 1));
+    if (!fg_engine_what_if(run->engine, &changes[i].change, &then)) continue;
+    printf("  %s: %s, %+.0f %% tokens a second\n", changes[i].what, fg_format_duration(then.seconds, time),
+           100 * (now->seconds / then.seconds - 1));
   }
 }
 
@@ -91,7 +98,7 @@ static json_t *changes_json(const fg_run *run) {
   json_t *all = json_object();
   for (int i = 0; i < CHANGES; i++) {
     fg_engine_forecast then;
-    if (!fg_engine_what_if(run->engine, changes[i].memory, changes[i].disk, &then)) continue;
+    if (!fg_engine_what_if(run->engine, &changes[i].change, &then)) continue;
     json_object_set_new(all, changes[i].key,
                         json_pack("{s:f,s:f}", "seconds", then.seconds, "generated_tokens_per_s",
                                   then.generated_tokens_per_s));

@@ -200,6 +200,7 @@ typedef struct fg_engine_forecast {
   bool known;            // otherwise all else is 0
   double seconds, steps; // of the whole job, opening not included
   double prompt_tokens_per_s, generated_tokens_per_s;
+  double shared_tokens;             // of the prompts': computed for a row before, and not again
   double bytes_read, bytes_written; // of the disk, opening included
   uint64_t host_bytes, device_bytes;
   const char *bound_by; // what the time goes by: "compute", "disk"

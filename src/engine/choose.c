@@ -1,5 +1,6 @@
 // The policy of a job: by the planner where the machine was measured and the job is known, else by rule.
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/engine_internal.h"
@@ -16,6 +17,16 @@ static bool find_profile(const fg_engine *e, fg_profile *out) {
          fg_profile_find(out, &machine, NULL) == FG_OK;
 }
 
+// Of a typical request, those that it does not share with another one: what the cache holds for each, and
+// what steps compute.
+static uint32_t own_tokens(const fg_workload *job) {
+  double shared = 0;
+  for (uint32_t i = 0; i < job->length_count; i++)
+    shared += fmin(job->lengths[i].shared, job->lengths[i].prompt);
+  const double mean = job->length_count ? floor(shared / job->length_count) : 0, least = job->generated + 1.0;
+  return job->tokens > mean + least ? job->tokens - (uint32_t)mean : (uint32_t)fmin(job->tokens, least);
+}
+
 static bool is_known(fg_engine *e) {
   fg_forecast *f = &e->forecast;
   fg_workload job = e->options.expected;
@@ -24,6 +35,7 @@ static bool is_known(fg_engine *e) {
   if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
   if (!fg_forecast_take_job(f, &job)) return false;
   f->input.expected = job;
+  f->input.expected.tokens = own_tokens(&job);
   e->options.expected.lengths = f->input.expected.lengths = NULL; // they are the caller's
   return find_profile(e, &f->profile);
 }
@@ -67,6 +79,7 @@ static void describe(const fg_plan *plan, fg_engine_forecast *out) {
                               .steps = p->steps,
                               .prompt_tokens_per_s = p->prompt_tokens * per_second,
                               .generated_tokens_per_s = p->generated_tokens * per_second,
+                              .shared_tokens = p->shared_tokens,
                               .bytes_read = p->read_bytes,
                               .bytes_written = p->written_bytes,
                               .host_bytes = plan->policy.host_needed,
@@ -109,19 +122,31 @@ fg_status fg_engine_plan_rest(const fg_engine *e, const fg_plan_input *input, fg
   return plan_with(plan, f, input, &f->profile, &rest, err);
 }
 
-bool fg_engine_what_if(const fg_engine *e, uint64_t more_memory, double disk_factor,
-                       fg_engine_forecast *out) {
+// A copy of the rows, which share nothing.
+static fg_row_length *rows_apart(const fg_plan_job *job) {
+  fg_row_length *rows = calloc(job->count, sizeof *rows);
+  for (uint32_t i = 0; rows && i < job->count; i++)
+    rows[i] = (fg_row_length){.prompt = job->rows[i].prompt, .generated = job->rows[i].generated};
+  return rows;
+}
+
+bool fg_engine_what_if(const fg_engine *e, const fg_engine_change *change, fg_engine_forecast *out) {
   const fg_forecast *f = &e->forecast;
   *out = (fg_engine_forecast){0};
-  if (!f->known) return false;
+  if (!f->known || (change->nothing_shared && f->plan.predicted.shared_tokens <= 0)) return false;
   fg_plan_input input = f->input;
   fg_profile profile = f->profile;
-  input.host += more_memory;
-  profile.disk_read *= disk_factor;
-  profile.disk_write *= disk_factor;
+  fg_plan_job job = f->job;
+  const double disk = change->disk_factor > 0 ? change->disk_factor : 1;
+  fg_row_length *apart = change->nothing_shared ? rows_apart(&job) : NULL;
+  if (apart) job.rows = apart;
+  input.host += change->more_memory;
+  profile.disk_read *= disk;
+  profile.disk_write *= disk;
   fg_plan plan;
-  fg_error unused;
-  if (plan_with(&plan, f, &input, &profile, &f->job, &unused) != FG_OK) return false;
-  describe(&plan, out);
-  return true;
+  const bool found =
+      (apart || !change->nothing_shared) && plan_with(&plan, f, &input, &profile, &job, NULL) == FG_OK;
+  free(apart);
+  if (found) describe(&plan, out);
+  return found;
 }

@@ -19,9 +19,16 @@ fg_trace *fg_engine_trace(fg_engine *engine);
 // An engine that can be asked for its policy and forecast, and closed: no weight is read, packed or computed
 // with.
 fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options, fg_error *err);
-// The forecast of the same job with so much more host memory, and a disk so much faster. False: not known.
-bool fg_engine_what_if(const fg_engine *engine, uint64_t more_memory, double disk_factor,
-                       fg_engine_forecast *out);
+// What is otherwise: so much more host memory, a disk so many times as fast (0 = 1), rows without common
+// prefixes.
+typedef struct fg_engine_change {
+  uint64_t more_memory;
+  double disk_factor;
+  bool nothing_shared;
+} fg_engine_change;
+
+// The forecast of the job after a change. False: not known, or the change is none.
+bool fg_engine_what_if(const fg_engine *engine, const fg_engine_change *change, fg_engine_forecast *out);
 // The policy as a JSON object (new reference), for --stats and bench.
 struct json_t *fg_engine_policy_json(const fg_engine *engine);
 // Every matrix shows its input to `calibration`, which outlives the engine. FG_UNSUPPORTED: the device's
