@@ -38,6 +38,20 @@ static void test_what_it_names_is_wished(void **state) {
   assert_int_equal(in.max_tokens, 0); // left to the planner
 }
 
+static void test_rings_and_order_are_wished(void **state) {
+  (void)state;
+  fg_plan_input in = {0};
+  fg_error err;
+  assert_int_equal(
+      read_text("{\"kv_frames\": 3, \"kv_frame_pages\": 40, \"row_order\": \"longest\"}", &in, &err), FG_OK);
+  assert_int_equal(in.frames, 3);
+  assert_int_equal(in.frame_pages, 40);
+  assert_int_equal(in.order, FG_ORDER_LONGEST);
+  in.order = FG_ORDER_INPUT;
+  assert_int_equal(read_text("{\"row_order\": \"longest\"}", &in, &err), FG_OK);
+  assert_int_equal(in.order, FG_ORDER_INPUT); // was said more plainly
+}
+
 static void test_the_whole_of_plan_json_will_do(void **state) {
   (void)state;
   fg_plan_input in = {0};
@@ -64,6 +78,9 @@ static void test_what_is_no_policy_is_refused_by_name(void **state) {
       {"{\"max_num_seqs\": 4294967296}", "max_num_seqs"},
       {"{\"max_num_seqs\": 1.5}", "max_num_seqs"},
       {"{\"ring_bytes\": \"1G\"}", "ring_bytes"},
+      {"{\"row_order\": \"shortest\"}", "row_order"},
+      {"{\"row_order\": 1}", "row_order"},
+      {"{\"kv_frames\": 1025}", "kv_frames"},
       {"[1]", "object"},
       {"{", "policy"}, // the file's name
       {"{\"policy\": 3}", "object"},
@@ -82,6 +99,7 @@ static void test_what_is_no_policy_is_refused_by_name(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_what_it_names_is_wished),
+      cmocka_unit_test(test_rings_and_order_are_wished),
       cmocka_unit_test(test_the_whole_of_plan_json_will_do),
       cmocka_unit_test(test_options_win),
       cmocka_unit_test(test_what_is_no_policy_is_refused_by_name),
