@@ -190,10 +190,10 @@ static fg_status open_window(batch *b, fg_error *err) {
   if (most < share) most = share;
   if (most < WINDOW_LEAST) most = WINDOW_LEAST;
   if (bytes > most) bytes = most;
-  const uint64_t rows = s->regular && s->rows < FG_WINDOW_ROWS ? s->rows : FG_WINDOW_ROWS;
+  const uint64_t rows = s->regular && s->rows && s->rows < FG_WINDOW_ROWS ? s->rows : FG_WINDOW_ROWS;
   fg_status status = fg_window_create(&b->window, (uint32_t)rows, bytes, &b->memory, err);
   // Those of two windows wait at once, unless one takes very long.
-  if (status == FG_OK) status = fg_output_expect(b->output, fg_output_next(b->output) + 2 * rows, err);
+  if (status == FG_OK) status = fg_output_expect(b->output, fg_output_next(b->output) + 2 * rows - 1, err);
   return status;
 }
 

@@ -505,6 +505,37 @@ static void test_a_stop_in_the_middle_of_a_group_goes_on_there(void **state) {
   free(expected);
 }
 
+typedef struct race {
+  uint64_t submitted, most; // rows; of them while the long one was not done
+} race;
+
+static void see_race(fg_engine *e, const fg_request *r) {
+  race *seen = e->user;
+  (void)r;
+  seen->submitted++;
+  // The long one was submitted first and leaves the list when it is done.
+  if (e->first && e->first->request.max_tokens > 1) seen->most = seen->submitted;
+}
+
+static void test_rows_wait_when_one_takes_too_long(void **state) {
+  enum { AHEAD = 1 << 18 };
+  fixture *f = *state;
+  fg_text in = {0};
+  add_row(&in, 0, "\"prompt\":[65],\"max_tokens\":700,\"ignore_eos\":true");
+  for (int i = 1; i < AHEAD + 3000; i++) add_row(&in, i, "\"prompt\":[66],\"max_tokens\":1");
+  file_write(f->files.input, in.data, in.length);
+  fg_text_free(&in);
+  race seen = {0};
+  fg_engine *e = fake_open(400, 0);
+  e->on_submit = see_race;
+  e->user = &seen;
+  fg_batch_progress p;
+  fg_error err;
+  assert_int_equal(run_on(f, e, &p, &err), FG_OK);
+  assert_int_equal(p.rows_done, AHEAD + 3000);
+  assert_int_equal(seen.most, AHEAD);
+}
+
 // ---- disks and memory --------------------------------------------------------------------------------
 
 static void test_a_full_disk_stops_the_job_and_it_goes_on(void **state) {
@@ -687,6 +718,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_prompts_of_one_row_run_by_their_beginnings, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_the_order_changes_no_answer, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_stop_in_the_middle_of_a_group_goes_on_there, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_rows_wait_when_one_takes_too_long, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_full_disk_stops_the_job_and_it_goes_on, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_full_tmpfs, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_memory_bounds_the_rows_under_way, set_up, tear_down),
