@@ -2,74 +2,123 @@
 
 #include <stdlib.h>
 
-// Consecutive rows in the order of the tree; `longest` is one of them.
-typedef struct branch {
-  uint32_t begin, count;
-  fg_row_length longest;
-} branch;
+enum { NONE = UINT32_MAX };
 
-// Places [begin, begin + count) of the order.
-typedef struct range {
-  uint32_t begin, count;
-} range;
+// A leaf is a row, any other node a branch: what all below it begin with.
+typedef struct node {
+  uint32_t parent, child, next; // first child, next of the same parent
+  uint32_t rank;                // the lowest below it: leaves have theirs by the wish
+  uint32_t depth;               // of a branch: what all below it have in common
+} node;
 
-typedef struct sorter {
-  const fg_row_length *rows;
-  uint32_t *order, *shared; // shared: NULL where it is not asked for
-  branch *branches;         // [rows]
-  range *open;              // [rows / 2 + 1]: still in the order of the tree
-  uint32_t open_count;
-} sorter;
+typedef struct walker {
+  const fg_row_tree *tree;
+  node *node;     // [2 * count + 1]: leaves by their number, then branches, the root first
+  uint32_t *open; // [count]: branches from the root down
+  uint32_t nodes, opened;
+} walker;
 
-// Below 0: a comes first.
-static int compare_lengths(const fg_row_length *a, const fg_row_length *b) {
+size_t fg_row_walk_scratch(uint32_t count) {
+  return (2 * (size_t)count + 1) * sizeof(node) + count * sizeof(uint32_t);
+}
+
+// ---- the tree ------------------------------------------------------------------------------------------
+
+static void open_branch(walker *w, uint32_t depth) {
+  w->node[w->nodes] = (node){.parent = NONE, .child = NONE, .next = NONE, .rank = NONE, .depth = depth};
+  w->open[w->opened++] = w->nodes++;
+}
+
+static uint32_t deepest(const walker *w) {
+  return w->open[w->opened - 1];
+}
+
+static void put_below(walker *w, uint32_t child, uint32_t parent) {
+  w->node[child].parent = parent;
+  if (w->node[child].rank < w->node[parent].rank) w->node[parent].rank = w->node[child].rank;
+}
+
+// A leaf that has `depth` in common with the next one: closes the branches that are deeper, and opens the one
+// that is just as deep.
+static void put_leaf(walker *w, uint32_t leaf, uint32_t depth) {
+  uint32_t last = leaf;
+  while (w->node[deepest(w)].depth > depth) {
+    put_below(w, last, deepest(w));
+    last = w->open[--w->opened];
+  }
+  if (w->node[deepest(w)].depth < depth) open_branch(w, depth);
+  put_below(w, last, deepest(w));
+}
+
+static void grow(walker *w) {
+  const fg_row_tree *t = w->tree;
+  for (uint32_t rank = 0; rank < t->count; rank++)
+    w->node[t->wished[rank]] = (node){.child = NONE, .next = NONE, .rank = rank};
+  w->nodes = t->count;
+  open_branch(w, 0);
+  for (uint32_t i = 0; i < t->count; i++) put_leaf(w, i, i + 1 < t->count ? t->common[i + 1] : 0);
+}
+
+// Hangs every node in front of its parent's children, the last by rank first. The nodes of one rank are a
+// leaf and branches straight above it.
+static void arrange(walker *w) {
+  for (uint32_t rank = w->tree->count; rank-- > 0;)
+    for (uint32_t n = w->tree->wished[rank]; w->node[n].rank == rank && w->node[n].parent != NONE;
+         n = w->node[n].parent) {
+      node *parent = &w->node[w->node[n].parent];
+      w->node[n].next = parent->child;
+      parent->child = n;
+    }
+}
+
+static void walk(const walker *w, uint32_t *order, uint32_t *shared) {
+  uint32_t n = w->tree->count, done = 0, common = w->tree->common[0]; // from the root
+  for (;;) {
+    if (w->node[n].child != NONE) {
+      n = w->node[n].child;
+      continue;
+    }
+    if (shared) shared[done] = common;
+    order[done++] = n;
+    while (n != NONE && w->node[n].next == NONE) n = w->node[n].parent;
+    if (n == NONE) return;
+    common = w->node[w->node[n].parent].depth;
+    n = w->node[n].next;
+  }
+}
+
+void fg_row_walk(const fg_row_tree *tree, void *scratch, uint32_t *order, uint32_t *shared) {
+  if (!tree->count) return;
+  walker w = {.tree = tree, .node = scratch};
+  w.open = (uint32_t *)(w.node + 2 * (size_t)tree->count + 1);
+  grow(&w);
+  arrange(&w);
+  walk(&w, order, shared);
+}
+
+// ---- by lengths ----------------------------------------------------------------------------------------
+
+int fg_row_compare_longest(const fg_row_length *a, const fg_row_length *b) {
   if (a->generated != b->generated) return a->generated > b->generated ? -1 : 1;
   return (a->prompt < b->prompt) - (a->prompt > b->prompt);
 }
 
-static int compare_branches(const void *x, const void *y) {
-  const branch *a = x, *b = y;
-  const int by_length = compare_lengths(&a->longest, &b->longest);
-  return by_length ? by_length : (a->begin > b->begin) - (a->begin < b->begin);
+static int compare_rows(const void *x, const void *y, void *user) {
+  const fg_row_length *rows = user;
+  const uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
+  const int by_length = fg_row_compare_longest(&rows[a], &rows[b]);
+  return by_length ? by_length : (a > b) - (a < b);
 }
 
-// What all rows from `begin` to before `end` have in common.
-static uint32_t common(const fg_row_length *rows, uint32_t begin, uint32_t end) {
-  uint32_t least = UINT32_MAX;
-  for (uint32_t i = begin + 1; i < end; i++)
-    if (rows[i].shared < least) least = rows[i].shared;
-  return least;
-}
-
-// Cut where they have no more in common than all have.
-static uint32_t list_branches(branch *out, const fg_row_length *rows, uint32_t begin, uint32_t end,
-                              uint32_t in_common) {
-  uint32_t count = 0;
-  for (uint32_t i = begin; i < end; i++) {
-    if (i == begin || rows[i].shared == in_common) out[count++] = (branch){.begin = i, .longest = rows[i]};
-    branch *b = &out[count - 1];
-    b->count++;
-    if (compare_lengths(&rows[i], &b->longest) < 0) b->longest = rows[i];
+// common, wished: [count].
+static void find_longest(uint32_t *order, uint32_t *shared, const fg_row_length *rows, uint32_t count,
+                         uint32_t *common, uint32_t *wished, void *scratch) {
+  for (uint32_t i = 0; i < count; i++) {
+    wished[i] = i;
+    common[i] = rows[i].shared;
   }
-  return count;
-}
-
-static void sort_range(sorter *s, range r) {
-  const uint32_t first = s->order[r.begin], in_common = common(s->rows, first, first + r.count);
-  const uint32_t count = list_branches(s->branches, s->rows, first, first + r.count, in_common);
-  qsort(s->branches, count, sizeof *s->branches, compare_branches);
-  const uint32_t before = s->shared ? s->shared[r.begin] : 0;
-  uint32_t place = r.begin;
-  for (uint32_t b = 0; b < count; b++) {
-    const branch *one = &s->branches[b];
-    for (uint32_t i = 0; i < one->count; i++) {
-      s->order[place + i] = one->begin + i;
-      if (s->shared) s->shared[place + i] = s->rows[one->begin + i].shared;
-    }
-    if (s->shared) s->shared[place] = b ? in_common : before;
-    if (one->count > 1) s->open[s->open_count++] = (range){place, one->count};
-    place += one->count;
-  }
+  qsort_r(wished, count, sizeof *wished, compare_rows, (void *)(uintptr_t)rows); // only read
+  fg_row_walk(&(fg_row_tree){count, common, wished}, scratch, order, shared);
 }
 
 fg_status fg_row_order_find(uint32_t *order, uint32_t *shared, const fg_row_length *rows, uint32_t count,
@@ -79,13 +128,11 @@ fg_status fg_row_order_find(uint32_t *order, uint32_t *shared, const fg_row_leng
     if (shared) shared[i] = rows[i].shared;
   }
   if (wish != FG_ORDER_LONGEST || count < 2) return FG_OK;
-  sorter s = {.rows = rows, .order = order, .shared = shared};
-  s.branches = malloc(count * sizeof *s.branches);
-  s.open = malloc((count / 2 + 1) * sizeof *s.open);
-  const bool has_memory = s.branches && s.open;
-  if (has_memory) s.open[s.open_count++] = (range){0, count};
-  while (s.open_count) sort_range(&s, s.open[--s.open_count]);
-  free(s.branches);
-  free(s.open);
+  uint32_t *lists = malloc(2 * (size_t)count * sizeof *lists);
+  void *scratch = malloc(fg_row_walk_scratch(count));
+  const bool has_memory = lists && scratch;
+  if (has_memory) find_longest(order, shared, rows, count, lists, lists + count, scratch);
+  free(lists);
+  free(scratch);
   return has_memory ? FG_OK : fg_fail(err, FG_NO_SPACE, "no memory to put %u rows into order", count);
 }
