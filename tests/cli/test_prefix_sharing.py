@@ -73,11 +73,31 @@ class PrefixSharing(Case):
         for name in ("llama-gqa", "gemma3", "deepseek-v3", "gpt-oss", "llama-rope-dynamic", "opt-350m-like", "mixtral"):
             self.compare(os.path.join(models, name), "--dtype", "f32", "--max-num-batched-tokens", 256)
 
-    # Texts that grow beyond a length are computed anew, each for itself.
+    # Texts that grow beyond 48 tokens are computed anew, each for itself; the others share.
     def test_texts_that_begin_again_give_the_same(self):
-        write_rows(self.path("in.jsonl"), tree(200))
+        draw = random.Random(8)
+        common = [draw.randrange(3, 200) for _ in range(40)]
+        write_rows(self.path("in.jsonl"), [
+            row(f"r{i}", prompt=common[:33 + i % 6] + [3 + i], max_tokens=(3, 30, 9, 2)[i % 4], temperature=0,
+                ignore_eos=True, logprobs=1, return_token_ids=True, return_tokens_as_token_ids=True) for i in range(24)])
         model = os.path.join(harness.ORACLE, "models", "phi3-longrope")
-        self.compare(model, "--dtype", "f32", "--max-num-batched-tokens", 64, least=0)
+        self.compare(model, "--dtype", "f32", "--max-num-batched-tokens", 64, least=0.2)
+
+    # Pages that one sequence generated and another was given: the same in a cache, unless attention makes a difference.
+    def test_answer_that_became_a_prompt_gives_the_same(self):
+        def rows(second):
+            return [row(f"r{i}", prompt=p, max_tokens=90 - 70 * i, temperature=0, ignore_eos=True, return_token_ids=True,
+                        return_tokens_as_token_ids=True, logprobs=1) for i, p in enumerate([first, *second])]
+        first = list(range(20, 90))
+        models = os.path.join(harness.ORACLE, "models")
+        for name, options, generated in (("gguf-llama-mixed.gguf", (), 64), ("llama-rope-dynamic", (), 0),
+                                         ("gguf-llama-mixed.gguf", ("--attn-sparsity", 0.3), 0)):
+            model, options = os.path.join(models, name), ("--dtype", "f32", "--max-num-seqs", 1, *options)
+            write_rows(self.path("in.jsonl"), rows([]))
+            choices, _ = self.batch("first.jsonl", model, *options)
+            write_rows(self.path("in.jsonl"), rows([first + choices[0][0]["token_ids"][:80] + [7]]))
+            tokens = self.compare(model, *options, least=0)
+            self.assertGreaterEqual(tokens["prompt_shared"], generated, f"{name} {options}")
 
     def test_every_arithmetic_and_cache_gives_the_same(self):
         write_rows(self.path("in.jsonl"), tree(200))
