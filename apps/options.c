@@ -260,10 +260,20 @@ static fg_status take(fg_options *options, const fg_option_row *row, char *attac
   return reader->set(row, field, values, err);
 }
 
+// "--no-NAME" of an option that is true or false.
+static bool take_negated(fg_options *options, uint32_t command, const char *word) {
+  if (strncmp(word, "no-", 3) != 0) return false;
+  const fg_option_row *row = find_long(word + 3, strlen(word + 3), command);
+  if (!row || row->kind != FG_KIND_BOOL) return false;
+  *(bool *)((char *)options + row->offset) = false;
+  return true;
+}
+
 static fg_status take_long(fg_options *options, uint32_t command, char *word, cursor *c, fg_error *err) {
   char *equals = strchr(word, '=');
   size_t length = equals ? (size_t)(equals - word) : strlen(word);
   const fg_option_row *row = find_long(word, length, command);
+  if (!row && take_negated(options, command, word)) return FG_OK;
   if (!row) return unknown_long(word, length, command, err);
   return take(options, row, equals ? equals + 1 : NULL, c, err);
 }

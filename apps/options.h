@@ -2,7 +2,8 @@
 //
 // Every option of every command is a row in options.c: its name, what it takes, its range, the field it sets,
 // the commands that take it and its line of help. Parsing, --help and the check against the manual all read
-// that table. Names are exact (`--name value` or `--name=value`); `--` ends options. Nothing here touches a
+// that table. Names are exact (`--name value` or `--name=value`; `--no-name` of what is
+// true or false); `--` ends options. Nothing here touches a
 // file or the machine.
 #ifndef FG_APPS_OPTIONS_H
 #define FG_APPS_OPTIONS_H

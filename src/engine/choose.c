@@ -34,6 +34,7 @@ static bool is_known(fg_engine *e) {
   f->input.host -= job.host_bytes < f->input.host ? job.host_bytes : f->input.host;
   if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
   if (!fg_forecast_take_job(f, &job)) return false;
+  if (e->options.no_prefix_sharing) fg_forecast_share_nothing(f);
   f->input.expected = job;
   f->input.expected.tokens = own_tokens(&job);
   e->options.expected.lengths = f->input.expected.lengths = NULL; // they are the caller's

@@ -19,6 +19,11 @@ bool fg_forecast_take_job(fg_forecast *f, const fg_workload *w) {
   return true;
 }
 
+void fg_forecast_share_nothing(fg_forecast *f) {
+  fg_row_length *rows = (fg_row_length *)(uintptr_t)f->job.rows; // owned
+  for (uint32_t i = 0; i < f->job.count; i++) rows[i].shared = 0;
+}
+
 void fg_forecast_free(fg_forecast *f) {
   free((fg_row_length *)(uintptr_t)f->job.rows);
   f->job = (fg_plan_job){0};

@@ -30,6 +30,8 @@ typedef struct fg_forecast {
 
 // Rows of the workload: its lengths, or one row that is its mean. False: nothing is known of it.
 bool fg_forecast_take_job(fg_forecast *forecast, const fg_workload *workload);
+// Each of them will be computed whole.
+void fg_forecast_share_nothing(fg_forecast *forecast);
 void fg_forecast_free(fg_forecast *forecast);
 
 // A step is over.

@@ -173,10 +173,14 @@ class PrefixSharing(Case):
         with open(self.path("out.jsonl"), "rb") as file:
             self.assertEqual(file.read(), whole)
 
-    def test_name_of_vllm_is_understood(self):
+    def test_it_can_be_switched_off_by_every_name(self):
         write_rows(self.path("in.jsonl"), tree(200))
-        _, tokens = self.batch("out.jsonl", harness.MODEL, "--enable-prefix-caching", "false")
-        self.assertEqual(tokens["prompt_shared"], 0)
+        for words in (("--prefix-sharing=false",), ("--no-prefix-sharing",), ("--enable-prefix-caching", "no"),
+                      ("--no-enable-prefix-caching",)):
+            _, tokens = self.batch("out.jsonl", harness.MODEL, *words)
+            self.assertEqual(tokens["prompt_shared"], 0, words)
+        self.fail_with(2, "batch", harness.MODEL, "--no-prefix-sharing=true")
+        self.fail_with(2, "batch", harness.MODEL, "--no-max-tokens")
 
 
 if __name__ == "__main__":
