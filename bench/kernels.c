@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "device/device.h"
 #include "engine/sampler.h"
+#include "engine/shared_segments.h"
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
 #include "machine.h"
@@ -62,18 +63,22 @@ enum { ATTENTIONS = sizeof attentions / sizeof *attentions };
 static const struct {
   const char *name;
   uint32_t sequences, tokens, context; // tokens: new ones of each sequence, the last of its context
+  uint32_t shared;                     // of the context: pages that all sequences have
+  bool together;                       // these are attended to at once
   bench_extent extent;
-} situations[] = {{"prefill", 1, 512, 512, BENCH_QUICK},
-                  {"prefill", 1, 2048, 2048, BENCH_FULL},
-                  {"decode", 32, 1, 512, BENCH_SMOKE},
-                  {"decode", 8, 1, 2048, BENCH_FULL},
-                  {"decode", 1, 1, 2048, BENCH_FULL}};
+} situations[] = {{"prefill", 1, 512, 512, 0, false, BENCH_QUICK},
+                  {"prefill", 1, 2048, 2048, 0, false, BENCH_FULL},
+                  {"decode", 32, 1, 512, 0, false, BENCH_SMOKE},
+                  {"decode", 8, 1, 2048, 0, false, BENCH_FULL},
+                  {"decode", 1, 1, 2048, 0, false, BENCH_FULL},
+                  {"decode, prefix shared", 64, 1, 1088, 1024, false, BENCH_FULL},
+                  {"decode, prefix shared, together", 64, 1, 1088, 1024, true, BENCH_FULL}};
 enum { SITUATIONS = sizeof situations / sizeof *situations };
 
 static const uint32_t vocabularies[] = {32000, 128256};
 enum { VOCABULARIES = sizeof vocabularies / sizeof *vocabularies };
 
-enum { PAGE_TOKENS = 16, MAX_SEQUENCES = 32, MAX_PAGES = MAX_SEQUENCES * 512 / PAGE_TOKENS };
+enum { PAGE_TOKENS = 16, MAX_SEQUENCES = 64, MAX_HEADS = 64 };
 
 typedef struct bench bench;
 
@@ -94,9 +99,10 @@ struct bench {
   fg_budget *budget;
   fg_threads *threads;
   fg_device *devices[ARITHMETICS];
-  fg_memory *arena, *x, *out, *tables; // of the first device; the CPU's devices share host memory
+  fg_memory *arena, *x, *out, *tables, *states; // of the first device; the CPU's devices share host memory
   void *arena_host;
   uint8_t *packed;
+  void *finding; // scratch of fg_shared_segments_find
   fg_sampler *sampler;
   setting settings[MAX_CASES];
   bench_case cases[MAX_CASES];
@@ -243,20 +249,42 @@ typedef struct tables {
   int32_t positions[MAX_ROWS];
   int32_t chunks[MAX_SEQUENCES][4];
   int32_t pages[MAX_SEQUENCES][2048 / PAGE_TOKENS];
+  fg_shared_segment segments[MAX_SEQUENCES];
+  fg_query_row members[FG_SHARED_LEVELS * MAX_ROWS];
+  int32_t starts[MAX_SEQUENCES];
 } tables;
 
-static fg_batch_view fill_tables(const bench *b, uint32_t situation) {
+// By the pages that the sequences have in common; heads: of queries for a KV head.
+static void find_shared(const bench *b, tables *t, uint32_t heads, uint64_t at, fg_batch_view *view) {
+  const fg_shared_chunks chunks = {.list = t->chunks[0],
+                                   .tables = t->pages[0],
+                                   .count = view->chunks,
+                                   .stride = 2048 / PAGE_TOKENS,
+                                   .page_tokens = PAGE_TOKENS,
+                                   .queries = heads};
+  fg_shared_lists lists = {.segments = t->segments, .members = t->members, .starts = t->starts};
+  fg_shared_segments_find(&chunks, b->finding, &lists);
+  view->shared = lists.segment_count;
+  view->members = lists.member_count;
+  view->shared_list = (fg_view){b->tables, at + offsetof(tables, segments), 1};
+  view->member_list = (fg_view){b->tables, at + offsetof(tables, members), 1};
+  view->starts = (fg_view){b->tables, at + offsetof(tables, starts), 1};
+}
+
+static fg_batch_view fill_tables(const bench *b, uint32_t situation, uint32_t heads) {
   uint32_t sequences = situations[situation].sequences, tokens = situations[situation].tokens;
   uint64_t at = situation * sizeof(tables);
   tables *t = (tables *)((uint8_t *)fg_device_host_pointer(b->devices[0], b->tables) + at);
-  int32_t first = (int32_t)(situations[situation].context - tokens), page = 0;
+  uint32_t shared = situations[situation].shared / PAGE_TOKENS;
+  int32_t first = (int32_t)(situations[situation].context - tokens), page = (int32_t)shared;
   for (uint32_t s = 0; s < sequences; s++) {
     t->chunks[s][0] = (int32_t)(s * tokens), t->chunks[s][1] = (int32_t)tokens;
     t->chunks[s][2] = first, t->chunks[s][3] = (int32_t)s;
     for (uint32_t i = 0; i < tokens; i++) t->positions[s * tokens + i] = first + (int32_t)i;
-    for (uint32_t i = 0; i * PAGE_TOKENS < situations[situation].context; i++) t->pages[s][i] = page++;
+    for (uint32_t i = 0; i * PAGE_TOKENS < situations[situation].context; i++)
+      t->pages[s][i] = i < shared ? (int32_t)i : page++;
   }
-  return (fg_batch_view){
+  fg_batch_view view = {
       .tokens = sequences * tokens,
       .chunks = sequences,
       .max_context = situations[situation].context,
@@ -264,6 +292,8 @@ static fg_batch_view fill_tables(const bench *b, uint32_t situation) {
       .chunk_list = {b->tables, at + offsetof(tables, chunks), 4},
       .page_tables = {b->tables, at + offsetof(tables, pages), 2048 / PAGE_TOKENS},
   };
+  if (situations[situation].together) find_shared(b, t, heads, at, &view);
+  return view;
 }
 
 static void add_attention(bench *b, uint32_t model, uint32_t situation, fg_dtype dtype) {
@@ -277,11 +307,14 @@ static void add_attention(bench *b, uint32_t model, uint32_t situation, fg_dtype
                      .a = {b->x, 0, heads * dim},
                      .b = {b->arena, 0, 0},
                      .out = {b->out, 0, heads * dim},
-                     .batch = fill_tables(b, situation)};
+                     .state = {b->states, 0, 2 * heads},
+                     .batch = fill_tables(b, situation, heads / attentions[model].kv_heads)};
   s.call.params.attention.kv = kv, s.call.params.attention.heads = heads;
   s.call.params.attention.scale = 0.1f;
   s.amount = 4e-9 * heads * dim * keys * tokens * sequences;
-  double bytes = (double)fg_kv_page_bytes(&kv) / PAGE_TOKENS * context * sequences;
+  double own = context - situations[situation].shared,
+         bytes =
+             (double)fg_kv_page_bytes(&kv) / PAGE_TOKENS * (situations[situation].shared + own * sequences);
   add_case(b, measure_call, s,
            json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:f,s:f,s:s}", "kind", "attention", "name",
                      situations[situation].name, "cache", fg_dtype_get(dtype)->name, "model",
@@ -358,6 +391,9 @@ static fg_status open_bench(bench *b, fg_error *err) {
   if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_K * 4, &b->x, err);
   if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_WIDTH * 4, &b->out, err);
   if (status == FG_OK) status = make_memory(b, SITUATIONS * sizeof(tables), &b->tables, err);
+  if (status == FG_OK) status = make_memory(b, (uint64_t)MAX_ROWS * MAX_HEADS * 2 * 4, &b->states, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(b->budget, fg_shared_scratch_bytes(MAX_SEQUENCES), "a tree", &b->finding, err);
   if (status == FG_OK) b->arena_host = fg_device_host_pointer(b->devices[0], b->arena);
   if (status == FG_OK)
     fg_fill_floats(fg_device_host_pointer(b->devices[0], b->x), (uint64_t)MAX_ROWS * MAX_K);
@@ -368,9 +404,10 @@ static fg_status open_bench(bench *b, fg_error *err) {
 }
 
 static void close_bench(bench *b) {
-  fg_memory *memories[] = {b->arena, b->x, b->out, b->tables};
+  fg_memory *memories[] = {b->arena, b->x, b->out, b->tables, b->states};
   if (b->sampler) fg_sampler_destroy(b->sampler);
   if (b->packed) fg_budget_free(b->budget, b->packed);
+  if (b->finding) fg_budget_free(b->budget, b->finding);
   for (uint32_t i = 0; i < sizeof memories / sizeof *memories; i++)
     if (memories[i]) b->devices[0]->ops->memory_destroy(b->devices[0], memories[i]);
   for (uint32_t i = 0; i < ARITHMETICS; i++)

@@ -244,6 +244,9 @@ static bool uses(const command *c, const fg_memory *m) {
       &call->batch.chunk_list,
       &call->batch.page_tables,
       &call->batch.prompts,
+      &call->batch.shared_list,
+      &call->batch.member_list,
+      &call->batch.starts,
   };
   if (c->memory == m) return true;
   for (size_t i = 0; c->kind == COMMAND_RUN && i < sizeof views / sizeof *views; i++)

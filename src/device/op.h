@@ -71,7 +71,25 @@ typedef struct fg_batch_view {
   fg_view chunk_list;   // [chunks, 4] i32: first row, rows, position of the first, row in page_tables
   fg_view page_tables;  // [sequences, stride] i32: page of positions [i * page_tokens, ...)
   fg_view prompts;      // [chunks] i32: tokens of each chunk's prompt; may be absent without sparse attention
+  // ATTENTION: what chunks share, and what each has for itself; absent where there is none
+  // (fg_shared_segment).
+  uint32_t shared, members;
+  fg_view shared_list; // [shared] fg_shared_segment
+  fg_view member_list; // [members] fg_query_row
+  fg_view starts;      // [chunks] i32: the first key of which no shared segment takes care
 } fg_batch_view;
+
+// Keys that stand in the same pages for several chunks, which attend to them together: keys and values are
+// read once for the queries of all. Each chunk then goes on from its `start` by itself. Such segments are a
+// tree, prefixes of prefixes: those of a row follow each other, in the list too, from key 0 to the chunk's
+// start, one a level; neighbours in the list that are of one level are taken at once. All bits are what they
+// are without. The call has a state; not for sparse attention.
+typedef struct fg_shared_segment {
+  int32_t first_key, end_key;    // multiples of FG_KEY_BLOCK
+  int32_t first_member, members; // all rows of its chunks
+  int32_t table;                 // row in page_tables, of any of the chunks
+  int32_t level;                 // neighbours of one level have no row in common
+} fg_shared_segment;
 
 // A part of ATTENTION: calls of rising segments, with the same a, out and state, give the bits of one call.
 // Each row takes of it what it sees, perhaps nothing, so rows of all lengths may be in all of them. Until the
@@ -144,7 +162,7 @@ typedef struct fg_call {
   fg_op op;
   uint32_t rows;
   fg_view a, b, c, out;
-  fg_view state; // ATTENTION in segments
+  fg_view state; // ATTENTION in segments: [r, 2 * H]
   fg_op_params params;
   fg_batch_view batch; // ROPE, KV_STORE, ATTENTION
   int32_t layer;       // for the trace

@@ -62,6 +62,19 @@ void fg_executor_select(fg_executor *x, uint32_t row) {
 
 // ---- running it --------------------------------------------------------------------------------------
 
+// Where pages stand in slots of their own for the whole step.
+static void find_shared(fg_executor *x) {
+  const fg_shared_chunks chunks = {.list = (const int32_t *)(x->host_arrays + x->at.chunks),
+                                   .tables = (const int32_t *)(x->host_arrays + x->at.tables),
+                                   .count = x->chunks,
+                                   .stride = x->at.table_stride,
+                                   .page_tokens = x->options.graph->kv.page_tokens,
+                                   .queries = x->heads / x->options.graph->kv.kv_heads};
+  x->shared.segment_count = x->shared.member_count = 0;
+  if (x->batches == 0 && x->options.attn_sparsity == 0)
+    fg_shared_segments_find(&chunks, x->finding, &x->shared);
+}
+
 static fg_status upload_arrays(fg_executor *x, fg_error *err) {
   fg_device *d = x->options.device;
   uint64_t token_bytes = x->tokens * sizeof(int32_t);
@@ -73,6 +86,9 @@ static fg_status upload_arrays(fg_executor *x, fg_error *err) {
                {x->at.selected, x->selected * sizeof(int32_t)},
                {x->at.chunks, 4 * sizeof(int32_t) * (uint64_t)x->chunks},
                {x->at.prompts, sizeof(int32_t) * (uint64_t)x->chunks},
+               {x->at.shared, sizeof(fg_shared_segment) * (uint64_t)x->shared.segment_count},
+               {x->at.members, sizeof(fg_query_row) * (uint64_t)x->shared.member_count},
+               {x->at.starts, x->shared.segment_count ? sizeof(int32_t) * (uint64_t)x->chunks : 0},
                {x->at.tables, sizeof(int32_t) * (uint64_t)x->chunks * x->at.table_stride}};
   for (uint32_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (parts[i].bytes == 0) continue;
@@ -92,7 +108,12 @@ static fg_batch_view batch_view(const fg_executor *x) {
                         .slots = {x->array_memory, x->at.slots, 1},
                         .chunk_list = {x->array_memory, x->at.chunks, 4},
                         .page_tables = {x->array_memory, x->at.tables, x->at.table_stride},
-                        .prompts = {x->array_memory, x->at.prompts, 1}};
+                        .prompts = {x->array_memory, x->at.prompts, 1},
+                        .shared = x->shared.segment_count,
+                        .members = x->shared.member_count,
+                        .shared_list = {x->array_memory, x->at.shared, 1},
+                        .member_list = {x->array_memory, x->at.members, 1},
+                        .starts = {x->array_memory, x->at.starts, 1}};
   for (uint32_t c = 0; c < x->chunks; c++) {
     uint32_t context = (uint32_t)(chunks[4 * c + 1] + chunks[4 * c + 2]);
     if (context > view.max_context) view.max_context = context;
@@ -210,6 +231,7 @@ static fg_call call_of(const fg_executor *x, const fg_node *node, const frame *f
     call.params.attention.rotated = x->options.rotates_cache;
     call.params.attention.sparsity = x->options.attn_sparsity;
     call.b = fg_kv_cache_view(x->kv, f->layer);
+    call.state = (fg_view){x->states, 0, 2 * x->heads};
   }
   return call;
 }
@@ -386,6 +408,7 @@ fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_e
   fg_status status = fg_kv_cache_start(x->kv, &x->batches, err);
   if (status == FG_OK) status = fg_weight_stream_begin(x->stream, x->selected > 0, err);
   if (x->expert_cache) fg_expert_cache_begin(x->expert_cache);
+  find_shared(x);
   if (status == FG_OK) status = upload_arrays(x, err);
   for (uint32_t i = 0; status == FG_OK && i < g->input_count; i++) status = gather_input(x, i, err);
   fg_batch_view batch = batch_view(x);

@@ -20,6 +20,18 @@ static uint64_t register_bytes_per_token(const fg_graph *g) {
   return width * sizeof(float);
 }
 
+// Of queries, the most in a layer.
+static uint32_t most_heads(const fg_graph *g) {
+  uint32_t most = 0;
+  for (uint32_t layer = 0; layer < g->layers; layer++) {
+    const fg_program *p = fg_graph_program(g, (int32_t)layer);
+    for (uint32_t i = 0; i < p->node_count; i++)
+      if (p->nodes[i].op == FG_OP_ATTENTION && p->nodes[i].params.attention.heads > most)
+        most = p->nodes[i].params.attention.heads;
+  }
+  return most;
+}
+
 static uint32_t widest_input(const fg_graph *g) {
   uint32_t widest = 0;
   for (uint32_t i = 0; i < g->input_count; i++)
@@ -80,13 +92,15 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   plan->page_tokens = g->kv.page_tokens;
   plan->layers = g->layers;
   plan->restarts = g->rope_restarts;
-  uint64_t array_token = 4 * sizeof(int32_t),
-           array_seq = (5 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t);
-  plan->device_per_token += register_bytes_per_token(g) + array_token;
+  uint64_t array_token = 4 * sizeof(int32_t) + FG_SHARED_LEVELS * sizeof(fg_query_row),
+           array_seq =
+               (6 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t) + sizeof(fg_shared_segment);
+  plan->device_per_token +=
+      register_bytes_per_token(g) + array_token + (uint64_t)2 * most_heads(g) * sizeof(float);
   plan->device_per_seq += array_seq;
   plan->device_fixed += logits_bytes(g, store) + 16 * FG_IO_ALIGN; // and rounding of the blocks
   plan->host_per_token += array_token + 2 * sizeof(int32_t);
-  plan->host_per_seq += array_seq;
+  plan->host_per_seq += array_seq + fg_shared_scratch_bytes(1);
   if (!one_memory) {
     plan->host_per_token += widest_input(g) * sizeof(float);
     plan->host_fixed += logits_bytes(g, store) + plan->largest_panel;
@@ -193,7 +207,10 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
   at->selected = 3 * token_bytes;
   at->chunks = 4 * token_bytes;
   at->prompts = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
-  at->tables = at->prompts + sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->shared = at->prompts + sizeof(int32_t) * (uint64_t)p->max_seqs;
+  at->members = at->shared + sizeof(fg_shared_segment) * (uint64_t)p->max_seqs;
+  at->starts = at->members + FG_SHARED_LEVELS * sizeof(fg_query_row) * (uint64_t)p->max_tokens;
+  at->tables = at->starts + sizeof(int32_t) * (uint64_t)p->max_seqs;
   at->bytes = at->tables + sizeof(int32_t) * (uint64_t)p->max_seqs * at->table_stride;
   fg_device *d = x->options.device;
   fg_budget *host = x->options.host;
@@ -202,7 +219,14 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
     status = fg_budget_alloc(host, at->bytes, "positions and page tables", (void **)&x->host_arrays, err);
   if (status == FG_OK) status = fg_budget_alloc(host, 2 * token_bytes, "token ids", (void **)&x->ids, err);
   x->rows = x->ids ? x->ids + p->max_tokens : NULL;
-  return status;
+  if (status == FG_OK)
+    status = fg_budget_alloc(host, fg_shared_scratch_bytes(p->max_seqs), "a tree of what sequences share",
+                             &x->finding, err);
+  if (status != FG_OK) return status;
+  x->shared.segments = (fg_shared_segment *)(x->host_arrays + at->shared);
+  x->shared.members = (fg_query_row *)(x->host_arrays + at->members);
+  x->shared.starts = (int32_t *)(x->host_arrays + at->starts);
+  return FG_OK;
 }
 
 static fg_status create_activations(fg_executor *x, fg_error *err) {
@@ -221,6 +245,10 @@ static fg_status create_activations(fg_executor *x, fg_error *err) {
   if (x->head_rows > p->max_tokens) x->head_rows = p->max_tokens;
   fg_status status = d->ops->memory_create(d, bytes, "activations", &x->registers, err);
   if (status == FG_OK) status = d->ops->memory_create(d, logits, "logits", &x->logits, err);
+  x->heads = most_heads(g);
+  if (status == FG_OK)
+    status = d->ops->memory_create(d, (uint64_t)2 * x->heads * sizeof(float) * p->max_tokens,
+                                   "states of attention", &x->states, err);
   if (status != FG_OK) return status;
   fg_budget *host = x->options.host;
   if (!fg_device_host_pointer(d, x->registers))
@@ -364,11 +392,12 @@ void fg_executor_destroy(fg_executor *x) {
   fg_expert_rows_destroy(x->expert_rows);
   fg_experts_map_free(&x->experts);
   for (uint32_t i = 0; i < 4; i++) fg_table_destroy(x->tables[i]);
-  fg_memory *memories[] = {x->registers, x->vectors, x->array_memory, x->logits};
+  fg_memory *memories[] = {x->registers, x->vectors, x->array_memory, x->logits, x->states};
   for (uint32_t i = 0; i < sizeof memories / sizeof *memories; i++)
     if (memories[i]) d->ops->memory_destroy(d, memories[i]);
   fg_budget_free(x->options.host, x->host_arrays);
   fg_budget_free(x->options.host, x->ids);
+  fg_budget_free(x->options.host, x->finding);
   fg_budget_free(x->options.host, x->staging);
   fg_budget_free(x->options.host, x->host_logits);
   free(x->vector_offset);

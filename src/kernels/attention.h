@@ -41,11 +41,6 @@ typedef struct fg_attention {
   const uint8_t *cache;
 } fg_attention;
 
-// A row of q, out and state, and its position.
-typedef struct fg_query_row {
-  int32_t row, position;
-} fg_query_row;
-
 typedef struct fg_query_block {
   const int32_t *pages; // of the sequence, in order of position
   uint32_t row, rows;   // of q and out

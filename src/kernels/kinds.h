@@ -56,6 +56,11 @@ typedef struct fg_kv_geometry {
 
 enum { FG_KV_CODE_RUN = 16 };
 
+// A row of queries of attention, and its position.
+typedef struct fg_query_row {
+  int32_t row, position;
+} fg_query_row;
+
 uint64_t fg_kv_page_bytes(const fg_kv_geometry *geometry);
 // Whether rows of a cache can be turned (rotate.h): they are whole runs, and values that are part of keys
 // whole groups.

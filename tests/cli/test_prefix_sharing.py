@@ -122,6 +122,26 @@ class PrefixSharing(Case):
                               "--max-model-len", 512, least=0.1)
         self.assertGreater(tokens["preemptions"], 0)
 
+    # Long enough beginnings that the rows of a step attend to them at once, on two levels and more.
+    def test_attention_to_long_beginnings_gives_the_same(self):
+        draw = random.Random(6)
+
+        def some(count):
+            return [draw.randrange(3, 200) for _ in range(count)]
+        instruction, rows = some(2 * 64), []
+        for group in range(2):
+            document = instruction + some(2 * 64)
+            rows += [row(f"{group}-{i}", prompt=document + some(draw.randrange(1, 40)), max_tokens=8, n=1 + i % 2,
+                         temperature=0.7, ignore_eos=True, return_token_ids=True, logprobs=1) for i in range(12)]
+        write_rows(self.path("in.jsonl"), rows)
+        models = os.path.join(harness.ORACLE, "models")
+        for name, options in (("llama-gqa", ("--dtype", "f32")), ("gemma3", ("--dtype", "f32")),
+                              ("gpt-oss", ("--dtype", "bf16")), ("deepseek-v3", ("--dtype", "bf16")),
+                              ("llama-gqa", ("--dtype", "f32", *FAKE)),
+                              ("gguf-llama-mixed.gguf", ("--dtype", "bf16", "--cache-dtype", "int4")),
+                              ("gguf-llama-mixed.gguf", ("--dtype", "int8", "--cache-dtype", "int8"))):
+            self.compare(os.path.join(models, name), *options, "--max-num-batched-tokens", 256, least=0.5)
+
     def test_one_step_computes_an_instruction_once(self):
         draw = random.Random(3)
         instruction = [draw.randrange(3, 333) for _ in range(10 * PAGE_TOKENS)]
