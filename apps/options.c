@@ -154,6 +154,9 @@ static const fg_option_row rows[] = {
      "FlexGen's: generated tokens read this share of the values, those of the largest weights in each head; "
      "1, "
      "the default, reads all"},
+    {"cpu-cache-compute", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(cpu_cache_compute), PLANNED,
+     "FlexGen's: on a device with memory of its own the CPU attends to what of the cache is not there; only "
+     "queries and results cross"},
     {"deterministic", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(deterministic), RUNNING,
      "a row's result depends on the row alone in every type; in f32 it always does"},
     {"prefix-sharing", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,

@@ -77,6 +77,7 @@ typedef struct fg_options {
   const char *weight_head, *weight_embedding;
   bool compress_weight, compress_cache;
   double attn_sparsity;
+  bool cpu_cache_compute;
   bool synthetic, deterministic, prefix_sharing;
   const char *policy, *save_policy;
   uint32_t alias_layers;

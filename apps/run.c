@@ -108,6 +108,7 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .weight_embedding = o->weight_embedding,
       .cache_dtype = o->cache_dtype,
       .attn_sparsity = o->attn_sparsity,
+      .cpu_cache_compute = o->cpu_cache_compute,
       .policy = o->policy,
       .percent = o->percent.set ? o->percent.values : NULL,
       .gpu_batch_size = o->gpu_batch_size,

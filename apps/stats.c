@@ -58,6 +58,12 @@ static json_t *tiers_json(const fg_engine_info *info, const fg_engine_stats *s) 
                    process_read_bytes());
 }
 
+static json_t *crossing_json(const fg_engine_stats *s) {
+  return json_pack("{s:I,s:I,s:I,s:I}", "query_bytes", n(s->crossing_query_bytes), "state_bytes",
+                   n(s->crossing_state_bytes), "page_bytes", n(s->crossing_page_bytes), "spared_page_bytes",
+                   n(s->crossing_spared_bytes));
+}
+
 static json_t *experts_json(const fg_engine_stats *s) {
   return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "used", n(s->experts_used), "hits", n(s->experts_hit),
                    "read_bytes", n(s->expert_bytes_read), "absent_bytes", n(s->expert_bytes_absent),
@@ -85,10 +91,10 @@ json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
   fg_engine_stats s;
   fg_engine_get_stats(run->engine, &s);
   json_t *policy = fg_engine_policy_json(run->engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
                    run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
                    policy ? policy : json_null(), "predicted", fg_run_predicted(run), "phases",
                    phases_json(run, &s, seconds), "tokens", tokens_json(&s, seconds), "tiers",
                    tiers_json(&run->info, &s), "experts", experts_json(&s), "sparse_attention",
-                   sparse_json(&s), "rows", run->rows);
+                   sparse_json(&s), "crossing", crossing_json(&s), "rows", run->rows);
 }

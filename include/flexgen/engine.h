@@ -72,6 +72,9 @@ typedef struct fg_engine_options {
   // FlexGen's: of the values of a sequence, generated tokens read this share, those of the largest weights;
   // 0 or 1 = all.
   double attn_sparsity;
+  // FlexGen's: the CPU attends to pages of the KV cache that live in host memory or on disk, where the device
+  // has a memory of its own.
+  bool cpu_cache_compute;
   const char *policy; // file of a policy (flexgen plan --json): what it names is fixed
   const int *percent; // six numbers, FlexGen's placement, or NULL
   uint32_t gpu_batch_size, num_gpu_batches;
@@ -229,6 +232,9 @@ typedef struct fg_engine_stats {
   uint64_t expert_bytes_read, expert_bytes_absent, expert_bytes_ahead, expert_bytes_wrong, expert_bytes_open;
   // Of sparse attention: the cache's bytes of values that generated tokens see, and of these, what it spared.
   uint64_t sparse_value_bytes, sparse_spared_bytes;
+  // Of the KV cache, between host memory and a device's own: queries to the CPU and states back, pages to the
+  // device, and pages that need not go there since the CPU attended to them.
+  uint64_t crossing_query_bytes, crossing_state_bytes, crossing_page_bytes, crossing_spared_bytes;
   uint64_t registered_bytes;                               // memory for reads that the kernel keeps pinned
   uint64_t host_used, host_peak, device_used, device_peak; // by the budgets
   uint64_t process_peak;                                   // resident set, as the system says

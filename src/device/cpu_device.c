@@ -91,7 +91,10 @@ static const struct fg_device_ops cpu_ops = {
 fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options, fg_error *err) {
   cpu_device *c = calloc(1, sizeof *c);
   if (!c) return fg_fail(err, FG_NO_SPACE, "no memory for a device");
-  c->base = (fg_device){.ops = &cpu_ops, .family = fg_layout_family_cpu(), .options = *options};
+  c->base = (fg_device){.ops = &cpu_ops,
+                        .family = fg_layout_family_cpu(),
+                        .host_features = fg_cpu_features(),
+                        .options = *options};
   fg_status status = fg_cpu_executor_create(&c->executor, options, fg_cpu_features(), err);
   if (status) {
     free(c);

@@ -83,6 +83,9 @@ struct fg_device_ops {
 struct fg_device {
   const struct fg_device_ops *ops;
   const fg_layout_family *family; // the layouts that its kernels read
+  // A set of fg_cpu_feature: CPU kernels with these leave states of attention with which its own go on, bit
+  // for bit.
+  uint32_t host_features;
   fg_device_options options;
 };
 

@@ -37,6 +37,7 @@ typedef struct fg_runner_counts {
   uint64_t streamed, kv_read, kv_written; // bytes
   fg_sparse_counts sparse;
   fg_expert_counts experts;
+  fg_kv_crossing crossing;
 } fg_runner_counts;
 
 struct fg_engine {
@@ -47,6 +48,7 @@ struct fg_engine {
   bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;
   bool rotates_cache;
+  bool attends_on_host; // to old pages of the KV cache
   fg_log log;
   fg_trace *trace;
   fg_threads *threads;

@@ -243,8 +243,8 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
 }
 
 // On some rows of the step; the cache, of which a view has no rows, stays where it is.
-static fg_status run_rows(fg_executor *x, const fg_node *node, const frame *f, const fg_kv_batch *batch,
-                          fg_error *err) {
+static fg_call batch_call(const fg_executor *x, const fg_node *node, const frame *f,
+                          const fg_kv_batch *batch) {
   fg_call call = call_of(x, node, f);
   fg_view *views[] = {&call.a, &call.b, &call.out};
   for (uint32_t i = 0; i < sizeof views / sizeof *views; i++)
@@ -252,17 +252,21 @@ static fg_status run_rows(fg_executor *x, const fg_node *node, const frame *f, c
       views[i]->offset += (uint64_t)batch->row * views[i]->stride * sizeof(float);
   call.rows = batch->rows;
   call.batch = batch->view;
-  return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);
+  return call;
 }
 
 // A KV_STORE and the ATTENTION behind it where pages are elsewhere: batch by batch.
 static fg_status run_batches(fg_executor *x, const fg_node *store, const frame *f, fg_error *err) {
-  fg_status status = FG_OK;
+  fg_device *d = x->options.device;
+  const fg_call whole = call_of(x, store + 1, f);
+  fg_status status = fg_kv_cache_queries(x->kv, &whole, err);
   for (uint32_t i = 0; status == FG_OK && i < x->batches; i++) {
     fg_kv_batch batch;
     status = fg_kv_cache_acquire(x->kv, &batch, err);
-    if (status == FG_OK) status = run_rows(x, store, f, &batch, err);
-    if (status == FG_OK) status = run_rows(x, store + 1, f, &batch, err);
+    if (status != FG_OK) break;
+    const fg_call kept = batch_call(x, store, f, &batch), seen = batch_call(x, store + 1, f, &batch);
+    status = d->ops->run(d, FG_QUEUE_COMPUTE, &kept, err);
+    if (status == FG_OK) status = fg_kv_cache_attend(x->kv, &seen, err);
     if (status == FG_OK) status = fg_kv_cache_release(x->kv, err);
   }
   return status;
@@ -448,4 +452,8 @@ uint64_t fg_executor_kv_bytes_read(const fg_executor *x) {
 
 uint64_t fg_executor_kv_bytes_written(const fg_executor *x) {
   return fg_kv_cache_bytes_written(x->kv);
+}
+
+fg_kv_crossing fg_executor_kv_crossing(const fg_executor *x) {
+  return fg_kv_cache_crossing(x->kv);
 }

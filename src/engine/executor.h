@@ -12,6 +12,7 @@
 
 #include "device/device.h"
 #include "engine/expert_cache.h"
+#include "engine/kv_host.h"
 #include "engine/weight_stream.h"
 #include "io/io.h"
 #include "model/calibration.h"
@@ -32,6 +33,7 @@ typedef struct fg_executor_options {
   fg_io_backend_id kv_backend;
   bool rotates_cache;   // rotate.h
   double attn_sparsity; // sparse_attention.h; 0 = off
+  bool attends_on_host; // kv_host.h
 } fg_executor_options;
 
 // What an executor will charge for a graph: fills the memory numbers of a plan (per token, per sequence,
@@ -78,6 +80,7 @@ void fg_executor_observe(fg_executor *executor, fg_calibration *calibration);
 uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
 uint64_t fg_executor_kv_bytes_read(const fg_executor *executor); // pages of the KV cache, from disk
 uint64_t fg_executor_kv_bytes_written(const fg_executor *executor);
+fg_kv_crossing fg_executor_kv_crossing(const fg_executor *executor);
 // All 0 where every expert is resident.
 fg_expert_counts fg_executor_expert_counts(const fg_executor *executor);
 uint64_t fg_executor_resident_bytes(const fg_executor *executor); // panels on the device or in host memory

@@ -267,7 +267,8 @@ static fg_status create_cache(fg_executor *x, fg_error *err) {
                                        .trace = o->trace,
                                        .policy = o->policy,
                                        .folder = o->kv_folder,
-                                       .backend = o->kv_backend};
+                                       .backend = o->kv_backend,
+                                       .attends_on_host = o->attends_on_host};
   return fg_kv_cache_create(&x->kv, &options, err);
 }
 

@@ -9,7 +9,7 @@
 
 #include "engine/kv_cache_internal.h"
 
-// ---- listing and reading -----------------------------------------------------------------------------------
+// ---- listing and reading --------------------------------------------------------------------------------
 
 static bool goes_on(const fg_kv_chunk *c) {
   return c->begin + c->count == c->known && c->known + 1 < c->longest;
@@ -24,11 +24,12 @@ static fg_kv_chunk next_of(const fg_kv_chunk *c) {
 
 // Places of a frame for a chunk that is expected: its page that is being filled may leave its slot.
 static uint32_t places_for(const fg_kv_cache *kv, const fg_kv_chunk *next) {
-  return fg_kv_pages_elsewhere(kv, next) + ((next->begin + 1) % kv->page_tokens == 0);
+  return fg_kv_places_taken(kv, next) + ((next->begin + 1) % kv->page_tokens == 0);
 }
 
-// Reads what chunks from kv->expected on will see, as far as the frame has room.
-static void fill(fg_kv_cache *kv, fg_kv_frame *f) {
+// Begins to read what chunks from kv->expected on will see, as far as the frame has room. False: they see
+// nothing that is elsewhere, and the frame is still free.
+static bool fill(fg_kv_cache *kv, fg_kv_frame *f) {
   const uint32_t room = kv->options.policy->frame_pages, first = kv->expected;
   uint32_t taken = 0;
   f->layer = 0;
@@ -42,7 +43,8 @@ static void fill(fg_kv_cache *kv, fg_kv_frame *f) {
     taken += places;
     fg_kv_frame_expect(kv, f, &next);
   }
-  fg_kv_frame_read(kv, f);
+  if (f->page_count) fg_kv_frame_read(kv, f);
+  return f->page_count > 0;
 }
 
 // The first layer's pages of this step are all where the next step will look for them.
@@ -58,19 +60,21 @@ static bool first_layer_is_written(const fg_kv_cache *kv) {
 void fg_kv_ahead_fill(fg_kv_cache *kv) {
   if (!kv->file || kv->next_load < kv->total || !first_layer_is_written(kv)) return;
   while (kv->expected < kv->chunk_count && fg_kv_frame_at(kv, kv->next_load)->state == FG_FRAME_FREE)
-    fill(kv, fg_kv_frame_at(kv, kv->next_load++));
+    kv->next_load += fill(kv, fg_kv_frame_at(kv, kv->next_load));
 }
 
-// ---- when the step is there --------------------------------------------------------------------------------
+// ---- when the step is there -----------------------------------------------------------------------------
 
 // Whether all old pages that a chunk's queries see stand in the frame, in order, from *at on, which then
 // is behind them.
 static bool holds(const fg_kv_cache *kv, const fg_kv_frame *f, const fg_kv_chunk *c, uint32_t *at) {
   uint32_t next = *at;
-  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++) {
-    const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
-    if (fg_kv_frame_use_of(kv, 0, c, i, &place) != FG_FRAME_IN) continue;
-    while (next < f->page_count && f->pages[next].place.serial != place.serial) next++;
+  fg_chunk_page page = {.host_part = fg_kv_host_part(kv, 0, c)};
+  for (; page.index <= (c->begin + c->count - 1) / kv->page_tokens; page.index++) {
+    page.place = fg_kv_places_of(kv->places, c->pages[page.index]);
+    const fg_frame_use use = fg_kv_frame_use_of(kv, c, &page);
+    if (use != FG_FRAME_IN && use != FG_FRAME_HERE) continue;
+    while (next < f->page_count && f->pages[next].place.serial != page.place.serial) next++;
     if (next++ == f->page_count) return false;
   }
   *at = next;
@@ -80,9 +84,10 @@ static bool holds(const fg_kv_cache *kv, const fg_kv_frame *f, const fg_kv_chunk
 // Places of the frame that pages take beside those that were read.
 static uint32_t new_places(const fg_kv_cache *kv, const fg_kv_chunk *c) {
   uint32_t count = 0;
-  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++) {
-    const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
-    const fg_frame_use use = fg_kv_frame_use_of(kv, 0, c, i, &place);
+  fg_chunk_page page = {0};
+  for (; page.index <= (c->begin + c->count - 1) / kv->page_tokens; page.index++) {
+    page.place = fg_kv_places_of(kv->places, c->pages[page.index]);
+    const fg_frame_use use = fg_kv_frame_use_of(kv, c, &page);
     count += use == FG_FRAME_OUT || use == FG_FRAME_OUT_SLOT;
   }
   return count;
@@ -94,7 +99,7 @@ static uint32_t match(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t chun
   uint32_t at = 0, elsewhere = 0, places = f->page_count;
   for (; chunk < kv->chunk_count && chunk - first < FG_FRAME_CHUNKS; chunk++) {
     const fg_kv_chunk *c = &kv->chunks[chunk];
-    elsewhere += fg_kv_pages_elsewhere(kv, c);
+    elsewhere += fg_kv_places_taken(kv, c);
     places += new_places(kv, c);
     if (elsewhere > room || places > room || !holds(kv, f, c, &at)) break;
   }

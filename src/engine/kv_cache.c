@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "engine/kv_file.h"
 
-// ---- life ------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------
 
 // And that a KV_STORE and its ATTENTION can be taken together.
 static fg_status find_windows(fg_kv_cache *kv, fg_error *err) {
@@ -31,7 +31,8 @@ static fg_status create_places(fg_kv_cache *kv, fg_error *err) {
                                       .host_pages = p->host_pages,
                                       .disk_pages = p->disk_pages,
                                       .open_slots = p->open_slots,
-                                      .page_tokens = kv->page_tokens};
+                                      .page_tokens = kv->page_tokens,
+                                      .oldest_elsewhere = kv->attends != NULL};
   kv->places_bytes = fg_kv_places_bytes(&limits) + (uint64_t)p->max_seqs * (sizeof *kv->chunks + 4);
   fg_status status =
       fg_budget_reserve(kv->options.host, kv->places_bytes, "places of the KV cache's pages", err);
@@ -74,6 +75,7 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
   fg_status status = d->ops->memory_create(d, arrays, "page tables of frames", &kv->array_memory, err);
   if (status == FG_OK)
     status = fg_budget_alloc(host, arrays, "page tables of frames", (void **)&kv->arrays, err);
+  kv->array_image = (fg_memory){(uint8_t *)kv->arrays, arrays};
   if (status == FG_OK)
     status = fg_budget_alloc(host, p->frames * lists, "lists of frames", (void **)&kv->lists, err);
   for (uint32_t i = 0; status == FG_OK && i < p->frames; i++) {
@@ -94,13 +96,14 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
 static fg_status create_staging(fg_kv_cache *kv, fg_error *err) {
   const fg_policy *p = kv->options.policy;
   const uint64_t frames = (uint64_t)p->frames * p->frame_pages * kv->page_bytes;
-  fg_status status = FG_OK;
-  if (p->host_pages)
-    status = fg_budget_alloc(kv->options.host, kv->layers * kv->page_bytes * p->host_pages,
-                             "the KV cache in host memory", (void **)&kv->host_pages, err);
-  if (status == FG_OK && !kv->reach)
-    status = fg_budget_alloc(kv->options.host, frames, "staging of the KV cache", (void **)&kv->bounce, err);
-  if (status != FG_OK || p->disk_pages == 0) return status;
+  const uint64_t pages = kv->layers * kv->page_bytes * p->host_pages;
+  if (!kv->reach) {
+    fg_status status = fg_cpu_memory_create(kv->options.host, pages + frames, "the KV cache in host memory",
+                                            &kv->host_memory, err);
+    if (status != FG_OK) return status;
+    kv->bounce = (char *)kv->host_memory->base + pages;
+  }
+  if (p->disk_pages == 0) return FG_OK;
   char *begin = kv->reach ? kv->reach + kv->layers * kv->slots * kv->page_bytes : kv->bounce;
   fg_io_register(kv->io, begin, frames);
   return FG_OK;
@@ -130,6 +133,8 @@ fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *optio
   kv->page_bytes = fg_kv_page_bytes(&options->graph->kv);
   kv->slots = (uint64_t)p->device_pages + p->open_slots;
   fg_status status = create_memory(kv, err);
+  if (status == FG_OK && p->open_slots && options->attends_on_host && !kv->reach)
+    status = fg_kv_host_create(&kv->attends, options->graph, options->device, p->max_tokens, err);
   if (status == FG_OK && p->open_slots) {
     kv->track = fg_trace_track(options->trace, "wait for the KV cache");
     status = find_windows(kv, err);
@@ -156,8 +161,8 @@ void fg_kv_cache_destroy(fg_kv_cache *kv) {
   if (kv->array_memory) d->ops->memory_destroy(d, kv->array_memory);
   fg_budget_free(kv->options.host, kv->arrays);
   fg_budget_free(kv->options.host, kv->lists);
-  fg_budget_free(kv->options.host, kv->bounce);
-  fg_budget_free(kv->options.host, kv->host_pages);
+  fg_cpu_memory_destroy(kv->options.host, kv->host_memory);
+  fg_kv_host_destroy(kv->attends);
   fg_budget_release(kv->options.host, kv->places_bytes);
   fg_kv_places_destroy(kv->places);
   free(kv->frames);
@@ -168,8 +173,7 @@ void fg_kv_cache_destroy(fg_kv_cache *kv) {
   free(kv);
 }
 
-// ---- putting a step together
-// -------------------------------------------------------------------------------
+// ---- putting a step together ----------------------------------------------------------------------------
 
 void fg_kv_cache_drop(fg_kv_cache *kv, const uint32_t *pages, uint32_t count) {
   for (uint32_t i = 0; kv->places && i < count; i++) fg_kv_places_drop(kv->places, pages[i]);
@@ -192,10 +196,19 @@ uint32_t fg_kv_cache_slot(const fg_kv_cache *kv, uint32_t page) {
   return place.slot == FG_KV_NO_SLOT ? 0 : place.slot;
 }
 
-uint32_t fg_kv_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
+static bool has_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
+  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++)
+    if (fg_kv_places_of(kv->places, c->pages[i]).home != FG_KV_FAST) return true;
+  return false;
+}
+
+uint32_t fg_kv_places_taken(const fg_kv_cache *kv, const fg_kv_chunk *c) {
   uint32_t count = 0;
-  for (uint32_t i = 0; i < c->page_count && i <= (c->begin + c->count - 1) / kv->page_tokens; i++)
-    count += fg_kv_places_of(kv->places, c->pages[i]).home != FG_KV_FAST;
+  const uint32_t part = fg_kv_host_pages(kv, c);
+  for (uint32_t i = 0; i < c->page_count && i <= (c->begin + c->count - 1) / kv->page_tokens; i++) {
+    const fg_kv_home home = fg_kv_places_of(kv->places, c->pages[i]).home;
+    count += home == FG_KV_DISK || (home == FG_KV_HOST && i >= part);
+  }
   return count;
 }
 
@@ -203,19 +216,20 @@ uint32_t fg_kv_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c) {
 // of them. There are kv->batches before it.
 static void cut_batches(fg_kv_cache *kv, uint32_t chunk) {
   const uint32_t room = kv->options.policy->frame_pages, before = kv->batches;
-  uint32_t taken = 0, all = 0;
+  uint32_t taken = 0;
+  bool elsewhere = false;
   for (uint32_t c = chunk; c < kv->chunk_count; c++) {
-    const uint32_t pages = fg_kv_pages_elsewhere(kv, &kv->chunks[c]);
+    const uint32_t pages = fg_kv_places_taken(kv, &kv->chunks[c]);
     if (kv->batches == before || taken + pages > room ||
         c - kv->batch_first[kv->batches - 1] == FG_FRAME_CHUNKS) {
       kv->batch_first[kv->batches++] = c;
       taken = 0;
     }
     taken += pages;
-    all += pages;
+    elsewhere = elsewhere || pages || has_pages_elsewhere(kv, &kv->chunks[c]);
   }
   kv->batch_first[kv->batches] = kv->chunk_count;
-  if (before == 0 && all == 0) kv->batches = 0;
+  if (before == 0 && !elsewhere) kv->batches = 0;
 }
 
 fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err) {
@@ -232,8 +246,7 @@ fg_status fg_kv_cache_start(fg_kv_cache *kv, uint32_t *batches, fg_error *err) {
   return fg_kv_cache_pump(kv, err);
 }
 
-// ---- the ring
-// ----------------------------------------------------------------------------------------------
+// ---- the ring -------------------------------------------------------------------------------------------
 
 // Takes a frame as far as it comes by itself.
 static fg_status advance(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err) {

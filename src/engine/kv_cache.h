@@ -12,6 +12,10 @@
 // with what the next step's first layer will read (kv_ahead.c). What it does not read after all, because a
 // sequence has ended, is dropped.
 //
+// Where the device has a memory of its own, the CPU may attend to the oldest pages of a sequence where they
+// live, in host memory or in a frame's image in it, and hand over to the device (kv_host.h). It does so for a
+// chunk whose queries and states are fewer bytes than these pages.
+//
 // A step whose pages are all in fast memory has no batches and costs what it would without tiers.
 //
 // Threads: one owner, the executor.
@@ -20,6 +24,7 @@
 
 #include "base/trace.h"
 #include "device/device.h"
+#include "engine/kv_host.h"
 #include "io/io.h"
 #include "model/graph.h"
 #include "plan/policy.h"
@@ -34,12 +39,13 @@ typedef struct fg_kv_cache_options {
   const fg_policy *policy;
   const char *folder;       // for the file; unused without a disk tier
   fg_io_backend_id backend; // of its reads and writes
+  bool attends_on_host; // to old pages elsewhere; without effect where the host reaches the device's memory
 } fg_kv_cache_options;
 
 fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *options, fg_error *err);
 void fg_kv_cache_destroy(fg_kv_cache *kv); // NULL is allowed
 
-// ---- a step: drop, add, start, layer by layer (batch by batch), finish -----------------------------------
+// ---- a step: drop, add, start, layer by layer (batch by batch), finish ----------------------------------
 
 // The pages' owner has gone.
 void fg_kv_cache_drop(fg_kv_cache *kv, const uint32_t *pages, uint32_t count);
@@ -67,8 +73,13 @@ typedef struct fg_kv_batch {
   fg_batch_view view; // positions and lengths are absent
 } fg_kv_batch;
 
+// A layer's queries are there, once what was enqueued has run: before its first batch. `attention` is its
+// call for all rows of the step.
+fg_status fg_kv_cache_queries(fg_kv_cache *kv, const fg_call *attention, fg_error *err);
 // The next batch, in the order (layer, batch), for calls that are enqueued from now on.
 fg_status fg_kv_cache_acquire(fg_kv_cache *kv, fg_kv_batch *batch, fg_error *err);
+// Runs ATTENTION of that batch, wherever its pages are.
+fg_status fg_kv_cache_attend(fg_kv_cache *kv, const fg_call *call, fg_error *err);
 // After the last such call.
 fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err);
 // Lets reads and writes go on; costs little.
@@ -81,5 +92,6 @@ fg_view fg_kv_cache_view(const fg_kv_cache *kv, int32_t layer);
 
 uint64_t fg_kv_cache_bytes_read(const fg_kv_cache *kv); // from disk
 uint64_t fg_kv_cache_bytes_written(const fg_kv_cache *kv);
+fg_kv_crossing fg_kv_cache_crossing(const fg_kv_cache *kv); // all 0 where there is one memory
 
 #endif

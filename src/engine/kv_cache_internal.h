@@ -1,11 +1,14 @@
 // kv_cache_internal.h: the frames of a KV cache: kv_cache.c keeps the ring, kv_frame.c fills and moves one,
 // kv_ahead.c fills some for the step after this one.
 //
+// kv_attend.c runs attention where pages are on both sides.
+//
 // A frame goes round its states. It has a list of pages; page i of the list has place i of the frame, and the
 // same place of the bounce buffer where the host cannot reach the device's memory.
 #ifndef FG_ENGINE_KV_CACHE_INTERNAL_H
 #define FG_ENGINE_KV_CACHE_INTERNAL_H
 
+#include "device/execute.h"
 #include "engine/kv_cache.h"
 #include "engine/kv_places.h"
 
@@ -22,6 +25,7 @@ typedef enum fg_frame_state {
 typedef enum fg_frame_use {
   FG_FRAME_NONE,     // no bytes move: nobody looks at the page, or it is in a slot
   FG_FRAME_IN,       // an old page, attended to from the frame
+  FG_FRAME_HERE,     // an old page, attended to by the host from the frame's place in its bounce buffer
   FG_FRAME_OUT,      // a new page, made in the frame
   FG_FRAME_OUT_SLOT, // a page that became full in a slot, and leaves it
 } fg_frame_use;
@@ -58,8 +62,11 @@ struct fg_kv_cache {
   uint64_t places_bytes; // reserved
   fg_io *io;
   fg_file *file;
-  char *host_pages; // [layers][host_pages]
-  char *bounce;     // the frames in host memory, where the host cannot reach them
+  fg_memory *host_memory;  // [layers][host_pages], then the bounce buffer; NULL where the host reaches frames
+  char *bounce;            // the frames in host memory, where the host cannot reach them
+  fg_kv_host *attends;     // NULL: the device does all
+  fg_memory array_image;   // `arrays` as the CPU's memory
+  uint64_t copied, spared; // bytes of old pages: to the device; that the host attended to
   fg_memory *array_memory;
   char *arrays, *lists; // image of array_memory; pages and requests of the frames
   uint64_t frame_array_bytes;
@@ -78,8 +85,13 @@ static inline fg_kv_frame *fg_kv_frame_at(const fg_kv_cache *kv, uint64_t index)
   return kv->ring[index % kv->options.policy->frames];
 }
 
-// Pages of a chunk whose home is not fast memory: places of a frame that it takes in a layer that sees all.
-uint32_t fg_kv_pages_elsewhere(const fg_kv_cache *kv, const fg_kv_chunk *c);
+// Places of a frame that a chunk takes in a layer that sees all: its pages whose home is not fast memory, but
+// those to which the host attends in their home.
+uint32_t fg_kv_places_taken(const fg_kv_cache *kv, const fg_kv_chunk *c);
+// The first pages of a chunk's sequence to which the host attends, and those in a layer: none if the layer
+// sees none of them.
+uint32_t fg_kv_host_pages(const fg_kv_cache *kv, const fg_kv_chunk *c);
+uint32_t fg_kv_host_part(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c);
 
 // Lists the frame's pages for a batch of a layer, writes its arrays and begins its reads. It was free.
 void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch);
@@ -88,9 +100,16 @@ void fg_kv_frame_adopt(fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch);
 // Lists the old pages that a chunk will see in the frame's layer; its own are not there yet.
 void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c);
 void fg_kv_frame_read(fg_kv_cache *kv, fg_kv_frame *f); // what was listed so
-// What a frame does with page i of a chunk.
-fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c, uint32_t i,
-                                const fg_kv_place *place);
+
+// A page of a chunk in a layer, and what a frame does with it. `host_part`: fg_kv_host_part.
+typedef struct fg_chunk_page {
+  uint32_t layer, index, host_part;
+  fg_kv_place place;
+} fg_chunk_page;
+fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, const fg_kv_chunk *c, const fg_chunk_page *page);
+
+// The first page that a query of the chunk sees. Kernels take keys in blocks at fixed positions.
+uint32_t fg_kv_first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c);
 // Each takes a frame from its state to the next, and waits where it must.
 fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // READING: the reads
 fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f,
@@ -100,7 +119,7 @@ fg_status fg_kv_frame_written(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); /
 void fg_kv_frame_forget(fg_kv_cache *kv, fg_kv_frame *f);                      // DROPPED
 bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f); // whether its requests have ended; does not wait
 
-// ---- the next step ---------------------------------------------------------------------------------------
+// ---- the next step --------------------------------------------------------------------------------------
 
 // Begins to read for the next step into frames that are free, once this one's loads have all begun.
 void fg_kv_ahead_fill(fg_kv_cache *kv);

@@ -1,11 +1,9 @@
 #include "base/clock.h"
 #include "engine/kv_cache_internal.h"
 
-// ---- what a frame holds
-// ------------------------------------------------------------------------------------
+// ---- what a frame holds ---------------------------------------------------------------------------------
 
-// Pages before this one are seen by no query of the chunk. Kernels take keys in blocks at fixed positions.
-static uint32_t first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c) {
+uint32_t fg_kv_first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c) {
   const uint32_t window = kv->windows[layer], end = c->begin + 1;
   return window && end > window ? (end - window) / kv->page_tokens : 0;
 }
@@ -15,11 +13,19 @@ static uint64_t first_number(const fg_kv_cache *kv, const fg_kv_frame *f) {
   return (kv->layers - f->layer) * kv->slots + (uint64_t)f->number * kv->options.policy->frame_pages;
 }
 
-fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c, uint32_t i,
-                                const fg_kv_place *place) {
+// The number by which the host's kernels know place 0 of the frame's image.
+static uint64_t first_host_number(const fg_kv_cache *kv, const fg_kv_frame *f) {
+  const fg_policy *p = kv->options.policy;
+  return (uint64_t)(kv->layers - f->layer) * p->host_pages + (uint64_t)f->number * p->frame_pages;
+}
+
+fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, const fg_kv_chunk *c, const fg_chunk_page *page) {
+  const fg_kv_place *place = &page->place;
   if (place->slot != FG_KV_NO_SLOT) return place->home == FG_KV_FAST ? FG_FRAME_NONE : FG_FRAME_OUT_SLOT;
-  if ((uint64_t)i * kv->page_tokens >= c->begin) return FG_FRAME_OUT;
-  return i < first_seen(kv, layer, c) ? FG_FRAME_NONE : FG_FRAME_IN;
+  if ((uint64_t)page->index * kv->page_tokens >= c->begin) return FG_FRAME_OUT;
+  if (page->index < fg_kv_first_seen(kv, page->layer, c)) return FG_FRAME_NONE;
+  if (page->index >= page->host_part) return FG_FRAME_IN;
+  return place->home == FG_KV_HOST ? FG_FRAME_NONE : FG_FRAME_HERE;
 }
 
 static uint32_t list_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
@@ -28,23 +34,35 @@ static uint32_t list_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
 }
 
 // The place of an old page, which may have been read ahead; of those, pages that nobody finds stay unused.
-static uint32_t find_page(fg_kv_frame *f, fg_kv_place place) {
+static uint32_t find_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
   while (f->found < f->ahead && f->pages[f->found].place.serial != place.serial) f->found++;
-  if (f->found == f->ahead) return list_page(f, place, FG_FRAME_IN);
-  f->pages[f->found].use = FG_FRAME_IN;
+  if (f->found == f->ahead) return list_page(f, place, use);
+  f->pages[f->found].use = use;
   return f->found++;
+}
+
+// The number by which kernels know the page: the device's, or the host's if it attends to it. 0 is any page:
+// nobody looks.
+static uint64_t number_page(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c,
+                            const fg_chunk_page *page) {
+  const fg_frame_use use = fg_kv_frame_use_of(kv, c, page);
+  switch (use) {
+  case FG_FRAME_OUT: return first_number(kv, f) + list_page(f, page->place, use);
+  case FG_FRAME_IN: return first_number(kv, f) + find_page(f, page->place, use);
+  case FG_FRAME_HERE: return first_host_number(kv, f) + find_page(f, page->place, use);
+  case FG_FRAME_OUT_SLOT: (void)list_page(f, page->place, use); return page->place.slot;
+  case FG_FRAME_NONE: break;
+  }
+  if (page->place.slot != FG_KV_NO_SLOT) return page->place.slot;
+  return page->index < page->host_part ? page->place.index : 0;
 }
 
 // The chunk's row of the page tables.
 static void list_pages(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c, int32_t *table) {
-  const uint64_t first = first_number(kv, f);
-  for (uint32_t i = 0; i <= (c->begin + c->count - 1) / kv->page_tokens; i++) {
-    const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
-    const fg_frame_use use = fg_kv_frame_use_of(kv, f->layer, c, i, &place);
-    table[i] = place.slot == FG_KV_NO_SLOT ? 0 : (int32_t)place.slot; // 0: any page, nobody looks
-    if (use == FG_FRAME_OUT_SLOT) (void)list_page(f, place, use);
-    if (use == FG_FRAME_OUT) table[i] = (int32_t)(first + list_page(f, place, use));
-    if (use == FG_FRAME_IN) table[i] = (int32_t)(first + find_page(f, place));
+  fg_chunk_page page = {.layer = f->layer, .host_part = fg_kv_host_part(kv, f->layer, c)};
+  for (; page.index <= (c->begin + c->count - 1) / kv->page_tokens; page.index++) {
+    page.place = fg_kv_places_of(kv->places, c->pages[page.index]);
+    table[page.index] = (int32_t)number_page(kv, f, c, &page);
   }
 }
 
@@ -80,7 +98,7 @@ static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
   f->batch.view.page_tables = array_view(kv, f->tables, kv->table_stride);
 }
 
-// ---- where its bytes go ----------------------------------------------------------------------------------
+// ---- where its bytes go ---------------------------------------------------------------------------------
 
 // In the device's memory.
 static uint64_t device_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t i) {
@@ -97,7 +115,8 @@ static char *host_address(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t 
   const fg_policy *policy = kv->options.policy;
   const fg_kv_place *place = &f->pages[i].place;
   if (place->home == FG_KV_HOST)
-    return kv->host_pages + ((uint64_t)f->layer * policy->host_pages + place->index) * kv->page_bytes;
+    return (char *)kv->host_memory->base +
+           ((uint64_t)f->layer * policy->host_pages + place->index) * kv->page_bytes;
   if (kv->reach) return kv->reach + device_offset(kv, f, i);
   return kv->bounce + ((uint64_t)f->number * policy->frame_pages + i) * kv->page_bytes;
 }
@@ -106,8 +125,12 @@ static uint64_t file_offset(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_
   return ((uint64_t)f->layer * kv->options.policy->disk_pages + f->pages[i].place.index) * kv->page_bytes;
 }
 
-static bool moves(const fg_frame_page *p, bool out) {
-  return out ? p->use == FG_FRAME_OUT || p->use == FG_FRAME_OUT_SLOT : p->use == FG_FRAME_IN;
+// Whether the host has the bytes before the frame is used, or afterwards.
+static bool is_host_read(const fg_frame_page *p) {
+  return p->use == FG_FRAME_IN || p->use == FG_FRAME_HERE;
+}
+static bool is_host_written(const fg_frame_page *p) {
+  return p->use == FG_FRAME_OUT || p->use == FG_FRAME_OUT_SLOT;
 }
 
 // Makes requests of the pages that come from disk, or go there: neighbours on both sides are one.
@@ -115,7 +138,7 @@ static void list_requests(const fg_kv_cache *kv, fg_kv_frame *f, bool out) {
   f->request_count = f->requests_ended = 0;
   for (uint32_t i = 0; i < f->page_count; i++) {
     const fg_frame_page *p = &f->pages[i];
-    if (p->place.home != FG_KV_DISK || !moves(p, out)) continue;
+    if (p->place.home != FG_KV_DISK || !(out ? is_host_written(p) : is_host_read(p))) continue;
     char *address = host_address(kv, f, i);
     fg_io_read *last = f->request_count ? &f->requests[f->request_count - 1] : NULL;
     if (last && (char *)last->buffer + last->bytes == address &&
@@ -131,28 +154,32 @@ static void list_requests(const fg_kv_cache *kv, fg_kv_frame *f, bool out) {
   }
 }
 
+static bool is_copied(const fg_frame_page *p, bool out) {
+  return out ? is_host_written(p) : p->use == FG_FRAME_IN;
+}
+
 // Between the device and what the host has of the pages; runs of neighbours are one copy.
-static fg_status copy_pages(const fg_kv_cache *kv, const fg_kv_frame *f, bool out, fg_error *err) {
+static fg_status copy_pages(fg_kv_cache *kv, const fg_kv_frame *f, bool out, fg_error *err) {
   fg_device *d = kv->options.device;
   fg_status status = FG_OK;
   for (uint32_t i = 0, next; status == FG_OK && i < f->page_count; i = next) {
     next = i + 1;
-    if (!moves(&f->pages[i], out)) continue;
+    if (!is_copied(&f->pages[i], out)) continue;
     char *host = host_address(kv, f, i);
     const uint64_t offset = device_offset(kv, f, i);
-    for (; next < f->page_count && moves(&f->pages[next], out); next++) {
+    for (; next < f->page_count && is_copied(&f->pages[next], out); next++) {
       const uint64_t bytes = (next - i) * kv->page_bytes;
       if (host_address(kv, f, next) != host + bytes || device_offset(kv, f, next) != offset + bytes) break;
     }
     const uint64_t bytes = (next - i) * kv->page_bytes;
+    kv->copied += out ? 0 : bytes;
     status = out ? d->ops->download(d, FG_QUEUE_STORE, kv->memory, offset, host, bytes, err)
                  : d->ops->upload(d, FG_QUEUE_LOAD, kv->memory, offset, host, bytes, err);
   }
   return status;
 }
 
-// ---- from state to state
-// -----------------------------------------------------------------------------------
+// ---- from state to state --------------------------------------------------------------------------------
 
 static void begin_reads(fg_kv_cache *kv, fg_kv_frame *f) {
   list_requests(kv, f, false);
@@ -168,9 +195,11 @@ void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t 
 }
 
 void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c) {
-  for (uint32_t i = first_seen(kv, f->layer, c); i <= (c->begin - 1) / kv->page_tokens; i++) {
+  const uint32_t part = fg_kv_host_part(kv, f->layer, c);
+  for (uint32_t i = fg_kv_first_seen(kv, f->layer, c); i <= (c->begin - 1) / kv->page_tokens; i++) {
     const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
-    if (place.home != FG_KV_FAST) (void)list_page(f, place, FG_FRAME_IN);
+    if (place.home == FG_KV_DISK || (place.home == FG_KV_HOST && i >= part))
+      (void)list_page(f, place, FG_FRAME_IN);
   }
 }
 

@@ -77,7 +77,7 @@ void fg_kv_places_destroy(fg_kv_places *p) {
   free(p);
 }
 
-// ---- places on disk ------------------------------------------------------------------------------------
+// ---- places on disk -------------------------------------------------------------------------------------
 
 static bool disk_taken(const fg_kv_places *p, uint32_t i) {
   return p->disk[i / WORD] >> i % WORD & 1;
@@ -125,7 +125,7 @@ static uint32_t find_disk(fg_kv_places *p, uint32_t count) {
   return all;
 }
 
-// ---- homes ---------------------------------------------------------------------------------------------
+// ---- homes ----------------------------------------------------------------------------------------------
 
 static fg_status no_room(const fg_kv_places *p, const char *what, fg_error *err) {
   return fg_fail(err, FG_INTERNAL,
@@ -133,8 +133,19 @@ static fg_status no_room(const fg_kv_places *p, const char *what, fg_error *err)
                  p->limits.open_slots, what);
 }
 
-static bool keeps(const fg_kv_places *p) {
-  return p->kept < p->limits.device_pages;
+static uint32_t pages_at_last(const fg_kv_places *p, const fg_kv_tokens *t) {
+  const uint32_t longest = t->longest > t->end ? t->longest : t->end;
+  return (longest - 1) / p->limits.page_tokens + 1;
+}
+
+// Whether fast memory keeps page `i` of the sequence, which is full.
+static bool keeps(const fg_kv_places *p, const fg_kv_tokens *t, uint32_t i) {
+  const fg_kv_places_limits *l = &p->limits;
+  const bool room = p->kept < l->device_pages;
+  if (!l->oldest_elsewhere) return room;
+  const uint64_t elsewhere = (uint64_t)l->host_pages + l->disk_pages;
+  const bool old = i * (elsewhere + l->device_pages) < pages_at_last(p, t) * elsewhere;
+  return old ? !p->hosts_free && !p->disk_free : room;
 }
 
 // A home outside fast memory for page `i` of the sequence, beside its page before if that place is free.
@@ -150,8 +161,7 @@ static fg_status give_home(fg_kv_places *p, const fg_kv_tokens *t, uint32_t i, f
   const page_entry *before = i ? &p->entries[t->pages[i - 1]] : NULL;
   uint32_t at = before && before->home == FG_KV_DISK ? before->index + 1 : p->limits.disk_pages;
   if (at >= p->limits.disk_pages || disk_taken(p, at)) {
-    uint32_t longest = t->longest > t->end ? t->longest : t->end;
-    at = find_disk(p, (longest - 1) / p->limits.page_tokens + 1 - i);
+    at = find_disk(p, pages_at_last(p, t) - i);
   }
   take_disk(p, at);
   e->home = FG_KV_DISK;
@@ -172,7 +182,7 @@ static fg_status open_page(fg_kv_places *p, page_entry *e, bool full, fg_error *
 static fg_status close_page(fg_kv_places *p, const fg_kv_tokens *t, uint32_t i, fg_error *err) {
   page_entry *e = &p->entries[t->pages[i]];
   e->open = false;
-  if (keeps(p)) {
+  if (keeps(p, t, i)) {
     p->kept++;
     return FG_OK;
   }
@@ -190,7 +200,7 @@ fg_status fg_kv_places_add(fg_kv_places *p, const fg_kv_tokens *t, fg_error *err
     const bool begins = (uint64_t)i * tokens >= t->begin, full = (i + 1ull) * tokens <= t->end;
     if (begins) {
       fg_kv_places_drop(p, t->pages[i]);
-      status = full && !keeps(p) ? give_home(p, t, i, err) : open_page(p, e, full, err);
+      status = full && !keeps(p, t, i) ? give_home(p, t, i, err) : open_page(p, e, full, err);
     } else if (full && e->open) {
       status = close_page(p, t, i, err);
     }
@@ -230,5 +240,6 @@ fg_kv_places_limits fg_kv_places_left(const fg_kv_places *p) {
                                .host_pages = p->hosts_free,
                                .disk_pages = p->disk_free,
                                .open_slots = p->slots_free - device,
-                               .page_tokens = p->limits.page_tokens};
+                               .page_tokens = p->limits.page_tokens,
+                               .oldest_elsewhere = p->limits.oldest_elsewhere};
 }

@@ -10,6 +10,10 @@
 // it, it gets its home elsewhere and leaves: until the step is over it is in both. A page that a chunk fills
 // from its first to its last token has its home at once, and needs no slot.
 //
+// Where the CPU attends to what is not in fast memory, it takes the oldest keys and the device goes on: then
+// the first pages of a sequence go elsewhere, as large a part as there is room for of all, and the last ones
+// to fast memory.
+//
 // Pages of a sequence get neighbouring places on disk where these are free, so that they are read and
 // written together.
 #ifndef FG_ENGINE_KV_PLACES_H
@@ -26,6 +30,7 @@ typedef struct fg_kv_places_limits {
   uint32_t device_pages, host_pages, disk_pages; // homes; together there is one for each page
   uint32_t open_slots; // fast slots beyond device_pages; 0 if every page has its home in fast memory
   uint32_t page_tokens;
+  bool oldest_elsewhere; // the first pages of a sequence, rather than those that come last
 } fg_kv_places_limits;
 
 typedef enum fg_kv_home { FG_KV_NOWHERE, FG_KV_FAST, FG_KV_HOST, FG_KV_DISK } fg_kv_home;

@@ -11,6 +11,7 @@
 #include "engine/engine_state.h"
 #include "engine/sharing.h"
 #include "engine/sparsity.h"
+#include "kernels/attention.h"
 #include "plan/policy_file.h"
 
 enum {
@@ -109,6 +110,24 @@ static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *
   return status;
 }
 
+static fg_status choose_attention(fg_engine *e, bool one_memory, fg_error *err) {
+  if (!e->options.cpu_cache_compute) return FG_OK;
+  if (one_memory) {
+    fg_log_line(&e->log, FG_LOG_INFO,
+                "--cpu-cache-compute: the %s device computes in host memory, so the CPU attends to the cache "
+                "anyway",
+                e->device_name);
+    return FG_OK;
+  }
+  if (fg_sparsity_of(e->options.attn_sparsity) > 0)
+    return fg_fail(err, FG_UNSUPPORTED,
+                   "--cpu-cache-compute with --attn-sparsity %g: keys are chosen among all, and neither side "
+                   "has them all; leave one of the two out",
+                   e->options.attn_sparsity);
+  e->attends_on_host = true;
+  return FG_OK;
+}
+
 static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   e->device_name = e->options.device ? e->options.device : "cpu";
   if (!fg_device_family(e->device_name))
@@ -118,13 +137,14 @@ static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
     return fg_fail(err, FG_INVALID,
                    "--device-memory: the %s device computes in host memory; use --host-memory",
                    e->device_name);
-  return FG_OK;
+  return choose_attention(e, *one_memory, err);
 }
 
 static fg_status choose_cache(fg_engine *e, fg_error *err) {
   fg_kv_geometry *kv = &e->model->graph->kv;
   kv->dtype = e->cache_dtype;
-  kv->page_tokens = PAGE_TOKENS;
+  // A page to which the CPU attends is a whole block of keys, so that none waits for its other half.
+  kv->page_tokens = e->attends_on_host ? FG_KEY_BLOCK : PAGE_TOKENS;
   e->rotates_cache = e->rotates_cache && fg_kv_can_rotate(kv);
   if (fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim)) return FG_OK;
   return fg_fail(err, FG_UNSUPPORTED,
@@ -203,7 +223,8 @@ static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
 static uint64_t scratch(const void *user, uint32_t tokens) {
   fg_engine *e = (fg_engine *)(uintptr_t)user; // the callback changes nothing
   fg_device_options options = device_options(e, tokens);
-  return fg_device_scratch_bytes(e->device_name, &options);
+  return fg_device_scratch_bytes(e->device_name, &options) +
+         (e->attends_on_host ? fg_kv_host_scratch_bytes(&options) : 0);
 }
 
 // FlexGen's block is the number of sequences that run together.
@@ -258,6 +279,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
     return fg_fail(err, FG_INVALID, "--max-model-len %" PRIu32 ": the model knows %" PRIu32 " positions",
                    o->max_model_len, g->max_positions);
   fg_executor_costs(g, e->model->store, one_memory, plan);
+  if (e->attends_on_host) fg_kv_host_costs(g, plan);
   fg_readout_costs(g->vocab, fg_threads_count(e->threads), plan);
   if (!o->no_prefix_sharing) plan->host_per_page = fg_sharing_page_bytes(g->kv.page_tokens);
   status = fg_engine_choose_policy(e, err);
@@ -283,6 +305,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                   .policy = &e->policy,
                                   .rotates_cache = e->rotates_cache,
                                   .attn_sparsity = fg_sparsity_of(e->options.attn_sparsity),
+                                  .attends_on_host = e->attends_on_host,
                                   .kv_folder = e->options.offload_dir,
                                   .kv_backend = e->io_backend};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
@@ -291,7 +314,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   fg_scheduler_limits limits = {.max_tokens = e->policy.max_tokens,
                                 .max_seqs = e->policy.max_seqs,
                                 .pages = e->policy.pages,
-                                .page_tokens = PAGE_TOKENS,
+                                .page_tokens = e->model->graph->kv.page_tokens,
                                 .max_len = e->policy.max_len};
   if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
@@ -305,6 +328,7 @@ fg_runner_counts fg_engine_count(const fg_engine *e) {
   c.streamed += fg_executor_weight_bytes_read(e->executor);
   c.kv_read += fg_executor_kv_bytes_read(e->executor);
   c.kv_written += fg_executor_kv_bytes_written(e->executor);
+  c.crossing = fg_kv_crossing_sum(c.crossing, fg_executor_kv_crossing(e->executor));
   c.sparse = fg_sparse_counts_sum(c.sparse, e->device->ops->sparse_counts(e->device));
   c.experts = fg_expert_counts_sum(c.experts, fg_executor_expert_counts(e->executor));
   return c;
@@ -331,7 +355,8 @@ static void log_policy(const fg_engine *e) {
               "%s on %s: %s of weights, %s of it resident; KV for %" PRIu32 " tokens (%s); up to %" PRIu32
               " sequences and %" PRIu32 " tokens a step",
               e->model->name, e->device_name, fg_size_format(all, weights),
-              fg_size_format(fg_executor_resident_bytes(e->executor), resident), p->pages * PAGE_TOKENS,
+              fg_size_format(fg_executor_resident_bytes(e->executor), resident),
+              p->pages * e->model->graph->kv.page_tokens,
               fg_size_format(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers * p->pages, kv),
               p->max_seqs, p->max_tokens);
 }

@@ -17,6 +17,8 @@ PAGE_TOKENS = 32
 ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
 SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
 FAKE = ("--device", "fake", "--device-memory", "64M")
+IN_HOST_MEMORY = ("--percent", 100, 0, 0, 100, 100, 0)
+ON_THE_CPU = "--cpu-cache-compute"
 
 
 class KvTiers(Case):
@@ -71,7 +73,7 @@ class KvTiers(Case):
         self.rows(8, 120, 333, 40)
         common = (*FAKE, "--dtype", "f32", "--max-num-seqs", 6)
         memory, _ = self.batch("memory.jsonl", harness.MODEL, *common)
-        there, figures = self.batch("there.jsonl", harness.MODEL, *common, "--percent", 100, 0, 0, 100, 100, 0)
+        there, figures = self.batch("there.jsonl", harness.MODEL, *common, *IN_HOST_MEMORY)
         self.assertEqual(there, memory)
         self.assertEqual(figures["policy"]["kv_host_pages"], figures["policy"]["kv_pages"])
         self.assertEqual(figures["tiers"]["disk"]["kv_bytes_written"], 0)
@@ -87,6 +89,62 @@ class KvTiers(Case):
                 there, figures = self.batch("there.jsonl", model, *options, *tiers, "--overwrite")
                 self.assertTrue(there == memory, f"{name} {tiers}")
                 self.assertGreater(figures["tiers"]["disk"]["kv_bytes_written"], 0, f"{name} {tiers}")
+
+    # ---- attention where the pages are ----
+
+    def on_the_cpu(self, model, *options):
+        """The same job with all in the device's memory, then on other tiers with the option: equal, and pages were
+        spared. Returns the bytes that crossed."""
+        memory, figures = self.batch("memory.jsonl", model, *FAKE, *options, "--overwrite")
+        self.assertEqual(set(figures["crossing"].values()), {0})
+        for tiers in (IN_HOST_MEMORY, SHARED, ALL_ON_DISK):
+            there, figures = self.batch("there.jsonl", model, *FAKE, *options, *tiers, ON_THE_CPU, "--overwrite")
+            self.assertTrue(there == memory, f"{model} {options} {tiers}")
+            crossing = figures["crossing"]
+            self.assertGreater(crossing["query_bytes"], 0, f"{model} {options} {tiers}")
+            self.assertGreater(crossing["spared_page_bytes"], crossing["query_bytes"] + crossing["state_bytes"])
+        return crossing
+
+    def test_attention_on_the_cpu_is_the_same_for_every_type(self):
+        self.rows(10, 240, 200, 60)
+        model = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        for options in (("--dtype", "f32"), ("--dtype", "bf16"), ("--dtype", "bf16", "--cache-dtype", "int4"),
+                        ("--dtype", "int8", "--cache-dtype", "int8")):
+            self.on_the_cpu(model, "--max-num-batched-tokens", 64, "--max-num-seqs", 6, *options)
+
+    def test_attention_on_the_cpu_is_the_same_for_every_kind(self):
+        models = os.path.join(harness.ORACLE, "models")
+        self.rows(8, 150, 200, 40)
+        for name in ("gemma3", "deepseek-v3", "gpt-oss", "phi3-longrope", "llama-rope-dynamic", "opt-350m-like", "bloom-like",
+                     "qwen2-moe"):
+            self.on_the_cpu(os.path.join(models, name), "--dtype", "f32", "--max-num-batched-tokens", 40,
+                            "--max-num-seqs", 5)
+
+    def test_what_crosses_is_queries_and_states_instead_of_pages(self):
+        self.rows(8, 200, 333, 60)
+        crossing = self.on_the_cpu(harness.MODEL, "--dtype", "f32", "--max-num-seqs", 6)
+        with open(os.path.join(harness.MODEL, "config.json")) as file:
+            config = json.load(file)
+        dim = config["hidden_size"] // config["num_attention_heads"]
+        # An output, a maximum and a sum for each query.
+        self.assertEqual(crossing["state_bytes"] * dim, crossing["query_bytes"] * (dim + 2))
+        _, without = self.batch("there.jsonl", harness.MODEL, *FAKE, "--dtype", "f32", "--max-num-seqs", 6, *ALL_ON_DISK,
+                                "--overwrite")
+        self.assertEqual(without["crossing"]["spared_page_bytes"], 0)
+        self.assertLess(20 * crossing["page_bytes"], without["crossing"]["page_bytes"])
+
+    def test_attention_on_the_cpu_is_said_to_be_there_anyway(self):
+        self.rows(2, 60, 333, 10)
+        said = self.succeed("batch", harness.MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
+                            "--offload-dir", self.path("stores"), "--dtype", "f32", ON_THE_CPU).stderr.decode()
+        self.assertIn("the CPU attends to the cache anyway", said)
+
+    def test_attention_on_the_cpu_cannot_be_sparse(self):
+        self.rows(1, 60, 333, 10)
+        said = self.fail_with(1, "batch", harness.MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
+                              *FAKE, "--quiet", ON_THE_CPU, "--attn-sparsity", 0.5)
+        self.assertIn("--attn-sparsity", said)
+        self.assertEqual(len(said.strip().splitlines()), 1, said)
 
     def test_every_full_page_is_written_once(self):
         for device in ((), FAKE):

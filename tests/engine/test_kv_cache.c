@@ -95,8 +95,7 @@ static void submit(world *w, uint32_t prompt, uint32_t ends, uint32_t longest) {
   w->sequences[seq] = (sequence){++w->ids, ends, longest};
 }
 
-// ---- a step
-// ------------------------------------------------------------------------------------------------
+// ---- a step ---------------------------------------------------------------------------------------------
 
 static uint64_t mark_of(const sequence *s, uint32_t layer, uint32_t position) {
   return (s->id << 16) + ((uint64_t)layer << 8) + position;
@@ -228,7 +227,7 @@ static bool run_step(world *w) {
   return true;
 }
 
-// ---- what holds ------------------------------------------------------------------------------------------
+// ---- what holds -----------------------------------------------------------------------------------------
 
 static const fg_policy policies[] = {
     {.disk_pages = 60, .frames = 3, .frame_pages = TABLE},
