@@ -120,6 +120,23 @@ class KvTiers(Case):
             self.on_the_cpu(os.path.join(models, name), "--dtype", "f32", "--max-num-batched-tokens", 40,
                             "--max-num-seqs", 5)
 
+    # Rows that begin alike own the same pages, wherever these are and whoever attends to them.
+    def test_shared_pages_are_the_same_on_every_tier(self):
+        draw = random.Random(12)
+        common = [draw.randrange(3, 333) for _ in range(140)]
+        write_rows(self.path("in.jsonl"), [
+            row(f"r{i}", prompt=common[:draw.choice((70, 130, 140))] + [draw.randrange(3, 333) for _ in range(9)],
+                max_tokens=draw.randrange(5, 50), temperature=0.8 * (i % 2), ignore_eos=True, return_token_ids=True,
+                return_tokens_as_token_ids=True, logprobs=2) for i in range(14)])
+        options = ("--dtype", "f32", "--max-num-batched-tokens", 64, "--max-num-seqs", 6)
+        alone, figures = self.batch("alone.jsonl", harness.MODEL, *FAKE, *options, "--prefix-sharing", "false")
+        self.assertEqual(figures["tokens"]["prompt_shared"], 0)
+        for tiers in (IN_HOST_MEMORY, SHARED, ALL_ON_DISK):
+            for more in ((), (ON_THE_CPU,)):
+                there, figures = self.batch("there.jsonl", harness.MODEL, *FAKE, *options, *tiers, *more, "--overwrite")
+                self.assertTrue(there == alone, f"{tiers} {more}")
+                self.assertGreater(figures["tokens"]["prompt_shared"], 0, f"{tiers} {more}")
+
     def test_what_crosses_is_queries_and_states_instead_of_pages(self):
         self.rows(8, 200, 333, 60)
         crossing = self.on_the_cpu(harness.MODEL, "--dtype", "f32", "--max-num-seqs", 6)
