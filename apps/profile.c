@@ -35,25 +35,26 @@ static double best_of(const fg_profile *p, int compute) {
   double best = 0;
   for (uint32_t i = 0; i < p->product_count; i++)
     for (uint32_t r = 0; p->products[i].compute == compute && r < FG_PROFILE_ROW_POINTS; r++) {
-      double rate = gops(p->products[i].seconds[r], 1u << r);
+      double rate = gops(p->products[i].seconds[r], fg_profile_rows[r]);
       if (rate > best) best = rate;
     }
   return best;
 }
 
 static void print_products(const fg_profile *p) {
-  static const uint32_t shown[] = {0, 2, 4, 6, 8, 10}; // powers of two
+  static const uint32_t shown[] = {1, 4, 16, 64, 256, 1024};
   enum { SHOWN = sizeof shown / sizeof *shown };
   printf("\nProducts, Gop/s (with 256 rows also in %% of the best of this arithmetic); rows:\n"
          "  %-5s %-7s %6s",
          "", "weights", "k");
-  for (uint32_t s = 0; s < SHOWN; s++) printf(" %7u", 1u << shown[s]);
+  for (uint32_t s = 0; s < SHOWN; s++) printf(" %7u", shown[s]);
   printf("    256\n");
   for (uint32_t i = 0; i < p->product_count; i++) {
     const fg_profile_product *e = &p->products[i];
     printf("  %-5s %-7s %6u", fg_profile_compute_name(e->compute), fg_dtype_get(e->dtype)->name, e->k);
-    for (uint32_t s = 0; s < SHOWN; s++) printf(" %7.1f", gops(e->seconds[shown[s]], 1u << shown[s]));
-    printf(" %4.0f %%\n", 100 * gops(e->seconds[8], 256) / best_of(p, e->compute));
+    for (uint32_t s = 0; s < SHOWN; s++)
+      printf(" %7.1f", gops(fg_profile_at_rows(e->seconds, shown[s]), shown[s]));
+    printf(" %4.0f %%\n", 100 * gops(fg_profile_at_rows(e->seconds, 256), 256) / best_of(p, e->compute));
   }
 }
 

@@ -13,15 +13,18 @@ static double between(double x0, double y0, double x1, double y1, double x) {
   return exp(log(y0) + share * log(y1 / y0));
 }
 
-static double at_rows(const double *seconds, double rows) {
-  const double last = (double)(1u << (FG_PROFILE_ROW_POINTS - 1));
-  if (rows <= 1) return seconds[0];
-  if (rows >= last) return seconds[FG_PROFILE_ROW_POINTS - 1] * rows / last;
-  uint32_t i = (uint32_t)log2(rows);
-  // log2 of a number just below a power may round up to it.
-  if (i > FG_PROFILE_ROW_POINTS - 2) i = FG_PROFILE_ROW_POINTS - 2;
-  double low = (double)(1u << i);
-  return between(low, seconds[i], 2 * low, seconds[i + 1], rows);
+const uint16_t fg_profile_rows[FG_PROFILE_ROW_POINTS] = {1,  2,  4,   8,   12,  16,   24,  32,
+                                                         48, 64, 128, 256, 512, 1024, 2048};
+
+double fg_profile_at_rows(const double *seconds, double rows) {
+  const uint32_t last = FG_PROFILE_ROW_POINTS - 1;
+  if (rows <= 0) return 0;
+  if (rows <= fg_profile_rows[0]) return seconds[0];
+  if (rows >= fg_profile_rows[last]) return seconds[last] * rows / fg_profile_rows[last];
+  uint32_t i = 0;
+  while (rows > fg_profile_rows[i + 1]) i++;
+  if (seconds[i] <= 0 || seconds[i + 1] <= 0) return 0;
+  return between(fg_profile_rows[i], seconds[i], fg_profile_rows[i + 1], seconds[i + 1], rows);
 }
 
 // ---- products --------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int
   const fg_profile_product *p[2];
   if (compute == FG_COMPUTE_INT8 && !fg_dtype_get(dtype)->bits) compute = FG_COMPUTE_BF16;
   if (rows <= 0 || values <= 0 || !find_product(profile, dtype, compute, k, p)) return 0;
-  double low = at_rows(p[0]->seconds, rows), high = at_rows(p[1]->seconds, rows);
+  double low = fg_profile_at_rows(p[0]->seconds, rows), high = fg_profile_at_rows(p[1]->seconds, rows);
   return values * (p[0]->k == p[1]->k ? low : between(p[0]->k, low, p[1]->k, high, k));
 }
 

@@ -13,8 +13,10 @@
 #include "kernels/kinds.h"
 #include "tensor/dtype.h"
 
-// Numbers of rows at which products are measured: 1, 2, 4 ... 2048.
-enum { FG_PROFILE_ROW_POINTS = 12 };
+// Numbers of rows at which products are measured: powers of two, and more where kernels take turns and where
+// rows that fill no block of theirs count most.
+enum { FG_PROFILE_ROW_POINTS = 15 };
+extern const uint16_t fg_profile_rows[FG_PROFILE_ROW_POINTS];
 enum { FG_PROFILE_MAX_PRODUCTS = 64, FG_PROFILE_MAX_ATTENTIONS = 64, FG_PROFILE_MAX_DISKS = 32 };
 
 // Products of many panels, whose weights come from memory and not from a cache.
@@ -70,13 +72,16 @@ typedef struct fg_profile {
   double read_slowdown;            // share of its rate that a product loses while the disk is read so, 0 to 1
 } fg_profile;
 
+// Seconds with so many rows from those at fg_profile_rows: less than one row, as experts have on average,
+// costs what one does; none costs nothing. 0 where nothing was measured.
+double fg_profile_at_rows(const double *seconds, double rows);
+
 // A look-up in a table without entries is 0 seconds: nothing is known, so nothing is counted.
 
 // Seconds of products of `rows` rows with `values` weights of rows of length k, kernels of the nearest
-// measured kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. Less
-// than one row, as experts have on average, costs what one does; none costs nothing. The matrices are those
-// of a layer: those that follow each other take the same rows, about 2048 weights of each row's length
-// together.
+// measured kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. The
+// matrices are those of a layer: those that follow each other take the same rows, about 2048 weights of each
+// row's length together.
 double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int compute, uint32_t k,
                                   double values, double rows);
 // In one layer. keys: summed over all tokens that are decoded; pairs: of queries and visible keys of all

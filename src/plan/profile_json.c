@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "device/device.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 static const char *const computes[] = {
     [FG_COMPUTE_F32] = "f32", [FG_COMPUTE_BF16] = "bf16", [FG_COMPUTE_INT8] = "int8"};

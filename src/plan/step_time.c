@@ -2,30 +2,17 @@
 
 #include <math.h>
 
-// Seconds at a number of rows between the measured ones, which are powers of two; beyond the last one work
-// goes on at its rate.
-static double at_rows(const double *points, double rows) {
-  if (rows <= 0) return 0;
-  const double place = log2(rows);
-  if (place <= 0) return points[0];
-  const int last = FG_PROFILE_ROW_POINTS - 1;
-  if (place >= last) return points[last] * exp2(place - last);
-  const int below = (int)place;
-  const double share = place - below;
-  if (points[below] <= 0 || points[below + 1] <= 0) return 0;
-  return points[below] * pow(points[below + 1] / points[below], share);
-}
-
 static void add_products(const fg_profile *profile, const fg_plan_model *model,
                          const fg_plan_products *products, double *points) {
   for (int p = 0; p < FG_PROFILE_ROW_POINTS; p++) {
     points[p] = 0;
     for (uint32_t i = 0; i < products->count; i++) {
       const fg_plan_matrices *m = &products->kinds[i];
-      points[p] += fg_profile_product_seconds(profile, m->dtype, model->compute, m->k, m->values, exp2(p));
+      points[p] +=
+          fg_profile_product_seconds(profile, m->dtype, model->compute, m->k, m->values, fg_profile_rows[p]);
     }
     // Twice the rows are at most twice the work: more is what others did to the machine meanwhile.
-    if (p > 0) points[p] = fmin(points[p], 2 * points[p - 1]);
+    if (p > 0) points[p] = fmin(points[p], points[p - 1] * fg_profile_rows[p] / fg_profile_rows[p - 1]);
   }
 }
 
@@ -63,7 +50,7 @@ static double expert_seconds(const fg_step_rates *r, double tokens) {
   const double touched = fg_plan_experts_touched(r->model, tokens);
   if (touched <= 0) return 0;
   const double rows = tokens * r->model->experts_used / touched;
-  return touched / r->model->expert_count * at_rows(r->experts, rows);
+  return touched / r->model->expert_count * fg_profile_at_rows(r->experts, rows);
 }
 
 // Seconds of a step in two parts: with the matrices, which need weights; and of all else.
@@ -72,10 +59,10 @@ typedef struct halves {
 } halves;
 
 static halves compute_halves(const fg_step_rates *r, const fg_step_work *work) {
-  halves h = {
-      .products =
-          at_rows(r->body, work->tokens) + at_rows(r->head, work->selected) + expert_seconds(r, work->tokens),
-      .others = r->step + work->batches * r->batch + work->tokens * r->token + work->selected * r->selected};
+  halves h = {.products = fg_profile_at_rows(r->body, work->tokens) +
+                          fg_profile_at_rows(r->head, work->selected) + expert_seconds(r, work->tokens),
+              .others = r->step + work->batches * r->batch + work->tokens * r->token +
+                        work->selected * r->selected};
   for (uint32_t i = 0; i < r->model->attention_count; i++)
     h.others += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
   return h;

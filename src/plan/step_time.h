@@ -63,7 +63,7 @@ typedef struct fg_step_work {
 
 typedef struct fg_step_rates {
   const fg_plan_model *model;
-  double body[FG_PROFILE_ROW_POINTS]; // seconds of all products with 1, 2, 4 ... rows
+  double body[FG_PROFILE_ROW_POINTS]; // seconds of all products at fg_profile_rows
   double head[FG_PROFILE_ROW_POINTS], experts[FG_PROFILE_ROW_POINTS];
   double key[FG_PLAN_ATTENTIONS], pair[FG_PLAN_ATTENTIONS]; // seconds, all layers of the kind
   double token, selected, step;                             // seconds of what goes by tokens and steps alone

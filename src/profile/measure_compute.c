@@ -108,10 +108,22 @@ static void smooth(double *seconds) {
     if (seconds[i - 1] > seconds[i]) seconds[i - 1] = seconds[i];
 }
 
-// Points that a quick profile leaves out, from their neighbours: every second one.
+// A quick profile leaves out points that are between two others; the first and the last one are not.
+static bool is_quick_point(uint32_t i) {
+  static const uint16_t left_out[] = {2, 12, 24, 48, 128, 512};
+  for (size_t n = 0; n < sizeof left_out / sizeof *left_out; n++)
+    if (fg_profile_rows[i] == left_out[n]) return false;
+  return true;
+}
+
+// Points that were left out, from their neighbours.
 static void fill_between(double *seconds) {
-  for (uint32_t i = 1; i + 1 < FG_PROFILE_ROW_POINTS; i += 2)
-    seconds[i] = sqrt(seconds[i - 1] * seconds[i + 1]);
+  for (uint32_t i = 1; i + 1 < FG_PROFILE_ROW_POINTS; i++) {
+    if (is_quick_point(i)) continue;
+    const double low = fg_profile_rows[i - 1], high = fg_profile_rows[i + 1];
+    const double share = log(fg_profile_rows[i] / low) / log(high / low);
+    seconds[i] = seconds[i - 1] * pow(seconds[i + 1] / seconds[i - 1], share);
+  }
 }
 
 // The entry of a kind and a length: the one of an earlier pass, or a new one.
@@ -138,9 +150,8 @@ static fg_status measure_kind(fg_taker *t, uint32_t kind, uint32_t k, fg_error *
   fg_profile_product p = {.dtype = dtype, .compute = (int)compute, .k = k};
   fg_status status = FG_OK;
   for (uint32_t i = 0; !status && i < FG_PROFILE_ROW_POINTS; i++) {
-    // The last point is odd: a quick profile measures it too.
-    if (t->options->quick && i % 2 && i != FG_PROFILE_ROW_POINTS - 1) continue;
-    const uint32_t rows = 1u << i;
+    if (t->options->quick && !is_quick_point(i)) continue;
+    const uint32_t rows = fg_profile_rows[i];
     fg_call call = product_call(t, layout, dtype, panel_rows(t, layout, dtype, k, rows), k, rows);
     status = measure_point(t, compute, &call, &p.seconds[i], err);
   }

@@ -93,6 +93,44 @@ class Plan(Case):
         self.assertNotEqual(wrong.returncode, 0)
         self.assertIn(b"max_num_seq", wrong.stderr)
 
+    def test_a_policy_that_is_given_back_stays_as_it_is(self):
+        path = self.path("policy.json")
+        jobs = (("tinyllama-1.1b", "--synthetic", "--host-memory", "1G", "--num-prompts", "32"),
+                # keys and values on the disk: frames
+                ("opt-1.3b", "--synthetic", "--host-memory", "900M", "--num-prompts", "64", "--prompt-len", "1024"))
+        for job in jobs:
+            policy = self.plan(*job, "--save-policy", path)["policy"]
+            again = self.plan(*job, "--policy", path)["policy"]
+            for key in ("device_weight_bytes", "resident_share"):  # what the process holds itself is not always the same
+                self.assertAlmostEqual(again.pop(key), policy.pop(key), delta=1 << 20)
+            self.assertEqual(again, policy)
+
+    def test_rings_and_order_can_be_fixed(self):
+        path = self.path("policy.json")
+        with open(path, "w") as file:
+            json.dump({"kv_disk_pages": 600, "kv_frames": 3, "kv_frame_pages": 80, "ring_bytes": 50000000,
+                       "row_order": "longest"}, file)
+        policy = self.plan("opt-1.3b", "--synthetic", "--host-memory", "900M", "--num-prompts", "64", "--policy", path)["policy"]
+        self.assertEqual([policy[key] for key in ("kv_frames", "kv_frame_pages", "ring_bytes", "row_order")],
+                         [3, 80, 50000000, "longest"])
+
+    def test_a_run_in_another_order_takes_the_steps_that_were_expected(self):
+        """Prompts of uneven lengths, one at a time: the tokens are those of any order."""
+        path = self.path("policy.json")
+        steps = {}
+        for order in ("input", "longest"):
+            with open(path, "w") as file:
+                json.dump({"row_order": order, "max_num_seqs": 3, "max_num_batched_tokens": 16}, file)
+            done = self.succeed("bench", MODEL, "--num-prompts", "9", "--input-len-range", "4:40", "--gen-len", "5",
+                                "--json", "--offload-dir", self.offload(), "--policy", path, "--stats",
+                                self.path("stats.json"), env=self.environment())
+            figures = json.loads(done.stdout)
+            self.assertEqual(figures["policy"]["row_order"], order)
+            with open(self.path("stats.json")) as file:
+                steps[order] = json.load(file)["tokens"]["steps"]
+            self.assertEqual(figures["predicted"]["steps"], steps[order])
+        self.assertNotEqual(steps["input"], steps["longest"])
+
     def test_what_is_refused_runs_with_the_flag_that_is_named(self):
         job = ("opt-1.3b", "--synthetic", "--max-model-len", "2048", "--offload-dir", self.offload())
         refused = run("plan", *job, "--host-memory", "60M", env=self.environment())

@@ -25,7 +25,7 @@ static inline fg_profile rig_profile(void) {
       .product_count = 1, .attention_count = 1, .disk_read = RIG_DISK, .disk_write = RIG_DISK / 2};
   p.products[0] = (fg_profile_product){.dtype = FG_BF16, .compute = FG_COMPUTE_BF16, .k = 1024};
   for (int r = 0; r < FG_PROFILE_ROW_POINTS; r++)
-    p.products[0].seconds[r] = RIG_VALUE * (exp2(r) > 8 ? exp2(r) : 8);
+    p.products[0].seconds[r] = RIG_VALUE * (fg_profile_rows[r] > 8 ? fg_profile_rows[r] : 8);
   p.attentions[0] =
       (fg_profile_attention){.cache = FG_BF16, .k_dim = 64, .group = 1, .decode = 1e-9, .prefill = 1e-10};
   return p;

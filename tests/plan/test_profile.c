@@ -15,7 +15,7 @@
 static fg_profile_product product_of(fg_dtype dtype, int compute, uint32_t k, double factor) {
   fg_profile_product p = {.dtype = dtype, .compute = compute, .k = k};
   for (uint32_t i = 0; i < FG_PROFILE_ROW_POINTS; i++)
-    p.seconds[i] = factor * (0.5e-9 + 0.1e-9 * (double)(1u << i));
+    p.seconds[i] = factor * (0.5e-9 + 0.1e-9 * fg_profile_rows[i]);
   return p;
 }
 
@@ -43,11 +43,11 @@ static void test_products_are_exact_at_measured_points(void **state) {
   fg_profile p;
   fill(&p);
   for (uint32_t i = 0; i < FG_PROFILE_ROW_POINTS; i++) {
-    assert_near(bf16(&p, 512, 1u << i), p.products[0].seconds[i]);
-    assert_near(bf16(&p, 2048, 1u << i), p.products[1].seconds[i]);
+    assert_near(bf16(&p, 512, fg_profile_rows[i]), p.products[0].seconds[i]);
+    assert_near(bf16(&p, 2048, fg_profile_rows[i]), p.products[1].seconds[i]);
   }
   double million = fg_profile_product_seconds(&p, FG_BF16, FG_COMPUTE_BF16, 2048, 1e6, 64);
-  assert_near(million, 1e6 * p.products[1].seconds[6]);
+  assert_near(million, 1e6 * p.products[1].seconds[9]);
 }
 
 static void test_products_never_get_cheaper_with_rows(void **state) {
@@ -58,6 +58,27 @@ static void test_products_never_get_cheaper_with_rows(void **state) {
   for (double rows = 0.25; rows < 5000; rows *= 1.01) {
     double now = bf16(&p, 900, rows);
     assert_true(now >= before);
+    before = now;
+  }
+}
+
+// Few rows by one kernel, many by another one that is four times as fast: between the two the time only
+// grows, and it
+// stays near what whole blocks of 16 rows take.
+static void test_a_kernel_that_takes_over_makes_no_step_cheaper(void **state) {
+  (void)state;
+  fg_profile p = {.product_count = 1};
+  p.products[0] = (fg_profile_product){.dtype = FG_BF16, .compute = FG_COMPUTE_BF16, .k = 2048};
+  for (uint32_t i = 0; i < FG_PROFILE_ROW_POINTS; i++) {
+    const double rows = fg_profile_rows[i];
+    p.products[0].seconds[i] = 1e-9 * (rows <= 12 ? rows : ceil(rows / 16) * 4 + 8);
+  }
+  double before = 0;
+  for (uint32_t rows = 1; rows <= 2048; rows++) {
+    const double now = bf16(&p, 2048, rows), real = 1e-9 * (rows <= 12 ? rows : ceil(rows / 16.0) * 4 + 8);
+    assert_true(now >= before);
+    assert_true(now <= 1.03 * real || rows < 16);
+    assert_true(now >= 0.74 * real);
     before = now;
   }
 }
@@ -163,6 +184,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_products_are_exact_at_measured_points),
       cmocka_unit_test(test_products_never_get_cheaper_with_rows),
+      cmocka_unit_test(test_a_kernel_that_takes_over_makes_no_step_cheaper),
       cmocka_unit_test(test_products_between_points_lie_between_them),
       cmocka_unit_test(test_products_beyond_the_points_go_on_at_their_rate),
       cmocka_unit_test(test_the_nearest_kernel_stands_for_one_that_was_not_measured),
