@@ -19,11 +19,10 @@ static bool find_profile(const fg_engine *e, fg_profile *out) {
 
 // Of a typical request, those that it does not share with another one: what the cache holds for each, and
 // what steps compute.
-static uint32_t own_tokens(const fg_workload *job) {
+static uint32_t own_tokens(const fg_workload *job, const fg_plan_job *rows) {
   double shared = 0;
-  for (uint32_t i = 0; i < job->length_count; i++)
-    shared += fmin(job->lengths[i].shared, job->lengths[i].prompt);
-  const double mean = job->length_count ? floor(shared / job->length_count) : 0, least = job->generated + 1.0;
+  for (uint32_t i = 0; i < rows->count; i++) shared += fmin(rows->rows[i].shared, rows->rows[i].prompt);
+  const double mean = floor(shared / rows->count), least = job->generated + 1.0;
   return job->tokens > mean + least ? job->tokens - (uint32_t)mean : (uint32_t)fmin(job->tokens, least);
 }
 
@@ -36,7 +35,7 @@ static bool is_known(fg_engine *e) {
   if (!fg_forecast_take_job(f, &job)) return false;
   if (e->options.no_prefix_sharing) fg_forecast_share_nothing(f);
   f->input.expected = job;
-  f->input.expected.tokens = own_tokens(&job);
+  f->input.expected.tokens = own_tokens(&job, &f->job);
   e->options.expected.lengths = f->input.expected.lengths = NULL; // they are the caller's
   return find_profile(e, &f->profile);
 }
