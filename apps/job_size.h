@@ -14,8 +14,8 @@ int fg_run_open_job(fg_run *run, const char *command, const fg_options *options,
 uint32_t fg_bench_prompts(const fg_options *options);
 uint32_t fg_bench_prompt_length(const fg_options *options, uint32_t prompt);
 uint32_t fg_bench_longest_prompt(const fg_options *options);
-// order[i]: the prompt that is submitted as the i-th, of fg_bench_prompts. Ordered by so many at a time as the
-// plan looked at.
+// order[i]: the prompt that is submitted as the i-th, of fg_bench_prompts. Ordered by so many at a time as
+// the plan looked at.
 fg_status fg_bench_order(uint32_t *order, const fg_options *options, fg_row_order wish, fg_error *err);
 
 #endif
