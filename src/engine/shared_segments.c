@@ -96,8 +96,8 @@ static uint32_t rows_of(const finder *f, uint32_t i) {
   return (uint32_t)f->chunks->list[(uint64_t)4 * f->entries[i].chunk + 1];
 }
 
-// Whether enough passes over blocks of keys are spared for the rows that are taken up once more. Measured on a
-// Sapphire Rapids core, decode, bfloat16 and 8 bits: two rows and 128 keys 0.99 to 1.2 times as fast as by
+// Whether enough passes over blocks of keys are spared for the rows that are taken up once more. Measured on
+// a Sapphire Rapids core, decode, bfloat16 and 8 bits: two rows and 128 keys 0.99 to 1.2 times as fast as by
 // themselves, 64 keys 0.96 to 1.2 for 4 to 32 rows; rows that fill their blocks alone 0.99 to 1.01.
 static bool is_worth_it(const finder *f, const node *n, uint32_t end) {
   uint32_t rows = 0, alone = 0;
