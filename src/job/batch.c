@@ -200,7 +200,7 @@ static fg_status open_window(batch *b, fg_error *err) {
 static fg_status start(batch *b, fg_error *err) {
   const fg_batch_options *o = b->options;
   fg_status status = check_options(o, err);
-  if (status == FG_OK) status = fg_rows_look_over(o->input, &b->survey, err);
+  if (status == FG_OK) status = fg_rows_look_over(o->input, &b->memory, &b->survey, err);
   if (status == FG_OK) status = fg_id_set_reserve(&b->ids, b->survey.rows, err);
   if (status == FG_OK) status = open_output(b, err);
   if (status == FG_OK) status = fg_rows_open(&b->rows, o->input, &b->memory, err);

@@ -293,6 +293,7 @@ fg_status fg_output_put(fg_output *o, uint64_t row, const char *line, size_t len
 
 fg_status fg_output_sync(fg_output *o, fg_error *err) {
   fg_status status = fg_safe_file_sync(&o->file, err);
+  if (status == FG_OK) fg_safe_file_uncache(&o->file);
   if (status == FG_OK)
     status = fg_journal_trim(o->journal, err); // what it held is in OUT, and OUT is on the disk
   if (status == FG_OK && o->journal_path) status = fg_journal_sync(o->journal, err);

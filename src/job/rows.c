@@ -13,14 +13,27 @@
 #include "base/json.h"
 #include "base/size.h"
 
-enum { CHUNK = 64 << 10, FIRST_LINE = 16 << 10 };
+enum {
+  CHUNK = 64 << 10,
+  FIRST_LINE = 16 << 10,
+  DROP = 4 << 20, // bytes of the cache that are dropped at a time
+  KEPT_LEAST = 8 << 20,
+  KEPT_SHARE = 64, // a file of up to one part in so many of the budget stays in the cache
+};
+
+// Drops what was read of a file that is too large to be kept.
+typedef struct cache_drop {
+  bool wanted;
+  uint64_t read, dropped;
+} cache_drop;
 
 struct fg_rows {
   const char *path;
   int fd;
   fg_job_memory *memory;
   uint64_t line; // number of the line being read
-  char *chunk;   // [CHUNK]
+  cache_drop drop;
+  char *chunk; // [CHUNK]
   size_t chunk_at, chunk_end;
   bool end;
   char *text; // the line so far
@@ -33,6 +46,20 @@ static fg_status open_input(const char *path, int *fd, fg_error *err) {
   *fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
   if (*fd >= 0) return FG_OK;
   return fg_fail(err, errno == ENOENT ? FG_NOT_FOUND : FG_IO, "%s: cannot open: %s", path, strerror(errno));
+}
+
+static cache_drop start_drop(int fd, const fg_job_memory *memory) {
+  const uint64_t part = fg_budget_limit(memory->host) / KEPT_SHARE;
+  struct stat st;
+  return (cache_drop){.wanted = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                                (uint64_t)st.st_size > (part > KEPT_LEAST ? part : KEPT_LEAST)};
+}
+
+static void drop_behind(cache_drop *d, int fd, size_t count) {
+  d->read += count;
+  if (!d->wanted || d->read - d->dropped < DROP) return;
+  posix_fadvise(fd, (off_t)d->dropped, (off_t)(d->read - d->dropped), POSIX_FADV_DONTNEED);
+  d->dropped = d->read;
 }
 
 // Reads until the buffer is full or the file ends.
@@ -67,6 +94,7 @@ fg_status fg_rows_open(fg_rows **out, const char *path, fg_job_memory *memory, f
   rows->path = path;
   rows->memory = memory;
   fg_status status = open_input(path, &rows->fd, err);
+  if (status == FG_OK) rows->drop = start_drop(rows->fd, memory);
   if (status == FG_OK) status = fg_job_memory_take(memory, CHUNK, "reading the input", err);
   if (status != FG_OK) {
     if (rows->fd >= 0) close(rows->fd);
@@ -135,6 +163,7 @@ static fg_status refill(fg_rows *rows, fg_error *err) {
   rows->chunk_at = 0;
   rows->chunk_end = (size_t)got;
   rows->end = got == 0;
+  drop_behind(&rows->drop, rows->fd, (size_t)got);
   return FG_OK;
 }
 
@@ -220,34 +249,44 @@ static void count_rows(line_counter *c, const char *bytes, size_t count) {
   }
 }
 
-static fg_status look_over(int fd, const char *path, char *chunk, fg_rows_survey *survey, fg_error *err) {
+typedef struct whole_file {
+  const char *path;
+  int fd;
+  char *chunk; // [CHUNK]
+  cache_drop drop;
+} whole_file;
+
+static fg_status look_over(whole_file *file, fg_rows_survey *survey, fg_error *err) {
   line_counter counter = {0};
+  char *chunk = file->chunk;
   size_t got;
   do {
-    fg_status status = read_full(fd, path, chunk, CHUNK, &got, err);
+    fg_status status = read_full(file->fd, file->path, chunk, CHUNK, &got, err);
     if (status != FG_OK) return status;
     size_t mark = survey->bytes == 0 && got >= 3 && memcmp(chunk, byte_order_mark, 3) == 0 ? 3 : 0;
     count_rows(&counter, chunk + mark, got - mark);
     survey->hash = fg_hash_more(survey->hash, chunk, got);
     survey->bytes += got;
+    drop_behind(&file->drop, file->fd, got);
   } while (got == CHUNK);
   survey->rows = counter.rows + counter.filled;
   return FG_OK;
 }
 
-fg_status fg_rows_look_over(const char *path, fg_rows_survey *survey, fg_error *err) {
+fg_status fg_rows_look_over(const char *path, fg_job_memory *memory, fg_rows_survey *survey, fg_error *err) {
   *survey = (fg_rows_survey){0};
   struct stat st; // a pipe must not be opened twice
   if (strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) return FG_OK;
   survey->regular = true;
-  int fd;
-  fg_status status = open_input(path, &fd, err);
+  whole_file file = {.path = path};
+  fg_status status = open_input(path, &file.fd, err);
   if (status != FG_OK) return status;
-  char *chunk = malloc(CHUNK);
-  status = chunk ? look_over(fd, path, chunk, survey, err)
-                 : fg_fail(err, FG_NO_SPACE, "%s: out of memory for reading it", path);
-  free(chunk);
-  close(fd);
+  file.drop = start_drop(file.fd, memory);
+  file.chunk = malloc(CHUNK);
+  status = file.chunk ? look_over(&file, survey, err)
+                      : fg_fail(err, FG_NO_SPACE, "%s: out of memory for reading it", path);
+  free(file.chunk);
+  close(file.fd);
   return status;
 }
 

@@ -3,6 +3,9 @@
 // A row is a line that holds something; blank lines are skipped but counted, so that a row's line number is
 // the one that an editor shows. A byte-order mark, CRLF and a last line without an end are fine. A line
 // of more than FG_ROW_MAX_BYTES is a row that cannot be read, not the end of the job.
+//
+// What was read of a file stays in the system's cache, since a job reads its input three times, unless the
+// file is large beside the budget, which counts that cache too: then it is dropped behind the reader.
 #ifndef FG_JOB_ROWS_H
 #define FG_JOB_ROWS_H
 
@@ -38,7 +41,7 @@ typedef struct fg_rows_survey {
   bool regular; // a file that can be read again; otherwise nothing else is set
   uint64_t hash, rows, bytes;
 } fg_rows_survey;
-fg_status fg_rows_look_over(const char *path, fg_rows_survey *survey, fg_error *err);
+fg_status fg_rows_look_over(const char *path, fg_job_memory *memory, fg_rows_survey *survey, fg_error *err);
 
 // ---- what a line holds: {"custom_id", "method", "url", "body"} ---------------------------------------
 

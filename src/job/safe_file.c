@@ -62,6 +62,10 @@ fg_status fg_safe_file_sync(fg_safe_file *file, fg_error *err) {
   return FG_OK;
 }
 
+void fg_safe_file_uncache(const fg_safe_file *file) {
+  if (file->regular) posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 void fg_safe_file_sync_name(const char *path) {
   char copy[PATH_MAX];
   if ((size_t)snprintf(copy, sizeof copy, "%s", path) >= sizeof copy) return;

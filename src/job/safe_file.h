@@ -23,6 +23,8 @@ fg_status fg_safe_file_read(const fg_safe_file *file, uint64_t offset, void *byt
                             fg_error *err);
 fg_status fg_safe_file_cut(fg_safe_file *file, uint64_t size, fg_error *err);
 fg_status fg_safe_file_sync(fg_safe_file *file, fg_error *err); // fdatasync, if anything was written
+// The system need not keep in memory what was synced: it is not read again soon.
+void fg_safe_file_uncache(const fg_safe_file *file);
 // Makes the file's name last: syncs the folder that holds it.
 void fg_safe_file_sync_name(const char *path);
 

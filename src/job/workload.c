@@ -131,7 +131,8 @@ static void take_rows(look *l, fg_rows *rows, uint64_t stride) {
 
 static void look_into(look *l, const char *path, uint64_t file_bytes) {
   fg_rows *rows;
-  if (fg_budget_create(&l->memory.host, "a look at the input", NULL, 0, NULL) != FG_OK) return;
+  const uint64_t limit = l->context.info.host_budget; // as the job will read it
+  if (fg_budget_create(&l->memory.host, "a look at the input", NULL, limit, NULL) != FG_OK) return;
   const uint64_t stride = choose_stride(l, path, file_bytes);
   if (fg_rows_open(&rows, path, &l->memory, NULL) == FG_OK) {
     take_rows(l, rows, stride);

@@ -1,6 +1,9 @@
 // The lines of a batch file, and the ids on them.
 #include "batch_files.h"
 
+#include <sys/mman.h>
+#include <sys/statfs.h>
+
 #include "job/id_set.h"
 #include "job/rows.h"
 
@@ -43,7 +46,7 @@ static char *rows_of(fixture *f, const char *bytes, size_t count) {
   }
   fg_rows_close(rows);
   fg_rows_survey survey;
-  assert_int_equal(fg_rows_look_over(f->files.input, &survey, &err), FG_OK);
+  assert_int_equal(fg_rows_look_over(f->files.input, &f->memory, &survey, &err), FG_OK);
   assert_true(survey.regular);
   assert_int_equal(survey.rows, found);
   assert_int_equal(survey.bytes, count);
@@ -185,17 +188,78 @@ static void test_any_change_of_the_input_changes_its_hash(void **state) {
   fg_rows_survey first, second;
   fg_error err;
   file_write(f->files.input, bytes, sizeof bytes);
-  assert_int_equal(fg_rows_look_over(f->files.input, &first, &err), FG_OK);
+  assert_int_equal(fg_rows_look_over(f->files.input, &f->memory, &first, &err), FG_OK);
   for (size_t at = 0; at < sizeof bytes; at += 65535) {
     bytes[at] ^= 1;
     file_write(f->files.input, bytes, sizeof bytes);
-    assert_int_equal(fg_rows_look_over(f->files.input, &second, &err), FG_OK);
+    assert_int_equal(fg_rows_look_over(f->files.input, &f->memory, &second, &err), FG_OK);
     assert_true(first.hash != second.hash);
     bytes[at] ^= 1;
   }
   file_write(f->files.input, bytes, sizeof bytes - 1);
-  assert_int_equal(fg_rows_look_over(f->files.input, &second, &err), FG_OK);
+  assert_int_equal(fg_rows_look_over(f->files.input, &f->memory, &second, &err), FG_OK);
   assert_true(first.hash != second.hash);
+}
+
+enum { LINE = 4096, LARGE = 24 << 20, TMPFS = 0x01021994 };
+
+// Bytes of a file that the system holds in memory.
+static size_t cached_bytes(int fd, size_t size) {
+  static unsigned char pages[LARGE / LINE];
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+  assert_ptr_not_equal(map, MAP_FAILED);
+  assert_int_equal(mincore(map, size, pages), 0);
+  munmap(map, size);
+  size_t cached = 0;
+  for (size_t i = 0; i < size / page; i++) cached += (pages[i] & 1) * page;
+  return cached;
+}
+
+static void read_all(const char *path, fg_job_memory *memory) {
+  fg_rows *rows;
+  fg_line line;
+  fg_error err;
+  bool end = false;
+  assert_int_equal(fg_rows_open(&rows, path, memory, &err), FG_OK);
+  while (!end) assert_int_equal(fg_rows_next(rows, &line, &end, &err), FG_OK);
+  fg_rows_close(rows);
+}
+
+// The budget counts the system's cache of files too.
+static void test_a_file_that_is_large_beside_the_budget_does_not_fill_the_cache(void **state) {
+  (void)state;
+  char path[] = "/var/tmp/flexgen-rows-XXXXXX";
+  static char text[LINE];
+  struct statfs fs;
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  unlink(path);
+  if (fstatfs(fd, &fs) != 0 || fs.f_type == TMPFS || sysconf(_SC_PAGESIZE) < LINE) {
+    close(fd);
+    skip(); // what is in memory only cannot be dropped
+  }
+  memset(text, 'x', sizeof text);
+  text[LINE - 1] = '\n';
+  for (size_t done = 0; done < LARGE; done += LINE) assert_int_equal(write(fd, text, LINE), LINE);
+  assert_int_equal(fsync(fd), 0);
+  snprintf(path, sizeof path, "/dev/fd/%d", fd);
+  fg_job_memory small = {0}, large = {0};
+  fg_budget_create(&small.host, "host memory", "--host-memory", 64 << 20, NULL);
+  fg_budget_create(&large.host, "host memory", "--host-memory", (uint64_t)4 << 30, NULL);
+  read_all(path, &large);
+  assert_true(cached_bytes(fd, LARGE) > LARGE / 4 * 3);
+  read_all(path, &small);
+  assert_true(cached_bytes(fd, LARGE) < LARGE / 3);
+  read_all(path, &large);
+  fg_rows_survey survey;
+  fg_error err;
+  assert_int_equal(fg_rows_look_over(path, &small, &survey, &err), FG_OK);
+  assert_int_equal(survey.rows, LARGE / LINE);
+  assert_true(cached_bytes(fd, LARGE) < LARGE / 3);
+  fg_budget_destroy(small.host);
+  fg_budget_destroy(large.host);
+  close(fd);
 }
 
 static void test_ids_are_seen_once_each(void **state) {
@@ -224,6 +288,7 @@ int main(void) {
       cmocka_unit_test(test_what_cannot_be_read_names_the_line),
       cmocka_unit_test(test_deep_nesting_does_not_end_the_process),
       cmocka_unit_test(test_any_change_of_the_input_changes_its_hash),
+      cmocka_unit_test(test_a_file_that_is_large_beside_the_budget_does_not_fill_the_cache),
       cmocka_unit_test(test_ids_are_seen_once_each),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
