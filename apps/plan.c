@@ -34,6 +34,18 @@ static double number(const json_t *policy, const char *key) {
   return json_number_value(json_object_get(policy, key));
 }
 
+static void print_passes(const fg_engine_info *info, const json_t *p, double page_of_layer) {
+  char a[16];
+  printf("  KV cache  of one layer and one batch: %.0f tokens (%s)\n",
+         number(p, "kv_device_pages") * number(p, "kv_page_tokens"),
+         size_of(number(p, "kv_device_pages") * page_of_layer, a));
+  printf("  a step    is a layer pass over up to %u whole rows of %u tokens, %.0f tokens at a time\n",
+         info->max_num_seqs, info->max_num_batched_tokens, number(p, "micro_batch_tokens"));
+  printf("            residual stream of %.0f tokens in memory, %.0f on disk; %s of weights on their way\n",
+         number(p, "hidden_memory_tokens"), number(p, "hidden_disk_tokens"),
+         size_of(number(p, "ring_bytes"), a));
+}
+
 static void print_policy(const fg_run *run, const json_t *p) {
   const fg_engine_info *info = &run->info;
   char a[16], b[16], c[16];
@@ -42,6 +54,10 @@ static void print_policy(const fg_run *run, const json_t *p) {
          info->weight_dtype, info->cache_dtype);
   printf("  weights   %s; %s in memory, the rest read by every step\n",
          size_of((double)info->weight_bytes, a), size_of((double)info->resident_weight_bytes, b));
+  if (number(p, "micro_batch_tokens") > 0) {
+    print_passes(info, p, number(p, "kv_page_bytes"));
+    return;
+  }
   printf("  KV cache  %.0f tokens in memory (%s)", number(p, "kv_device_pages") * number(p, "kv_page_tokens"),
          size_of(number(p, "kv_device_pages") * page, a));
   if (number(p, "kv_disk_pages") > 0)

@@ -48,14 +48,15 @@ static json_t *tokens_json(const fg_engine_stats *s, double seconds) {
 }
 
 static json_t *tiers_json(const fg_engine_info *info, const fg_engine_stats *s) {
-  return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I},s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}}", "host",
+  return json_pack("{s:{s:I,s:I,s:I,s:I},s:{s:I,s:I},s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}}", "host",
                    "budget_bytes", n(info->host_budget), "used_bytes", n(s->host_used), "peak_bytes",
                    n(s->host_peak), "process_peak_bytes", n(s->process_peak), "device", "budget_bytes",
                    n(info->device_budget), "peak_bytes", n(s->device_peak), "disk", "read_bytes",
                    n(s->bytes_read), "written_bytes", n(s->bytes_written), "weight_bytes_streamed",
                    n(s->weight_bytes_streamed), "kv_bytes_read", n(s->kv_bytes_read), "kv_bytes_written",
-                   n(s->kv_bytes_written), "registered_bytes", n(s->registered_bytes), "process_read_bytes",
-                   process_read_bytes());
+                   n(s->kv_bytes_written), "hidden_bytes_read", n(s->hidden_bytes_read),
+                   "hidden_bytes_written", n(s->hidden_bytes_written), "registered_bytes",
+                   n(s->registered_bytes), "process_read_bytes", process_read_bytes());
 }
 
 static json_t *crossing_json(const fg_engine_stats *s) {

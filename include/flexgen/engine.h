@@ -226,6 +226,8 @@ typedef struct fg_engine_stats {
   uint64_t bytes_read, bytes_written;       // disk
   uint64_t weight_bytes_streamed;           // of bytes_read
   uint64_t kv_bytes_read, kv_bytes_written; // of bytes_read and bytes_written: pages of the KV cache
+  // Of bytes_read and bytes_written: what layer passes kept on disk of the rows of a step.
+  uint64_t hidden_bytes_read, hidden_bytes_written;
   // Experts that are read when they are wanted; all 0 where every one is resident. Bytes read are those of
   // used experts that were not in memory, and of wrong and open guesses.
   uint64_t experts_used, experts_hit; // times that a layer used one; found it in memory

@@ -26,12 +26,32 @@ static uint32_t own_tokens(const fg_workload *job, const fg_plan_job *rows) {
   return job->tokens > mean + least ? job->tokens - (uint32_t)mean : (uint32_t)fmin(job->tokens, least);
 }
 
+// What decides whether the job may run in layer passes. A token that is generated last is never computed
+// with.
+static void look_at_rows(fg_plan_input *in, const fg_workload *job, bool shares) {
+  double all = 0, shared = 0;
+  in->only_scored = job->length_count > 0;
+  for (uint32_t i = 0; i < job->length_count; i++) {
+    const fg_row_length *r = &job->lengths[i];
+    const uint32_t tokens = r->prompt + r->generated;
+    if (r->generated > 1) in->only_scored = false;
+    if (tokens > in->longest_row) in->longest_row = tokens;
+    all += r->prompt;
+    shared += shares ? r->shared : 0;
+    in->mean_row += tokens;
+  }
+  if (job->length_count) in->mean_row /= job->length_count;
+  in->shared = all > 0 ? shared / all : 0;
+  in->longest_row = (uint32_t)fmin(in->longest_row, in->context);
+}
+
 static bool is_known(fg_engine *e) {
   fg_forecast *f = &e->forecast;
   fg_workload job = e->options.expected;
   if (e->options.survey) job = e->options.survey(e->options.user, e);
   f->input.host -= job.host_bytes < f->input.host ? job.host_bytes : f->input.host;
   if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
+  look_at_rows(&f->input, &job, !e->options.no_prefix_sharing);
   if (!fg_forecast_take_job(f, &job)) return false;
   if (e->options.no_prefix_sharing) fg_forecast_share_nothing(f);
   f->input.expected = job;

@@ -86,8 +86,11 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .prompt_tokens_shared = e->prompt_tokens_shared,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
-      .bytes_read = fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read,
-      .bytes_written = fg_io_bytes_written(e->io) + counts.kv_written,
+      .bytes_read =
+          fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read + counts.hidden.read_bytes,
+      .bytes_written = fg_io_bytes_written(e->io) + counts.kv_written + counts.hidden.written_bytes,
+      .hidden_bytes_read = counts.hidden.read_bytes,
+      .hidden_bytes_written = counts.hidden.written_bytes,
       .kv_bytes_read = counts.kv_read,
       .kv_bytes_written = counts.kv_written,
       .weight_bytes_streamed = counts.streamed,
@@ -128,7 +131,8 @@ json_t *fg_engine_policy_json(const fg_engine *e) {
   const fg_policy *p = &e->policy;
   double weights = (double)fg_store_bytes(e->model->store);
   return json_pack(
-      "{s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
+      "{s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+      "s:I, s:f, s:b}",
       "device", e->device_name, "max_num_batched_tokens", (json_int_t)p->max_tokens, "max_num_seqs",
       (json_int_t)p->max_seqs, "max_model_len", (json_int_t)p->max_len, "row_order",
       fg_row_order_name(p->order), "kv_pages", (json_int_t)p->pages, "kv_page_tokens",
@@ -138,6 +142,8 @@ json_t *fg_engine_policy_json(const fg_engine *e) {
       (json_int_t)p->frames, "kv_frame_pages", (json_int_t)p->frame_pages, "kv_stage_bytes",
       (json_int_t)p->stage_bytes, "ring_bytes", (json_int_t)p->ring_bytes, "device_weight_bytes",
       (json_int_t)p->device_weight_bytes, "host_weight_bytes", (json_int_t)p->host_weight_bytes,
-      "resident_share", weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident",
-      (int)p->tables_resident);
+      "micro_batch_tokens", (json_int_t)p->micro_tokens, "hidden_memory_tokens", (json_int_t)p->hidden_rows,
+      "hidden_host_tokens", (json_int_t)p->hidden_host_rows, "hidden_disk_tokens",
+      (json_int_t)p->hidden_disk_rows, "resident_share",
+      weights > 0 ? (double)resident_bytes(e) / weights : 1.0, "tables_resident", (int)p->tables_resident);
 }

@@ -62,6 +62,10 @@ static fg_sequence *new_sequence(const fg_engine *e, const fg_request *r) {
   return s;
 }
 
+static bool is_beyond_pass(const fg_engine *e, const fg_request *r) {
+  return e->policy.micro_tokens && (r->prompt_count > e->policy.pass_len || !fg_readout_fits_pass(r));
+}
+
 fg_status fg_engine_keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
   if (s->seq >= e->sequence_capacity) {
     uint32_t capacity = s->seq + 64;
@@ -73,6 +77,8 @@ fg_status fg_engine_keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
   }
   e->sequences[s->seq] = s;
   e->pending++;
+  s->beyond_pass = is_beyond_pass(e, &s->request);
+  e->beyond_pass += s->beyond_pass;
   return FG_OK;
 }
 
@@ -126,17 +132,18 @@ void fg_engine_end_sequence(fg_engine *e, fg_sequence *s, fg_finish how, const f
   free(s);
 }
 
-static void finish(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
+void fg_engine_finish_sequence(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
   fg_scheduler_remove(e->scheduler, s->seq);
   e->sequences[s->seq] = NULL;
   e->pending--;
+  e->beyond_pass -= s->beyond_pass;
   fg_engine_end_sequence(e, s, how, error);
 }
 
 static void drop_cancelled(fg_engine *e) {
   for (uint32_t i = 0; e->cancelled && i < e->sequence_capacity; i++) {
     if (!e->sequences[i] || !e->sequences[i]->cancelled) continue;
-    finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
+    fg_engine_finish_sequence(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
   }
 }
 
@@ -145,12 +152,12 @@ static void fail_all(fg_engine *e, fg_status status, const fg_error *err) {
   fg_error error = {.status = status, .message = "a step of the engine failed"};
   if (err) error = *err;
   for (uint32_t i = 0; i < e->sequence_capacity; i++)
-    if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_ERROR, &error);
+    if (e->sequences[i]) fg_engine_finish_sequence(e, e->sequences[i], FG_FINISH_ERROR, &error);
 }
 
 void fg_engine_cancel_all(fg_engine *e) {
   for (uint32_t i = 0; i < e->sequence_capacity; i++)
-    if (e->sequences[i]) finish(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
+    if (e->sequences[i]) fg_engine_finish_sequence(e, e->sequences[i], FG_FINISH_CANCELLED, NULL);
 }
 
 // ---- a step ------------------------------------------------------------------------------------------
@@ -240,7 +247,7 @@ static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_
       s->reported = next + 1;
     } else if (next == s->count) {
       if (r->max_tokens == 0) {
-        finish(e, s, FG_FINISH_LENGTH, NULL);
+        fg_engine_finish_sequence(e, s, FG_FINISH_LENGTH, NULL);
         return FG_OK;
       }
       fg_readout_result(e->readout, (*row)++, &info);
@@ -251,7 +258,7 @@ static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_
       if (how == FG_FINISH_ERROR)
         go_on_with(e, s);
       else
-        finish(e, s, how, NULL);
+        fg_engine_finish_sequence(e, s, how, NULL);
       return FG_OK; // s may be gone, and the loop's last position was this one
     }
   }

@@ -29,12 +29,14 @@ typedef struct fg_sequence {
   uint32_t reported;  // prompt positions whose log-probability was reported or is not wanted: below it
   uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
-  int32_t *tokens; // [prompt_count + max_tokens], in this block
+  bool beyond_pass; // the policy is one of layer passes, and they cannot take it
+  int32_t *tokens;  // [prompt_count + max_tokens], in this block
 } fg_sequence;
 
 // What device and executor count. They are made anew with a new policy, and the counts go on.
 typedef struct fg_runner_counts {
   uint64_t streamed, kv_read, kv_written; // bytes
+  fg_hidden_counts hidden;
   fg_sparse_counts sparse;
   fg_expert_counts experts;
   fg_kv_crossing crossing;
@@ -72,6 +74,7 @@ struct fg_engine {
   fg_sequence **sequences; // by fg_seq
   uint32_t sequence_capacity;
   uint32_t pending, cancelled;
+  uint32_t beyond_pass; // of the pending ones
   fg_request_id next_id;
   fg_status failed; // a step failed: only close is left
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
@@ -99,6 +102,9 @@ fg_runner_counts fg_engine_count(const fg_engine *engine);
 fg_status fg_engine_keep_sequence(fg_engine *engine, fg_sequence *sequence, fg_error *err);
 // Tells its owner how it ended and frees it; it is in no list and not in the scheduler.
 void fg_engine_end_sequence(fg_engine *engine, fg_sequence *sequence, fg_finish how, const fg_error *error);
+// The same of one that is pending.
+void fg_engine_finish_sequence(fg_engine *engine, fg_sequence *sequence, fg_finish how,
+                               const fg_error *error);
 // Between steps: another policy where there is reason for one.
 fg_status fg_engine_replan(fg_engine *engine, fg_error *err);
 // The best plan with this input for the rows that are left.

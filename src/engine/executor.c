@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "engine/executor_state.h"
+#include "engine/layer_pass.h"
 #include "engine/observe.h"
 
 // ---- putting a step together -------------------------------------------------------------------------
@@ -13,6 +14,7 @@
 void fg_executor_begin(fg_executor *x, const uint32_t *dropped, uint32_t dropped_count) {
   x->tokens = x->chunks = x->selected = 0;
   x->added = FG_OK;
+  if (x->pass) fg_layer_pass_begin(x->pass);
   fg_kv_cache_drop(x->kv, dropped, dropped_count);
 }
 
@@ -24,11 +26,25 @@ static uint32_t length_for(const fg_graph *g, uint32_t position, uint32_t prompt
   return position < prompt ? prompt : position + 1;
 }
 
+// Numbers of the tokens' pages, as kernels know them; and the number of the chunk among those of its batch,
+// of which `row` is the first row.
+static void list_pages(fg_executor *x, const fg_kv_chunk *chunk, int32_t *table, uint32_t *number,
+                       uint32_t *row) {
+  *number = x->chunks;
+  *row = 0;
+  if (x->added == FG_OK && !x->pass) x->added = fg_kv_cache_add(x->kv, chunk, &x->added_error);
+  if (x->added == FG_OK && x->pass)
+    x->added = fg_layer_pass_add(x->pass, chunk, table, number, row, &x->added_error);
+  if (x->pass) return;
+  for (uint32_t i = 0; i < chunk->page_count; i++)
+    table[i] = (int32_t)fg_kv_cache_slot(x->kv, chunk->pages[i]);
+}
+
 uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const uint32_t *pages,
                          uint32_t page_count) {
   const int32_t *ids = tokens->ids;
   const uint32_t begin = tokens->begin, count = tokens->count;
-  uint32_t page_tokens = x->options.graph->kv.page_tokens, first = x->tokens;
+  uint32_t page_tokens = x->options.graph->kv.page_tokens, first = x->tokens, number, row;
   int32_t *positions = (int32_t *)(x->host_arrays + x->at.positions);
   int32_t *lengths = (int32_t *)(x->host_arrays + x->at.lengths);
   int32_t *slots = (int32_t *)(x->host_arrays + x->at.slots);
@@ -36,8 +52,8 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
   int32_t *table = (int32_t *)(x->host_arrays + x->at.tables) + (size_t)x->chunks * x->at.table_stride;
   const fg_kv_chunk cached = {pages, page_count,      first,          begin,
                               count, tokens->longest, tokens->prompt, tokens->known};
-  if (x->added == FG_OK) x->added = fg_kv_cache_add(x->kv, &cached, &x->added_error);
-  for (uint32_t i = 0; i < page_count; i++) table[i] = (int32_t)fg_kv_cache_slot(x->kv, pages[i]);
+  list_pages(x, &cached, table, &number, &row);
+  if (x->added != FG_OK) return first;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t position = begin + i;
     x->ids[first + i] = ids[i];
@@ -46,10 +62,10 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
     slots[first + i] =
         table[position / page_tokens] * (int32_t)page_tokens + (int32_t)(position % page_tokens);
   }
-  chunk[0] = (int32_t)first;
+  chunk[0] = (int32_t)(first - row);
   chunk[1] = (int32_t)count;
   chunk[2] = (int32_t)begin;
-  chunk[3] = (int32_t)x->chunks;
+  chunk[3] = (int32_t)number;
   ((int32_t *)(x->host_arrays + x->at.prompts))[x->chunks] = (int32_t)tokens->prompt;
   x->chunks++;
   x->tokens += count;
@@ -57,7 +73,9 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
 }
 
 void fg_executor_select(fg_executor *x, uint32_t row) {
-  ((int32_t *)(x->host_arrays + x->at.selected))[x->selected++] = (int32_t)row;
+  if (x->added != FG_OK) return;
+  const uint32_t before = x->pass ? fg_layer_pass_select(x->pass) : 0;
+  ((int32_t *)(x->host_arrays + x->at.selected))[x->selected++] = (int32_t)(row - before);
 }
 
 // ---- running it --------------------------------------------------------------------------------------
@@ -75,7 +93,7 @@ static void find_shared(fg_executor *x) {
     fg_shared_segments_find(&chunks, x->finding, &x->shared);
 }
 
-static fg_status upload_arrays(fg_executor *x, fg_error *err) {
+fg_status fg_executor_upload_arrays(fg_executor *x, fg_error *err) {
   fg_device *d = x->options.device;
   uint64_t token_bytes = x->tokens * sizeof(int32_t);
   const struct {
@@ -99,58 +117,76 @@ static fg_status upload_arrays(fg_executor *x, fg_error *err) {
   return d->ops->queue_wait(d, FG_QUEUE_COMPUTE, d->ops->record(d, FG_QUEUE_LOAD), err);
 }
 
-static fg_batch_view batch_view(const fg_executor *x) {
+fg_batch_view fg_executor_batch_view(const fg_executor *x, uint32_t first, uint32_t count, uint32_t row) {
   const int32_t *chunks = (const int32_t *)(x->host_arrays + x->at.chunks);
-  fg_batch_view view = {.tokens = x->tokens,
-                        .chunks = x->chunks,
-                        .positions = {x->array_memory, x->at.positions, 1},
-                        .lengths = {x->array_memory, x->at.lengths, 1},
-                        .slots = {x->array_memory, x->at.slots, 1},
-                        .chunk_list = {x->array_memory, x->at.chunks, 4},
-                        .page_tables = {x->array_memory, x->at.tables, x->at.table_stride},
-                        .prompts = {x->array_memory, x->at.prompts, 1},
+  const uint64_t number = sizeof(int32_t), token = row * number;
+  fg_batch_view view = {.chunks = count,
+                        .positions = {x->array_memory, x->at.positions + token, 1},
+                        .lengths = {x->array_memory, x->at.lengths + token, 1},
+                        .slots = {x->array_memory, x->at.slots + token, 1},
+                        .chunk_list = {x->array_memory, x->at.chunks + first * 4 * number, 4},
+                        .page_tables = {x->array_memory, x->at.tables + first * number * x->at.table_stride,
+                                        x->at.table_stride},
+                        .prompts = {x->array_memory, x->at.prompts + first * number, 1},
                         .shared = x->shared.segment_count,
                         .members = x->shared.member_count,
                         .shared_list = {x->array_memory, x->at.shared, 1},
                         .member_list = {x->array_memory, x->at.members, 1},
                         .starts = {x->array_memory, x->at.starts, 1}};
-  for (uint32_t c = 0; c < x->chunks; c++) {
+  for (uint32_t c = first; c < first + count; c++) {
     uint32_t context = (uint32_t)(chunks[4 * c + 1] + chunks[4 * c + 2]);
     if (context > view.max_context) view.max_context = context;
+    view.tokens += (uint32_t)chunks[4 * c + 1];
   }
   return view;
 }
 
-static fg_view register_view(const fg_executor *x, uint32_t index, uint32_t column) {
-  return (fg_view){x->registers, x->register_offset[index] + column * sizeof(float),
-                   x->options.graph->register_width[index]};
+fg_view fg_executor_register(const fg_executor *x, uint32_t index, uint32_t column) {
+  fg_view view = x->span.stream;
+  if (index > 0)
+    view = (fg_view){x->registers, x->register_offset[index], x->options.graph->register_width[index]};
+  view.offset += column * sizeof(float);
+  return view;
 }
 
 static fg_status gather_input(fg_executor *x, uint32_t i, fg_error *err) {
   const fg_input *input = &x->options.graph->inputs[i];
   fg_device *d = x->options.device;
+  const uint32_t row = x->span.row, rows = x->span.rows;
   const int32_t *index =
       input->index == FG_INPUT_TOKEN ? x->ids : (int32_t *)(x->host_arrays + x->at.positions);
-  for (uint32_t t = 0; t < x->tokens; t++) x->rows[t] = index[t] + input->index_offset;
-  fg_view to = register_view(x, input->reg, 0);
-  char *reach = fg_device_host_pointer(d, x->registers);
+  for (uint32_t t = 0; t < rows; t++) x->rows[t] = index[row + t] + input->index_offset;
+  fg_view to = fg_executor_register(x, input->reg, 0);
+  char *reach = fg_device_host_pointer(d, to.memory);
   float *out = reach ? (float *)(reach + to.offset) : x->staging;
+  // What was computed with the register before must have passed.
+  fg_event before = d->ops->record(d, FG_QUEUE_COMPUTE);
+  fg_status status =
+      reach ? d->ops->host_wait(d, before, err) : d->ops->queue_wait(d, FG_QUEUE_LOAD, before, err);
+  if (status != FG_OK) return status;
   uint64_t begin = fg_now_ns();
-  fg_status status = fg_table_gather(x->tables[i], x->rows, x->tokens, input->scale, out, to.stride, err);
+  status = fg_table_gather(x->tables[i], x->rows, rows, input->scale, out, to.stride, err);
   fg_trace_span(x->options.trace, x->track, FG_SPAN_GATHER, NULL, -1, 0, begin, fg_now_ns());
   if (status != FG_OK || reach) return status;
-  status = d->ops->upload(d, FG_QUEUE_LOAD, x->registers, to.offset, out,
-                          (uint64_t)x->tokens * to.stride * sizeof(float), err);
+  status = d->ops->upload(d, FG_QUEUE_LOAD, to.memory, to.offset, out,
+                          (uint64_t)rows * to.stride * sizeof(float), err);
   fg_event there = d->ops->record(d, FG_QUEUE_LOAD);
   if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, there, err);
   if (status == FG_OK) status = d->ops->host_wait(d, there, err); // staging is used again
   return status;
 }
 
+fg_status fg_executor_gather(fg_executor *x, fg_error *err) {
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; status == FG_OK && i < x->options.graph->input_count; i++)
+    status = gather_input(x, i, err);
+  return status;
+}
+
 // weights: of the program's slots
 static fg_view operand_view(const fg_executor *x, const uint32_t *weights, fg_operand operand) {
   switch (operand.kind) {
-  case FG_OPERAND_REGISTER: return register_view(x, operand.index, operand.column);
+  case FG_OPERAND_REGISTER: return fg_executor_register(x, operand.index, operand.column);
   case FG_OPERAND_SLOT: return (fg_view){x->vectors, x->vector_offset[weights[operand.index]], 0};
   case FG_OPERAND_CONSTANT: return (fg_view){x->vectors, x->constant_offset[operand.index], 0};
   case FG_OPERAND_NONE: break;
@@ -208,7 +244,7 @@ static fg_status run_matmul(fg_executor *x, fg_call *call, const fg_node *node, 
       status = fg_weight_stream_acquire(x->stream, p, &call->b, err);
     for (uint32_t row = 0; row < panel->rows && status == FG_OK; row += step)
       status = run_piece(x, call, node, weight, (matrix_piece){panel->row + row, step, row}, err);
-    if (status == FG_OK && !f->cached) status = fg_weight_stream_release(x->stream, p, err);
+    if (status == FG_OK && !f->cached && !x->span.more) status = fg_weight_stream_release(x->stream, p, err);
     if (status != FG_OK) return status;
   }
   return FG_OK;
@@ -280,9 +316,9 @@ static fg_status run_expert(fg_executor *x, const frame *layer, const fg_expert_
   fg_status status = x->expert_cache ? fg_expert_cache_acquire(x->expert_cache, unit, err) : FG_OK;
   if (status != FG_OK) return status;
   fg_call move = {.op = FG_OP_SELECT, .rows = run->rows, .layer = layer->layer};
-  move.a = register_view(x, e->in, 0);
+  move.a = fg_executor_register(x, e->in, 0);
   move.b = run->list;
-  move.out = register_view(x, e->work, 0);
+  move.out = fg_executor_register(x, e->work, 0);
   move.params.copy.width = x->options.graph->hidden;
   status = d->ops->run(d, FG_QUEUE_COMPUTE, &move, err);
   const frame f = {.program = fg_graph_expert_program(x->options.graph, layer->layer),
@@ -296,7 +332,7 @@ static fg_status run_expert(fg_executor *x, const frame *layer, const fg_expert_
   move.op = FG_OP_SCATTER;
   move.a = move.out;
   move.c = run->weights;
-  move.out = register_view(x, e->sum, 0);
+  move.out = fg_executor_register(x, e->sum, 0);
   if (status == FG_OK) status = d->ops->run(d, FG_QUEUE_COMPUTE, &move, err);
   if (status == FG_OK && x->expert_cache) status = fg_expert_cache_release(x->expert_cache, err);
   return status;
@@ -305,8 +341,8 @@ static fg_status run_expert(fg_executor *x, const frame *layer, const fg_expert_
 static fg_status run_experts(fg_executor *x, const frame *layer, fg_error *err) {
   const fg_node *route = &layer->program->nodes[layer->program->experts.after];
   uint32_t count, units[FG_MAX_EXPERTS];
-  fg_status status = fg_expert_rows_sort(x->expert_rows, register_view(x, route->out.index, 0), layer->rows,
-                                         &route->params.route, err);
+  fg_status status = fg_expert_rows_sort(x->expert_rows, fg_executor_register(x, route->out.index, 0),
+                                         layer->rows, &route->params.route, err);
   if (status != FG_OK) return status;
   const fg_expert_run *runs = fg_expert_rows_runs(x->expert_rows, &count);
   for (uint32_t i = 0; i < count; i++) units[i] = x->experts.first_unit[layer->layer] + runs[i].expert;
@@ -315,10 +351,13 @@ static fg_status run_experts(fg_executor *x, const frame *layer, fg_error *err) 
   return status;
 }
 
-static fg_status run_program(fg_executor *x, const fg_program *program, int32_t layer, uint32_t rows,
-                             const fg_batch_view *batch, fg_error *err) {
-  const frame f = {
-      .program = program, .weights = x->weight_of[layer + 1], .layer = layer, .rows = rows, .batch = batch};
+fg_status fg_executor_program(fg_executor *x, int32_t layer, uint32_t rows, fg_error *err) {
+  const fg_program *program = fg_graph_program(x->options.graph, layer);
+  const frame f = {.program = program,
+                   .weights = x->weight_of[layer + 1],
+                   .layer = layer,
+                   .rows = rows,
+                   .batch = &x->span.batch};
   for (uint32_t i = 0; i < program->node_count; i++) {
     fg_status status = fg_kv_cache_pump(x->kv, err);
     if (status != FG_OK) return status;
@@ -333,30 +372,29 @@ static fg_status run_program(fg_executor *x, const fg_program *program, int32_t 
   return FG_OK;
 }
 
-static fg_status select_rows(fg_executor *x, fg_error *err) {
+fg_status fg_executor_select_rows(fg_executor *x, uint32_t first, uint32_t count, fg_error *err) {
   const fg_graph *g = x->options.graph;
   fg_call call = {.op = FG_OP_SELECT,
-                  .rows = x->selected,
-                  .a = register_view(x, 0, 0),
-                  .b = {x->array_memory, x->at.selected, 1},
-                  .out = register_view(x, g->selected_reg, 0),
+                  .rows = count,
+                  .a = fg_executor_register(x, 0, 0),
+                  .b = {x->array_memory, x->at.selected + first * sizeof(int32_t), 1},
+                  .out = fg_executor_register(x, g->selected_reg, 0),
                   .params.copy.width = g->register_width[0],
                   .layer = (int32_t)g->layers};
   return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);
 }
 
-// One panel of the head for `rows` selected rows from `first` on: computed, brought to the host, handed out.
-static fg_status run_head_block(fg_executor *x, fg_call *call, const fg_panel *panel, uint32_t first,
-                                uint32_t rows, fg_logits_fn *fn, void *user, fg_error *err) {
+// One panel of the head for a block of rows: computed, brought to the host, handed out.
+static fg_status run_head_block(fg_executor *x, const fg_head_run *head, const fg_panel *panel,
+                                uint32_t first, fg_error *err) {
   fg_device *d = x->options.device;
   const fg_graph *g = x->options.graph;
-  call->rows = rows;
-  call->a = register_view(x, g->head_reg, 0);
-  call->a.offset += (uint64_t)first * call->a.stride * sizeof(float);
-  call->out = (fg_view){x->logits, 0, panel->rows};
-  fg_status status = d->ops->run(d, FG_QUEUE_COMPUTE, call, err);
+  const uint32_t rows = head->call.rows;
+  fg_call call = head->call;
+  call.out = (fg_view){x->logits, 0, panel->rows};
+  fg_status status = d->ops->run(d, FG_QUEUE_COMPUTE, &call, err);
   if (status == FG_OK && g->logit_softcap != 0) {
-    fg_call cap = {.op = FG_OP_MAP, .rows = rows, .out = call->out, .layer = call->layer};
+    fg_call cap = {.op = FG_OP_MAP, .rows = rows, .out = call.out, .layer = call.layer};
     cap.params.map.width = panel->rows;
     cap.params.map.kind = FG_MAP_SOFTCAP;
     cap.params.map.number = g->logit_softcap;
@@ -370,60 +408,84 @@ static fg_status run_head_block(fg_executor *x, fg_call *call, const fg_panel *p
   }
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_COMPUTE), err);
   if (status != FG_OK) return status;
-  fn(user, &(fg_logits_block){first, rows, panel->row, panel->rows, panel->rows, logits});
+  head->logits(head->user, &(fg_logits_block){first, rows, panel->row, panel->rows, panel->rows, logits});
   return FG_OK;
 }
 
-static fg_status run_head(fg_executor *x, fg_logits_fn *fn, void *user, fg_error *err) {
+fg_head_run fg_executor_head(fg_executor *x, fg_logits_fn *logits, void *user) {
   const fg_graph *g = x->options.graph;
-  const fg_weight *head = &x->options.store->weights[x->weight_of[g->layers + 1][g->head_slot]];
-  fg_call call = {.op = FG_OP_MATMUL, .layer = (int32_t)g->layers};
-  call.params.matmul.k = head->k;
-  call.params.matmul.dtype = head->dtype;
-  call.params.matmul.layout = fg_layout_find(head->layout);
-  call.rows = x->selected;
-  call.a = register_view(x, g->head_reg, 0);
-  fg_status seen = fg_observe_input(x->calibration, x->options.device, head, &call, 0, err);
-  if (seen != FG_OK) return seen;
-  for (uint32_t p = head->panel; p < head->panel + head->panels; p++) {
-    const fg_panel *panel = &x->options.store->panels[p];
-    call.params.matmul.n = panel->rows;
-    call.params.matmul.same_a = p > head->panel && x->selected <= x->head_rows;
-    if (g->head_bias_slot >= 0) {
-      fg_operand bias = {.kind = FG_OPERAND_SLOT, .index = (uint32_t)g->head_bias_slot};
-      call.c = operand_view(x, x->weight_of[g->layers + 1], bias);
-      call.c.offset += panel->row * sizeof(float);
-    }
-    fg_status status = fg_weight_stream_acquire(x->stream, p, &call.b, err);
-    for (uint32_t first = 0; status == FG_OK && first < x->selected; first += x->head_rows) {
-      uint32_t rows = x->selected - first < x->head_rows ? x->selected - first : x->head_rows;
-      status = run_head_block(x, &call, panel, first, rows, fn, user, err);
-    }
+  const fg_weight *weight = &x->options.store->weights[x->weight_of[g->layers + 1][g->head_slot]];
+  fg_head_run head = {.weight = weight, .logits = logits, .user = user};
+  head.call = (fg_call){.op = FG_OP_MATMUL, .layer = (int32_t)g->layers};
+  head.call.params.matmul.k = weight->k;
+  head.call.params.matmul.dtype = weight->dtype;
+  head.call.params.matmul.layout = fg_layout_find(weight->layout);
+  return head;
+}
+
+fg_status fg_executor_head_rows(fg_executor *x, fg_head_run *head, uint32_t p, fg_view in, uint32_t first,
+                                uint32_t rows, fg_error *err) {
+  const fg_graph *g = x->options.graph;
+  const fg_panel *panel = &x->options.store->panels[p];
+  fg_call *call = &head->call;
+  call->params.matmul.n = panel->rows;
+  if (g->head_bias_slot >= 0) {
+    fg_operand bias = {.kind = FG_OPERAND_SLOT, .index = (uint32_t)g->head_bias_slot};
+    call->c = operand_view(x, x->weight_of[g->layers + 1], bias);
+    call->c.offset += panel->row * sizeof(float);
+  }
+  fg_status status = FG_OK;
+  for (uint32_t done = 0; status == FG_OK && done < rows; done += call->rows) {
+    call->rows = rows - done < x->head_rows ? rows - done : x->head_rows;
+    call->a = in;
+    call->a.offset += (uint64_t)done * in.stride * sizeof(float);
+    if (p == head->weight->panel)
+      status = fg_observe_input(x->calibration, x->options.device, head->weight, call, 0, err);
+    if (status == FG_OK) status = run_head_block(x, head, panel, first + done, err);
+  }
+  return status;
+}
+
+static fg_status run_head(fg_executor *x, fg_logits_fn *logits, void *user, fg_error *err) {
+  fg_head_run head = fg_executor_head(x, logits, user);
+  const fg_view in = fg_executor_register(x, x->options.graph->head_reg, 0);
+  fg_status status = FG_OK;
+  for (uint32_t i = 0; status == FG_OK && i < head.weight->panels; i++) {
+    const uint32_t p = head.weight->panel + i;
+    head.call.params.matmul.same_a = i > 0 && x->selected <= x->head_rows;
+    status = fg_weight_stream_acquire(x->stream, p, &head.call.b, err);
+    if (status == FG_OK) status = fg_executor_head_rows(x, &head, p, in, 0, x->selected, err);
     if (status == FG_OK) status = fg_weight_stream_release(x->stream, p, err);
     if (status == FG_OK) status = fg_kv_cache_pump(x->kv, err);
-    if (status != FG_OK) return status;
   }
-  return FG_OK;
+  return status;
 }
 
-fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_error *err) {
+static fg_status run_all_rows(fg_executor *x, fg_logits_fn *logits, void *user, fg_error *err) {
   const fg_graph *g = x->options.graph;
-  if (x->added != FG_OK) return fg_fail(err, x->added, "%s", x->added_error.message);
   fg_status status = fg_kv_cache_start(x->kv, &x->batches, err);
   if (status == FG_OK) status = fg_weight_stream_begin(x->stream, x->selected > 0, err);
   if (x->expert_cache) fg_expert_cache_begin(x->expert_cache);
   find_shared(x);
-  if (status == FG_OK) status = upload_arrays(x, err);
-  for (uint32_t i = 0; status == FG_OK && i < g->input_count; i++) status = gather_input(x, i, err);
-  fg_batch_view batch = batch_view(x);
-  if (status == FG_OK) status = run_program(x, &g->prologue, -1, x->tokens, &batch, err);
-  for (uint32_t layer = 0; status == FG_OK && layer < g->layers; layer++)
-    status = run_program(x, &g->programs[g->program_of_layer[layer]], (int32_t)layer, x->tokens, &batch, err);
+  x->span = (fg_span){.rows = x->tokens,
+                      .stream = {x->registers, x->register_offset[0], g->register_width[0]},
+                      .batch = fg_executor_batch_view(x, 0, x->chunks, 0)};
+  if (status == FG_OK) status = fg_executor_upload_arrays(x, err);
+  if (status == FG_OK) status = fg_executor_gather(x, err);
+  for (int32_t layer = -1; status == FG_OK && layer < (int32_t)g->layers; layer++)
+    status = fg_executor_program(x, layer, x->tokens, err);
   if (status == FG_OK && x->selected) {
-    status = select_rows(x, err);
-    if (status == FG_OK) status = run_program(x, &g->epilogue, (int32_t)g->layers, x->selected, &batch, err);
+    status = fg_executor_select_rows(x, 0, x->selected, err);
+    if (status == FG_OK) status = fg_executor_program(x, (int32_t)g->layers, x->selected, err);
     if (status == FG_OK) status = run_head(x, logits, user, err);
   }
+  return status;
+}
+
+fg_status fg_executor_run(fg_executor *x, fg_logits_fn *logits, void *user, fg_error *err) {
+  if (x->added != FG_OK) return fg_fail(err, x->added, "%s", x->added_error.message);
+  fg_status status =
+      x->pass ? fg_layer_pass_run(x->pass, x, logits, user, err) : run_all_rows(x, logits, user, err);
   // The arrays are written again for the next step, so this one must have passed.
   fg_device *d = x->options.device;
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_COMPUTE), err);
@@ -444,6 +506,10 @@ fg_expert_counts fg_executor_expert_counts(const fg_executor *x) {
 
 uint64_t fg_executor_resident_bytes(const fg_executor *x) {
   return x->resident;
+}
+
+fg_hidden_counts fg_executor_hidden_counts(const fg_executor *x) {
+  return x->pass ? fg_layer_pass_counts(x->pass) : (fg_hidden_counts){0};
 }
 
 uint64_t fg_executor_kv_bytes_read(const fg_executor *x) {

@@ -4,7 +4,8 @@
 // into registers, the prologue and each layer's program are enqueued node by node, weights arriving panel by
 // panel from the weight stream, and the head's logits are handed out block by block, so that
 // [rows, vocabulary] never exists whole unless the caller keeps it. What a sequence is and which tokens a
-// step takes is the scheduler's business; the executor sees rows, positions and pages.
+// step takes is the scheduler's business; the executor sees rows, positions and pages. Steps of a policy of
+// layer passes are gone through batch by batch (layer_pass.h).
 //
 // Threads: one owner.
 #ifndef FG_ENGINE_EXECUTOR_H
@@ -81,6 +82,11 @@ uint64_t fg_executor_weight_bytes_read(const fg_executor *executor);
 uint64_t fg_executor_kv_bytes_read(const fg_executor *executor); // pages of the KV cache, from disk
 uint64_t fg_executor_kv_bytes_written(const fg_executor *executor);
 fg_kv_crossing fg_executor_kv_crossing(const fg_executor *executor);
+// Of layer passes, whose hidden state did not all fit in memory: bytes from and to the disk.
+typedef struct fg_hidden_counts {
+  uint64_t read_bytes, written_bytes;
+} fg_hidden_counts;
+fg_hidden_counts fg_executor_hidden_counts(const fg_executor *executor);
 // All 0 where every expert is resident.
 fg_expert_counts fg_executor_expert_counts(const fg_executor *executor);
 uint64_t fg_executor_resident_bytes(const fg_executor *executor); // panels on the device or in host memory

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "engine/executor_state.h"
+#include "engine/layer_pass.h"
 
 enum {
   HEAD_FLOATS = 1 << 20, // logits that exist at once: 4 MiB
@@ -68,6 +69,8 @@ static void expert_costs(const fg_graph *g, const fg_store *store, fg_plan_input
   plan->expert_least = FG_EXPERT_SLOTS * largest;
   plan->device_per_token += fg_expert_rows_device_bytes(map.most_used);
   plan->host_per_token += fg_expert_rows_host_bytes(map.most_used);
+  plan->pass.row_device += fg_expert_rows_device_bytes(map.most_used);
+  plan->pass.row_host += fg_expert_rows_host_bytes(map.most_used);
   fg_experts_map_free(&map);
 }
 
@@ -87,6 +90,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   for (uint32_t c = 0; c < g->constant_count; c++)
     plan->vector_bytes += fg_align_up(g->constant_count_of[c] * sizeof(float), 64);
   expert_costs(g, store, plan);
+  fg_layer_pass_costs(g, store, plan);
   plan->page_bytes = fg_kv_page_bytes(&g->kv) * g->layers;
   plan->padded_page_bytes = fg_align_up(fg_kv_page_bytes(&g->kv), FG_IO_ALIGN) * g->layers;
   plan->page_tokens = g->kv.page_tokens;
@@ -103,6 +107,7 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   plan->host_per_seq += array_seq + fg_shared_scratch_bytes(1);
   if (!one_memory) {
     plan->host_per_token += widest_input(g) * sizeof(float);
+    plan->pass.row_host += widest_input(g) * sizeof(float);
     plan->host_fixed += logits_bytes(g, store) + plan->largest_panel;
   }
 }
@@ -197,29 +202,39 @@ static fg_status create_tables(fg_executor *x, fg_error *err) {
   return FG_OK;
 }
 
+// Rows that programs run on at once, the longest sequence of a step.
+static uint32_t most_rows(const fg_policy *p) {
+  return p->micro_tokens ? p->micro_tokens : p->max_tokens;
+}
+static uint32_t longest(const fg_policy *p) {
+  return p->micro_tokens ? p->pass_len : p->max_len;
+}
+
 static fg_status create_arrays(fg_executor *x, fg_error *err) {
   const fg_policy *p = x->options.policy;
   fg_step_arrays *at = &x->at;
   uint64_t token_bytes = p->max_tokens * sizeof(int32_t);
-  at->table_stride = pages_of(x->options.graph, p->max_len);
+  at->table_stride = pages_of(x->options.graph, longest(p));
   at->lengths = token_bytes;
   at->slots = 2 * token_bytes;
   at->selected = 3 * token_bytes;
   at->chunks = 4 * token_bytes;
   at->prompts = at->chunks + 4 * sizeof(int32_t) * (uint64_t)p->max_seqs;
   at->shared = at->prompts + sizeof(int32_t) * (uint64_t)p->max_seqs;
-  at->members = at->shared + sizeof(fg_shared_segment) * (uint64_t)p->max_seqs;
-  at->starts = at->members + FG_SHARED_LEVELS * sizeof(fg_query_row) * (uint64_t)p->max_tokens;
-  at->tables = at->starts + sizeof(int32_t) * (uint64_t)p->max_seqs;
+  const uint64_t sharing = p->micro_tokens ? 0 : 1; // sequences of a layer pass have pages of their own
+  at->members = at->shared + sharing * sizeof(fg_shared_segment) * p->max_seqs;
+  at->starts = at->members + sharing * FG_SHARED_LEVELS * sizeof(fg_query_row) * p->max_tokens;
+  at->tables = at->starts + sharing * sizeof(int32_t) * p->max_seqs;
   at->bytes = at->tables + sizeof(int32_t) * (uint64_t)p->max_seqs * at->table_stride;
   fg_device *d = x->options.device;
   fg_budget *host = x->options.host;
   fg_status status = d->ops->memory_create(d, at->bytes, "positions and page tables", &x->array_memory, err);
   if (status == FG_OK)
     status = fg_budget_alloc(host, at->bytes, "positions and page tables", (void **)&x->host_arrays, err);
-  if (status == FG_OK) status = fg_budget_alloc(host, 2 * token_bytes, "token ids", (void **)&x->ids, err);
+  const uint64_t ids = token_bytes + most_rows(p) * sizeof(int32_t);
+  if (status == FG_OK) status = fg_budget_alloc(host, ids, "token ids", (void **)&x->ids, err);
   x->rows = x->ids ? x->ids + p->max_tokens : NULL;
-  if (status == FG_OK)
+  if (status == FG_OK && sharing)
     status = fg_budget_alloc(host, fg_shared_scratch_bytes(p->max_seqs), "a tree of what sequences share",
                              &x->finding, err);
   if (status != FG_OK) return status;
@@ -234,25 +249,25 @@ static fg_status create_activations(fg_executor *x, fg_error *err) {
   const fg_policy *p = x->options.policy;
   fg_device *d = x->options.device;
   uint64_t bytes = 0;
-  for (uint32_t r = 0; r < g->register_count; r++) {
+  for (uint32_t r = p->micro_tokens ? 1 : 0; r < g->register_count; r++) { // register 0: hidden_state.h
     x->register_offset[r] = bytes;
-    bytes += (uint64_t)g->register_width[r] * sizeof(float) * p->max_tokens;
+    bytes += (uint64_t)g->register_width[r] * sizeof(float) * most_rows(p);
   }
   uint64_t logits = logits_bytes(g, x->options.store);
   uint32_t head = x->weight_of[g->layers + 1][g->head_slot];
   x->head_rows = (uint32_t)(logits / sizeof(float) /
                             largest_panel_rows(x->options.store, &x->options.store->weights[head]));
-  if (x->head_rows > p->max_tokens) x->head_rows = p->max_tokens;
+  if (x->head_rows > most_rows(p)) x->head_rows = most_rows(p);
   fg_status status = d->ops->memory_create(d, bytes, "activations", &x->registers, err);
   if (status == FG_OK) status = d->ops->memory_create(d, logits, "logits", &x->logits, err);
   x->heads = most_heads(g);
-  if (status == FG_OK)
+  if (status == FG_OK && !p->micro_tokens)
     status = d->ops->memory_create(d, (uint64_t)2 * x->heads * sizeof(float) * p->max_tokens,
                                    "states of attention", &x->states, err);
   if (status != FG_OK) return status;
   fg_budget *host = x->options.host;
   if (!fg_device_host_pointer(d, x->registers))
-    status = fg_budget_alloc(host, (uint64_t)widest_input(g) * sizeof(float) * p->max_tokens,
+    status = fg_budget_alloc(host, (uint64_t)widest_input(g) * sizeof(float) * most_rows(p),
                              "staging of activations", (void **)&x->staging, err);
   if (status == FG_OK && !fg_device_host_pointer(d, x->logits))
     status = fg_budget_alloc(host, logits, "logits", (void **)&x->host_logits, err);
@@ -266,6 +281,7 @@ static fg_status create_cache(fg_executor *x, fg_error *err) {
                                        .host = o->host,
                                        .trace = o->trace,
                                        .policy = o->policy,
+                                       .one_layer = o->policy->micro_tokens > 0,
                                        .folder = o->kv_folder,
                                        .backend = o->kv_backend,
                                        .attends_on_host = o->attends_on_host};
@@ -371,9 +387,11 @@ fg_status fg_executor_create(fg_executor **out, const fg_executor_options *optio
   if (status == FG_OK) status = create_arrays(x, err);
   if (status == FG_OK) status = create_activations(x, err);
   if (status == FG_OK) status = create_cache(x, err);
+  if (status == FG_OK && options->policy->micro_tokens)
+    status = fg_layer_pass_create(&x->pass, &x->options, err);
   if (status == FG_OK && x->experts.unit_count)
     status = fg_expert_rows_create(&x->expert_rows, x->options.device, x->options.host,
-                                   x->options.policy->max_tokens, x->experts.most_used, err);
+                                   most_rows(x->options.policy), x->experts.most_used, err);
   if (status == FG_OK) status = create_stream(x, err);
   if (status != FG_OK) {
     fg_executor_destroy(x);
@@ -389,6 +407,7 @@ void fg_executor_destroy(fg_executor *x) {
   for (int q = 0; q < FG_QUEUE_COUNT; q++) (void)d->ops->host_wait(d, d->ops->record(d, (fg_queue)q), NULL);
   fg_weight_stream_destroy(x->stream);
   fg_kv_cache_destroy(x->kv);
+  fg_layer_pass_destroy(x->pass);
   fg_expert_cache_destroy(x->expert_cache);
   fg_expert_rows_destroy(x->expert_rows);
   fg_experts_map_free(&x->experts);

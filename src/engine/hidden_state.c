@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "engine/unnamed_file.h"
 
-enum { FRAMES = 3 }; // one is computed with, one is read, one is written
+enum { FRAMES = FG_HIDDEN_FRAMES };
 
 typedef enum home { HOME_FAST, HOME_HOST, HOME_DISK, HOMES } home;
 
@@ -16,6 +16,8 @@ typedef struct batch {
   uint32_t rows;
   uint64_t offset; // bytes, in the memory or file of its home
 } batch;
+
+_Static_assert(sizeof(batch) <= FG_HIDDEN_BATCH_ROOM, "what the policy counts");
 
 typedef enum frame_state {
   FRAME_FREE,
@@ -52,7 +54,7 @@ struct fg_hidden_state {
   frame *used; // of the batch that is acquired, or NULL
 };
 
-// ---- what it costs ---------------------------------------------------------------------------------------
+// ---- sizes -----------------------------------------------------------------------------------------------
 
 static uint64_t row_bytes(const fg_hidden_limits *l) {
   return (uint64_t)l->width * sizeof(float);
@@ -66,19 +68,8 @@ static uint64_t fast_bytes(const fg_hidden_limits *l) {
   return fg_align_up(l->fast_rows * row_bytes(l), FG_IO_ALIGN);
 }
 
-// Each batch begins at a whole block.
-static uint64_t disk_bytes(const fg_hidden_limits *l) {
-  return l->disk_rows ? l->disk_rows * row_bytes(l) + (uint64_t)l->batches * FG_IO_ALIGN : 0;
-}
-
 static uint64_t frames_bytes(const fg_hidden_limits *l) {
   return l->host_rows || l->disk_rows ? FRAMES * frame_bytes(l) : 0;
-}
-
-void fg_hidden_bytes(const fg_hidden_limits *l, bool one_memory, uint64_t *host, uint64_t *device) {
-  *device = fast_bytes(l) + frames_bytes(l);
-  *host = l->batches * sizeof(batch) + fg_align_up(l->host_rows * row_bytes(l), FG_IO_ALIGN);
-  if (!one_memory && l->disk_rows) *host += frames_bytes(l);
 }
 
 // ---- life ------------------------------------------------------------------------------------------------
@@ -91,7 +82,7 @@ static fg_status open_disk(fg_hidden_state *h, fg_error *err) {
   const fg_unnamed_file wanted = {
       .folder = o->folder,
       .prefix = "hidden",
-      .bytes = disk_bytes(&o->limits),
+      .bytes = fg_hidden_disk_bytes(&o->limits),
       .what = "the hidden state of a step's rows",
       .advice = "choose another --offload-dir or lower --max-num-batched-tokens",
   };
@@ -131,7 +122,7 @@ fg_status fg_hidden_create(fg_hidden_state **out, const fg_hidden_options *optio
   h->track = fg_trace_track(options->trace, "wait for the hidden state");
   h->room[HOME_FAST] = l->fast_rows * row_bytes(l);
   h->room[HOME_HOST] = l->host_rows * row_bytes(l);
-  h->room[HOME_DISK] = disk_bytes(l);
+  h->room[HOME_DISK] = fg_hidden_disk_bytes(l);
   fg_status status = create_memory(h, err);
   if (status == FG_OK && l->disk_rows) status = open_disk(h, err);
   if (status != FG_OK) {

@@ -12,14 +12,9 @@
 #include "base/trace.h"
 #include "device/device.h"
 #include "io/io.h"
+#include "plan/pass_policy.h"
 
 typedef struct fg_hidden_state fg_hidden_state;
-
-typedef struct fg_hidden_limits {
-  uint32_t width;                           // of a row, f32
-  uint32_t fast_rows, host_rows, disk_rows; // where rows have room; a batch is in one place
-  uint32_t batch_rows, batches;             // the largest batch; the most batches of a step
-} fg_hidden_limits;
 
 typedef struct fg_hidden_options {
   fg_hidden_limits limits;
@@ -30,9 +25,7 @@ typedef struct fg_hidden_options {
   fg_io_backend_id backend; // of its reads and writes
 } fg_hidden_options;
 
-// What create charges: device memory, and host memory; on a device that computes in host memory, both to it.
-void fg_hidden_bytes(const fg_hidden_limits *limits, bool one_memory, uint64_t *host, uint64_t *device);
-
+// Charges fg_hidden_bytes.
 fg_status fg_hidden_create(fg_hidden_state **out, const fg_hidden_options *options, fg_error *err);
 void fg_hidden_destroy(fg_hidden_state *h); // NULL is allowed
 

@@ -128,7 +128,7 @@ fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *optio
   if (!kv) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache");
   const fg_policy *p = options->policy;
   kv->options = *options;
-  kv->layers = options->graph->layers;
+  kv->layers = options->one_layer ? 1 : options->graph->layers;
   kv->page_tokens = options->graph->kv.page_tokens;
   kv->page_bytes = fg_kv_page_bytes(&options->graph->kv);
   kv->slots = (uint64_t)p->device_pages + p->open_slots;
@@ -324,7 +324,7 @@ fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err) {
 }
 
 fg_view fg_kv_cache_view(const fg_kv_cache *kv, int32_t layer) {
-  return (fg_view){kv->memory, (uint64_t)layer * kv->slots * kv->page_bytes, 0};
+  return (fg_view){kv->memory, (uint64_t)layer % kv->layers * kv->slots * kv->page_bytes, 0};
 }
 
 uint64_t fg_kv_cache_bytes_read(const fg_kv_cache *kv) {

@@ -37,7 +37,8 @@ typedef struct fg_kv_cache_options {
   fg_budget *host;
   fg_trace *trace;
   const fg_policy *policy;
-  const char *folder;       // for the file; unused without a disk tier
+  bool one_layer;     // all layers use the same memory, one after the other; all pages are in fast memory
+  const char *folder; // for the file; unused without a disk tier
   fg_io_backend_id backend; // of its reads and writes
   bool attends_on_host; // to old pages elsewhere; without effect where the host reaches the device's memory
 } fg_kv_cache_options;

@@ -293,7 +293,8 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
 fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   const uint64_t before = fg_budget_used(e->host);
   e->model->graph->kv.page_align = e->policy.disk_pages ? FG_IO_ALIGN : 0;
-  fg_device_options device = device_options(e, e->policy.max_tokens);
+  const fg_policy *p = &e->policy;
+  fg_device_options device = device_options(e, p->micro_tokens ? p->micro_tokens : p->max_tokens);
   fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
   fg_executor_options executor = {.graph = e->model->graph,
                                   .store = e->model->store,
@@ -318,6 +319,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                 .max_len = e->policy.max_len};
   if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
+  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(e->scheduler);
   e->runner_bytes = fg_budget_used(e->host) - before;
   return status;
 }
@@ -329,6 +331,9 @@ fg_runner_counts fg_engine_count(const fg_engine *e) {
   c.kv_read += fg_executor_kv_bytes_read(e->executor);
   c.kv_written += fg_executor_kv_bytes_written(e->executor);
   c.crossing = fg_kv_crossing_sum(c.crossing, fg_executor_kv_crossing(e->executor));
+  const fg_hidden_counts hidden = fg_executor_hidden_counts(e->executor);
+  c.hidden.read_bytes += hidden.read_bytes;
+  c.hidden.written_bytes += hidden.written_bytes;
   c.sparse = fg_sparse_counts_sum(c.sparse, e->device->ops->sparse_counts(e->device));
   c.experts = fg_expert_counts_sum(c.experts, fg_executor_expert_counts(e->executor));
   return c;
@@ -347,18 +352,33 @@ void fg_engine_close_runner(fg_engine *e) {
   e->device = NULL;
 }
 
+static void log_passes(const fg_engine *e) {
+  const fg_policy *p = &e->policy;
+  char hidden[16], spilled[16];
+  const uint64_t row = e->forecast.input.pass.hidden * sizeof(float);
+  fg_log_line(&e->log, FG_LOG_INFO,
+              "rows are only scored: layer passes of up to %" PRIu32 " tokens of %" PRIu32
+              " sequences, %" PRIu32 " at a time; the residual stream takes %s of memory and %s of disk",
+              p->max_tokens, p->max_seqs, p->micro_tokens, fg_size_format(row * p->hidden_rows, hidden),
+              fg_size_format(row * p->hidden_disk_rows, spilled));
+}
+
 static void log_policy(const fg_engine *e) {
   const fg_policy *p = &e->policy;
   char weights[16], resident[16], kv[16];
   uint64_t all = fg_store_bytes(e->model->store);
+  const uint32_t layers = p->micro_tokens ? 1 : e->model->graph->layers;
   fg_log_line(&e->log, FG_LOG_INFO,
               "%s on %s: %s of weights, %s of it resident; KV for %" PRIu32 " tokens (%s); up to %" PRIu32
               " sequences and %" PRIu32 " tokens a step",
               e->model->name, e->device_name, fg_size_format(all, weights),
               fg_size_format(fg_executor_resident_bytes(e->executor), resident),
-              p->pages * e->model->graph->kv.page_tokens,
-              fg_size_format(fg_kv_page_bytes(&e->model->graph->kv) * e->model->graph->layers * p->pages, kv),
+              (p->micro_tokens ? p->device_pages : p->pages) * e->model->graph->kv.page_tokens,
+              fg_size_format(fg_kv_page_bytes(&e->model->graph->kv) * layers *
+                                 (p->micro_tokens ? p->device_pages : p->pages),
+                             kv),
               p->max_seqs, p->max_tokens);
+  if (p->micro_tokens) log_passes(e);
 }
 
 static void log_forecast(const fg_engine *e) {

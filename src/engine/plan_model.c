@@ -125,7 +125,8 @@ fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_inp
   const double panels = (double)in->panel_bytes, head = model->head_bytes;
   const double resident = (double)(p->device_weight_bytes + p->host_weight_bytes);
   fg_plan_traffic t = {.page_bytes = (double)(p->disk_pages ? in->padded_page_bytes : in->page_bytes),
-                       .ring_bytes = (double)p->ring_bytes};
+                       .ring_bytes = (double)p->ring_bytes,
+                       .hidden_row_bytes = (double)in->pass.hidden * sizeof(float)};
   set_ahead(&t, in, p);
   t.open_bytes = (double)in->vector_bytes + (double)in->small_table_bytes;
   if (p->tables_resident)

@@ -19,6 +19,7 @@ typedef struct fg_plan_traffic {
   double ring_bytes;                 // read ahead of a step that never comes
   double page_bytes;                 // of the KV cache, all layers
   double weights_ahead, pages_ahead; // bytes that are read before they are wanted, of a layer's pages
+  double hidden_row_bytes;           // of the residual stream
 } fg_plan_traffic;
 
 fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_input *input,

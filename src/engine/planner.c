@@ -246,6 +246,10 @@ fg_status fg_planner_choose(fg_plan *out, const fg_planner_input *in, fg_error *
   fg_policy rule;
   fg_status status = fg_policy_make(&in->plan, &rule, err); // what can never run is refused in its words
   if (status != FG_OK) return status;
+  if (rule.micro_tokens) { // of layer passes the rule alone decides
+    *out = (fg_plan){.policy = rule, .tried = 1};
+    return fg_planner_predict(out, in, STEPS_CHOSEN, err);
+  }
   const means m = means_of(in->job);
   fg_planner_input mine = *in;
   fg_error unused;

@@ -33,11 +33,12 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
 static row row_of(const walk *w, uint64_t number) {
   const uint64_t place = (w->job->done + number) % w->job->count;
   const fg_row_length *r = &w->job->rows[w->order[place]];
-  const uint32_t longest = w->options->policy->max_len, page = w->options->page_tokens;
+  const fg_policy *p = w->options->policy;
+  const uint32_t longest = p->micro_tokens ? p->pass_len : p->max_len, page = w->options->page_tokens;
   row out = {.prompt = r->prompt ? min_u32(r->prompt, longest) : 1};
   out.generated = min_u32(r->generated, longest - out.prompt);
   out.left = out.generated;
-  out.shared = number ? min_u32(w->shared[place], out.prompt - 1) / page * page : 0;
+  out.shared = number && !p->micro_tokens ? min_u32(w->shared[place], out.prompt - 1) / page * page : 0;
   return out;
 }
 
@@ -91,6 +92,12 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
   if (model->expert_count)
     work->read_bytes += model->expert_bytes * t->missing_experts *
                         fg_plan_experts_touched(model, work->tokens) / model->expert_count;
+  // Rows of the residual stream beyond those of fast memory: each layer and the ends read and write them.
+  const double spilled = p->hidden_disk_rows ? work->tokens - p->hidden_rows : 0;
+  if (spilled > 0) {
+    work->read_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
+    work->written_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
+  }
   // Pages beyond those of fast memory are on disk: written once, read by every step that attends to them.
   const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
   if (!p->disk_pages || full <= near) return;
@@ -218,7 +225,7 @@ static uint32_t shared_pages(const walk *w) {
   const fg_policy *p = w->options->policy;
   const uint32_t page = w->options->page_tokens, longest = (p->max_len + page - 1) / page;
   uint32_t most = 0;
-  for (uint32_t i = 0; i < w->job->count; i++)
+  for (uint32_t i = 0; i < w->job->count && !p->micro_tokens; i++)
     if (w->shared[i] > most) most = w->shared[i];
   most = min_u32(most, p->max_len) / page;
   return p->pages > longest ? min_u32(most, p->pages - longest) : 0;
@@ -237,7 +244,9 @@ static fg_status open_walk(walk *w, fg_error *err) {
                                       .pages = p->pages - shared_pages(w),
                                       .page_tokens = w->options->page_tokens,
                                       .max_len = p->max_len};
-  return fg_scheduler_create(&w->scheduler, &limits, err);
+  status = fg_scheduler_create(&w->scheduler, &limits, err);
+  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(w->scheduler);
+  return status;
 }
 
 fg_status fg_predict(fg_prediction *out, const fg_predict_options *options, const fg_plan_job *job,

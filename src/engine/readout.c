@@ -1,12 +1,17 @@
 #include "engine/readout.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/logprob.h"
+#include "plan/pass_policy.h"
 
 typedef struct readout_row {
-  bool draw, wants_logprob;
+  bool draw;    // keeps its logits
+  bool largest; // takes the largest: `best`, of which there are `rank` so far
+  bool wants_logprob;
+  float best;
   uint32_t draw_index; // in draws and logits
   uint32_t rank;
   float logprob;
@@ -20,12 +25,12 @@ typedef struct readout_draw {
 } readout_draw;
 
 struct fg_readout {
-  uint32_t vocab, max_rows, max_draws;
+  uint32_t vocab, max_rows, max_draws, max_top;
   fg_threads *threads;
   fg_budget *budget;
   fg_sampler **samplers; // one a thread
   readout_row *rows;     // [max_rows]
-  fg_candidate *top;     // [max_rows, FG_MAX_TOP]
+  fg_candidate *top;     // [max_rows, max_top]
   readout_draw *draws;   // [max_draws]
   float *logits;         // [max_draws, vocab]
   uint32_t row_count, draw_count;
@@ -36,6 +41,12 @@ void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan) {
   plan->host_per_token += sizeof(readout_row) + FG_MAX_TOP * sizeof(fg_candidate);
   plan->host_per_seq += sizeof(readout_draw) + vocab * sizeof(float);
   plan->host_fixed += threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
+  plan->pass.token_host += sizeof(readout_row) + FG_PASS_TOP * sizeof(fg_candidate);
+}
+
+bool fg_readout_fits_pass(const fg_request *r) {
+  return r->max_tokens <= 1 && r->logprobs <= FG_PASS_TOP && r->prompt_logprobs <= FG_PASS_TOP &&
+         (r->max_tokens == 0 || fg_sampler_takes_largest(&r->sampling, 0));
 }
 
 fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *policy, fg_threads *threads,
@@ -50,13 +61,14 @@ fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *p
   }
   r->vocab = vocab;
   r->max_rows = policy->max_tokens;
-  r->max_draws = policy->max_seqs;
+  r->max_draws = policy->micro_tokens ? 0 : policy->max_seqs;
+  r->max_top = policy->micro_tokens ? FG_PASS_TOP : FG_MAX_TOP;
   r->threads = threads;
   r->budget = budget;
   const char *what = "sampling";
   fg_status status = fg_budget_alloc(budget, r->max_rows * sizeof *r->rows, what, (void **)&r->rows, err);
   if (status == FG_OK)
-    status = fg_budget_alloc(budget, (uint64_t)r->max_rows * FG_MAX_TOP * sizeof *r->top, what,
+    status = fg_budget_alloc(budget, (uint64_t)r->max_rows * r->max_top * sizeof *r->top, what,
                              (void **)&r->top, err);
   if (status == FG_OK)
     status = fg_budget_alloc(budget, r->max_draws * sizeof *r->draws, what, (void **)&r->draws, err);
@@ -92,12 +104,19 @@ void fg_readout_begin(fg_readout *r) {
 void fg_readout_score(fg_readout *r, int32_t token, uint32_t top) {
   readout_row *row = &r->rows[r->row_count];
   *row = (readout_row){.token = token, .wants_logprob = true};
-  fg_logprob_begin(&row->score, token, r->top + (size_t)r->row_count * FG_MAX_TOP, top);
+  fg_logprob_begin(&row->score, token, r->top + (size_t)r->row_count * r->max_top, top);
   r->row_count++;
 }
 
 void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logprobs) {
   readout_row *row = &r->rows[r->row_count];
+  if (fg_sampler_takes_largest(input->sampling, input->output_count)) {
+    *row = (readout_row){.largest = true, .wants_logprob = logprobs >= 0, .best = NAN};
+    fg_logprob_begin(&row->score, -1, r->top + (size_t)r->row_count * r->max_top,
+                     logprobs > 0 ? (uint32_t)logprobs : 0);
+    r->row_count++;
+    return;
+  }
   *row = (readout_row){.draw = true, .wants_logprob = logprobs >= 0, .draw_index = r->draw_count};
   readout_draw *draw = &r->draws[r->draw_count];
   uint32_t top = logprobs > 0 ? (uint32_t)logprobs : 0;
@@ -105,6 +124,17 @@ void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logpr
   draw->input.logits = r->logits + (size_t)r->draw_count * r->vocab;
   r->row_count++;
   r->draw_count++;
+}
+
+// As the sampler does it with a whole row: the first of the largest, anything before what is not a number.
+static void take_largest(readout_row *row, const float *logits, uint32_t first, uint32_t columns) {
+  for (uint32_t i = 0; i < columns; i++) {
+    if (logits[i] == row->best) row->rank++;
+    if (!(logits[i] > row->best) && !isnan(row->best)) continue;
+    row->best = logits[i];
+    row->token = (int32_t)(first + i);
+    row->rank = 1;
+  }
 }
 
 static void take_row(void *arg, uint32_t item, uint32_t thread) {
@@ -115,8 +145,9 @@ static void take_row(void *arg, uint32_t item, uint32_t thread) {
   const float *logits = b->logits + (size_t)item * b->stride;
   if (row->draw)
     memcpy(r->logits + (size_t)row->draw_index * r->vocab + b->column, logits, b->columns * sizeof(float));
-  else
+  else if (!row->largest || row->wants_logprob)
     fg_logprob_block(&row->score, logits, b->column, b->columns);
+  if (row->largest) take_largest(row, logits, b->column, b->columns);
 }
 
 void fg_readout_block(void *readout, const fg_logits_block *block) {
@@ -131,7 +162,7 @@ static void make_draw(void *arg, uint32_t item, uint32_t thread) {
   readout_row *row = &r->rows[draw->row];
   row->token = fg_sampler_draw(r->samplers[thread], &draw->input);
   if (!row->wants_logprob) return;
-  fg_candidate *top = r->top + (size_t)draw->row * FG_MAX_TOP;
+  fg_candidate *top = r->top + (size_t)draw->row * r->max_top;
   row->logprob = fg_logprob(draw->input.logits, r->vocab, row->token, &row->rank, top, draw->top);
   row->score.top = top;
   row->score.top_count = draw->top;
@@ -139,15 +170,19 @@ static void make_draw(void *arg, uint32_t item, uint32_t thread) {
 
 void fg_readout_finish(fg_readout *r) {
   fg_threads_run(r->threads, r->draw_count, make_draw, r);
-  for (uint32_t i = 0; i < r->row_count; i++)
-    if (!r->rows[i].draw) r->rows[i].logprob = fg_logprob_end(&r->rows[i].score);
+  for (uint32_t i = 0; i < r->row_count; i++) {
+    readout_row *row = &r->rows[i];
+    if (row->draw || !row->wants_logprob) continue;
+    if (row->largest) row->score.target = row->best;
+    row->logprob = fg_logprob_end(&row->score);
+  }
 }
 
 void fg_readout_result(const fg_readout *r, uint32_t index, fg_token_info *info) {
   const readout_row *row = &r->rows[index];
   *info = (fg_token_info){.token = row->token,
                           .logprob = row->logprob,
-                          .rank = row->rank,
+                          .rank = row->wants_logprob ? row->rank : 0,
                           .top = row->score.top,
                           .top_count = row->wants_logprob ? row->score.top_count : 0};
 }

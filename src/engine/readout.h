@@ -1,9 +1,12 @@
 // readout.h: what becomes of a step's logits.
 //
 // Before a step runs, each selected row is given a purpose: score a known token, or draw the next one. While
-// it runs, blocks of logits arrive; a scored row keeps only running sums and its best candidates, a drawn row
-// keeps its logits. At the end the draws are made, in parallel, one row a thread. Row numbers are those of
-// fg_executor_select.
+// it runs, blocks of logits arrive; a scored row keeps only running sums and its best candidates, and so does
+// one that takes the largest logit; a row that is drawn otherwise keeps its logits. At the end the draws are
+// made, in parallel, one row a thread. Row numbers are those of fg_executor_select.
+//
+// Under a policy of layer passes there are many rows and none keeps its logits, nor more than FG_PASS_TOP
+// candidates: fg_readout_fits_pass says which requests that excludes.
 //
 // Threads: one owner.
 #ifndef FG_ENGINE_READOUT_H
@@ -24,6 +27,8 @@ fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *p
 void fg_readout_destroy(fg_readout *readout); // NULL is allowed
 // What create charges: adds to the plan's numbers.
 void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan);
+
+bool fg_readout_fits_pass(const fg_request *request);
 
 void fg_readout_begin(fg_readout *readout);
 // top: number of candidates wanted with the token.

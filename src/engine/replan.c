@@ -87,7 +87,7 @@ static fg_status change_to(fg_engine *e, const fg_policy *policy, uint64_t host_
   fg_sequence **all = take_sequences(e, &count, err);
   if (!all) return FG_NO_SPACE;
   memset(e->sequences, 0, e->sequence_capacity * sizeof(fg_sequence *));
-  e->pending = 0;
+  e->pending = e->beyond_pass = 0;
   fg_engine_close_runner(e);
   e->policy = *policy;
   if (host_limit) fg_budget_set_limit(e->host, host_limit);
@@ -219,6 +219,34 @@ static fg_status shrink_to(fg_engine *e, uint64_t limit, fg_error *err) {
   return status;
 }
 
+// Layer passes cannot take what nobody said would come: rows that get more than one token, or draw it, or ask
+// for many candidates, or are longer. Ordinary steps take them all; where there is no room for these, such
+// rows end with what would make it.
+static fg_status leave_passes(fg_engine *e, fg_error *err) {
+  fg_forecast *f = &e->forecast;
+  fg_plan_input input = input_of_rest(e, fg_budget_limit(e->host));
+  input.pass.possible = false;
+  fg_plan plan = {0};
+  fg_error why;
+  fg_status status =
+      f->known ? fg_engine_plan_rest(e, &input, &plan, &why) : fg_policy_make(&input, &plan.policy, &why);
+  if (status != FG_OK) {
+    for (uint32_t i = 0; e->beyond_pass && i < e->sequence_capacity; i++)
+      if (e->sequences[i] && e->sequences[i]->beyond_pass)
+        fg_engine_finish_sequence(e, e->sequences[i], FG_FINISH_ERROR, &why);
+    return FG_OK;
+  }
+  fg_log_line(&e->log, FG_LOG_INFO,
+              "a row came that a layer pass cannot take: ordinary steps from now on, of up to %" PRIu32
+              " sequences and %" PRIu32 " tokens",
+              plan.policy.max_seqs, plan.policy.max_tokens);
+  f->input.pass.possible = false;
+  status = change_to(e, &plan.policy, 0, err);
+  if (f->known) f->plan = plan;
+  begin_window(e);
+  return status;
+}
+
 // A budget that was taken from what the machine had left gives way when others want it; one that the user set
 // is kept. What this process holds and what the machine can still give is then shared out as at the start.
 static uint64_t shrunk_limit(const fg_engine *e) {
@@ -241,6 +269,7 @@ static uint64_t wanted_limit(fg_engine *e) {
 fg_status fg_engine_replan(fg_engine *e, fg_error *err) {
   const uint64_t limit = wanted_limit(e);
   if (limit < fg_budget_limit(e->host)) return shrink_to(e, limit, err);
+  if (e->beyond_pass) return leave_passes(e, err);
   if (e->forecast.known && e->forecast.taken >= CHECK_SECONDS) return check_rates(e, err);
   return FG_OK;
 }

@@ -59,9 +59,12 @@ static bool has_penalties(const fg_sampling *p) {
   return p->repetition_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0;
 }
 
-static bool changes_logits(const fg_sampler_input *in) {
-  return in->sampling->bias_count || has_penalties(in->sampling) ||
-         in->output_count < in->sampling->min_tokens;
+static bool changes_logits(const fg_sampling *p, uint32_t output_count) {
+  return p->bias_count || has_penalties(p) || output_count < p->min_tokens;
+}
+
+bool fg_sampler_takes_largest(const fg_sampling *p, uint32_t output_count) {
+  return p->temperature < GREEDY_BELOW && !changes_logits(p, output_count);
 }
 
 static void mask(float *values, uint32_t vocab, const int32_t *ids, uint32_t count) {
@@ -206,7 +209,7 @@ int32_t fg_sampler_draw(fg_sampler *s, const fg_sampler_input *in) {
   const fg_sampling *p = in->sampling;
   uint32_t vocab = in->vocab < s->vocab ? in->vocab : s->vocab;
   bool greedy = p->temperature < GREEDY_BELOW;
-  if (greedy && !changes_logits(in)) return largest(in->logits, vocab);
+  if (fg_sampler_takes_largest(p, in->output_count)) return largest(in->logits, vocab);
   memcpy(s->values, in->logits, vocab * sizeof *s->values);
   change_logits(s, in);
   int32_t best = largest(s->values, vocab);

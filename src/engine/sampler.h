@@ -12,6 +12,8 @@
 #ifndef FG_ENGINE_SAMPLER_H
 #define FG_ENGINE_SAMPLER_H
 
+#include <stdbool.h>
+
 #include "base/budget.h"
 #include "engine/logprob.h"
 #include "engine/random.h"
@@ -32,6 +34,10 @@ typedef struct fg_sampler fg_sampler;
 fg_status fg_sampler_create(fg_sampler **out, uint32_t vocab, fg_budget *budget, fg_error *err);
 void fg_sampler_destroy(fg_sampler *s);
 uint64_t fg_sampler_bytes(uint32_t vocab); // what create charges
+
+// Whether the next token is the one with the largest logit as it comes (of equal ones the lowest id), and so
+// no row of logits is needed whole.
+bool fg_sampler_takes_largest(const fg_sampling *sampling, uint32_t output_count);
 
 // The next token of a sequence with `output_count` tokens already generated.
 int32_t fg_sampler_draw(fg_sampler *s, const fg_sampler_input *input);

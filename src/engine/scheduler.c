@@ -27,6 +27,7 @@ typedef struct sequence {
 
 struct fg_scheduler {
   fg_scheduler_limits limits;
+  bool whole;           // fg_scheduler_admit_whole
   uint32_t max_running; // rows and tokens of a step, whichever is less
   uint32_t table_pages; // length of one page table
 
@@ -157,6 +158,10 @@ void fg_scheduler_destroy(fg_scheduler *s) {
   free(s->writers);
   fg_page_pool_destroy(s->pool);
   free(s);
+}
+
+void fg_scheduler_admit_whole(fg_scheduler *s) {
+  s->whole = true;
 }
 
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens) {
@@ -343,6 +348,7 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const found f = find_pages(s, slot, s->tables + (size_t)row * s->table_pages);
     uint32_t needed = pages_for(&s->limits, q->known) - f.pages;
     if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
+    if (s->whole && q->known > s->limits.max_tokens - step->tokens) return;
     if (should_wait(s, q, &f)) {
       q->waited = true;
       return;

@@ -77,6 +77,9 @@ typedef struct fg_step {
 
 fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *limits, fg_error *err);
 void fg_scheduler_destroy(fg_scheduler *s);
+// From now on sequences are admitted with all their tokens or not at all, so that each begins and ends in one
+// step if it gets no token. One of more tokens than a step takes is never admitted.
+void fg_scheduler_admit_whole(fg_scheduler *s);
 
 // A new sequence of `known` tokens at the end of the queue. It must satisfy fg_scheduler_fits.
 fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_error *err);

@@ -95,7 +95,7 @@ static uint32_t cached_pages(const fg_engine *e, const fg_scheduler_limits *limi
 }
 
 void fg_sharing_open(fg_engine *e, fg_scheduler_limits *limits) {
-  if (e->options.no_prefix_sharing) return;
+  if (e->options.no_prefix_sharing || e->policy.micro_tokens) return; // layer passes keep no pages
   fg_scheduler_limits off = *limits;
   limits->share = e->policy.open_slots ? FG_SHARING_AFTER : FG_SHARING_WITHIN;
   limits->cached_pages = cached_pages(e, limits);

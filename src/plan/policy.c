@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "base/size.h"
+#include "plan/pass_policy.h"
 
 enum {
   DEFAULT_TOKENS = 512, // past the break-even of compute and weight traffic on the machines measured so far
@@ -81,10 +82,15 @@ static void workspace(const fg_plan_input *in, const fg_policy *p, uint64_t *hos
 }
 
 void fg_policy_memory(const fg_plan_input *in, const fg_policy *p, uint64_t *host, uint64_t *device) {
-  *host = p->host_weight_bytes;
-  *device = p->device_weight_bytes;
-  add_work(in, p, host, device);
-  add_cache(in, p, host, device);
+  *host = *device = 0;
+  if (p->micro_tokens) {
+    fg_pass_memory(in, p, host, device);
+  } else {
+    add_work(in, p, host, device);
+    add_cache(in, p, host, device);
+  }
+  *host += p->host_weight_bytes;
+  *device += p->device_weight_bytes;
   if (p->tables_resident) *host += in->table_bytes - in->small_table_bytes;
   fold(in, host, device);
 }
@@ -124,6 +130,9 @@ static fg_status too_small(const fg_plan_input *in, const fg_policy *p, fg_error
 
 static fg_status check_wishes(const fg_plan_input *in, fg_error *err) {
   const int *w = in->percent;
+  if (fg_pass_is_wished(in) && !fg_pass_may(in))
+    return fg_fail(err, FG_UNSUPPORTED, "a policy of layer passes (micro_batch_tokens) is not for %s",
+                   in->percent ? "--percent: leave one of both out" : "this model: leave it out");
   if (!w) return FG_OK;
   for (int i = 0; i < 6; i += 2) {
     if (w[i] < 0 || w[i + 1] < 0 || w[i] + w[i + 1] > 100)
@@ -238,7 +247,7 @@ static fg_status choose_weights(const fg_plan_input *in, fg_policy *p, fg_error 
 
 // The ring lets reads go on while attention, which needs no weights, computes: about a layer's worth, as
 // long as it does not take much from what could be resident.
-static uint64_t choose_ring(const fg_plan_input *in) {
+uint64_t fg_policy_ring(const fg_plan_input *in) {
   uint64_t memory = in->one_memory ? in->host : min_u64(in->host, in->device);
   uint64_t ring = in->wished_ring;
   if (!ring) ring = min_u64(RING_PANELS_MOST * in->largest_panel, memory / 8);
@@ -248,7 +257,7 @@ static uint64_t choose_ring(const fg_plan_input *in) {
 
 static fg_policy begin_policy(const fg_plan_input *in, bool streaming) {
   return (fg_policy){.order = in->order ? in->order : FG_ORDER_INPUT,
-                     .ring_bytes = streaming ? choose_ring(in) : 0,
+                     .ring_bytes = streaming ? fg_policy_ring(in) : 0,
                      .expert_bytes = streaming ? in->expert_least : 0};
 }
 
@@ -459,11 +468,9 @@ static bool few_sequences(const fg_plan_input *in, const fg_policy *p) {
   return p->max_seqs < enough || p->pages < enough * pages_of_a_sequence(in, p);
 }
 
-fg_status fg_policy_make(const fg_plan_input *in, fg_policy *p, fg_error *err) {
-  fg_status status = check_wishes(in, err);
-  if (status != FG_OK) return status;
+static fg_status make_ordinary(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   if (shares_spill(in) || in->disk_pages) return make_spilled(in, p, err);
-  status = make_in_memory(in, p, err);
+  fg_status status = make_in_memory(in, p, err);
   if (in->percent || has_page_wishes(in) || !in->disk || (status != FG_OK && status != FG_NO_SPACE))
     return status;
   if (status == FG_OK && !few_sequences(in, p)) return FG_OK;
@@ -472,6 +479,22 @@ fg_status fg_policy_make(const fg_plan_input *in, fg_policy *p, fg_error *err) {
   if (make_spilled(in, &spilled, &unused) != FG_OK) return status;
   if (status == FG_OK && spilled.pages <= p->pages) return FG_OK;
   *p = spilled;
+  return FG_OK;
+}
+
+fg_status fg_policy_make(const fg_plan_input *in, fg_policy *p, fg_error *err) {
+  fg_status status = check_wishes(in, err);
+  if (status != FG_OK) return status;
+  status = make_ordinary(in, p, err);
+  if (!fg_pass_may(in) || (status != FG_OK && status != FG_NO_SPACE)) return status;
+  const fg_policy *ordinary = status == FG_OK ? p : NULL;
+  fg_policy pass;
+  fg_error unused; // of the two refusals the ordinary one asks for more than passes need, but takes any row
+  const bool says_why = !ordinary || fg_pass_is_wished(in);
+  const fg_status made = fg_pass_policy_make(in, ordinary, &pass, says_why ? err : &unused);
+  if (made != FG_OK) return fg_pass_is_wished(in) ? made : status;
+  if (!fg_pass_pays(in, ordinary, &pass)) return status;
+  *p = pass;
   return FG_OK;
 }
 

@@ -10,6 +10,8 @@
 // memory (devices of their own memory) or on disk, come to fast memory layer by layer in frames of a ring,
 // and there are slots for the pages that are still being filled. That costs traffic in every step, so the
 // rule does it only where the user says so or fewer than ENOUGH_BATCH sequences fit otherwise.
+//
+// A job whose rows are only scored, or get one token, may run in layer passes instead (pass_policy.h).
 #ifndef FG_PLAN_POLICY_H
 #define FG_PLAN_POLICY_H
 
@@ -20,6 +22,16 @@
 #include "flexgen/error.h"
 
 typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
+
+// What a policy of layer passes needs of the memory that grows with its work; the rest is as in other ones.
+typedef struct fg_pass_costs {
+  bool possible;
+  uint32_t hidden;                   // values of a row of the residual stream
+  uint64_t held_bytes;               // matrices that stay acquired at once: of a layer
+  uint64_t row_device, row_host;     // of each row of a batch
+  uint64_t token_device, token_host; // of each token of a step, without the residual stream
+  uint64_t seq_device, seq_host;     // of each sequence, without its page table
+} fg_pass_costs;
 
 typedef struct fg_plan_input {
   bool one_memory;       // the device computes in host memory
@@ -43,12 +55,21 @@ typedef struct fg_plan_input {
   uint64_t device_fixed, host_fixed;
   uint64_t (*scratch)(const void *user, uint32_t tokens); // of the device, in host memory
   const void *user;
+  fg_pass_costs pass;
+  // Of the job's rows: tokens of the longest that was seen, and on average; none is known to get more than one
+  // token; share of their tokens with which the row before begins as well.
+  uint32_t longest_row;
+  double mean_row;
+  bool only_scored;
+  double shared;
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
   uint32_t device_pages, disk_pages; // of the KV cache; both 0 = choose
   fg_row_order order;
   uint32_t frames, frame_pages;       // of the ring of KV frames; no fewer than one sequence needs
   uint64_t weight_bytes, wished_ring; // of weights that stay where the device computes; of ring_bytes
+  // Layer passes, which a number of either means: rows of a batch; of the residual stream in fast memory.
+  uint32_t micro_tokens, hidden_rows;
   fg_workload expected;
   const int *percent; // FlexGen's six, or NULL: w_dev w_host c_dev c_host a_dev a_host
 } fg_plan_input;
@@ -69,6 +90,11 @@ typedef struct fg_policy {
   uint64_t device_weight_bytes; // resident panels where the device computes
   uint64_t host_weight_bytes;   // resident panels in host memory (devices of their own memory)
   bool tables_resident;
+  // Layer passes: rows of a batch, 0 in ordinary steps; the longest sequence that a step takes; where rows of
+  // the residual stream have room. `device_pages` are then those of a batch in one layer, `pages` numbers
+  // without memory.
+  uint32_t micro_tokens, pass_len;
+  uint32_t hidden_rows, hidden_host_rows, hidden_disk_rows;
   uint64_t host_needed, device_needed; // all of the above and the workspace
 } fg_policy;
 
@@ -85,6 +111,9 @@ uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages);
 // All that a policy needs, its KV cache, resident weights and tables included; one_memory: all of it is
 // host's.
 void fg_policy_memory(const fg_plan_input *input, const fg_policy *policy, uint64_t *host, uint64_t *device);
+
+// Bytes of the ring through which weights are streamed panel by panel.
+uint64_t fg_policy_ring(const fg_plan_input *input);
 
 // FG_NO_SPACE says what the least would be and which flag helps; FG_INVALID for impossible wishes.
 fg_status fg_policy_make(const fg_plan_input *input, fg_policy *policy, fg_error *err);
