@@ -226,6 +226,7 @@ static fg_status leave_passes(fg_engine *e, fg_error *err) {
   fg_forecast *f = &e->forecast;
   fg_plan_input input = input_of_rest(e, fg_budget_limit(e->host));
   input.pass.possible = false;
+  input.micro_tokens = input.hidden_rows = 0;
   fg_plan plan = {0};
   fg_error why;
   fg_status status =
@@ -241,6 +242,7 @@ static fg_status leave_passes(fg_engine *e, fg_error *err) {
               " sequences and %" PRIu32 " tokens",
               plan.policy.max_seqs, plan.policy.max_tokens);
   f->input.pass.possible = false;
+  f->input.micro_tokens = f->input.hidden_rows = 0;
   status = change_to(e, &plan.policy, 0, err);
   if (f->known) f->plan = plan;
   begin_window(e);

@@ -124,7 +124,9 @@ static void set_tokens(const fg_plan_input *in, const shape *s, uint32_t longest
   p->max_seqs = (uint32_t)min_u64(seqs, tokens);
   p->ring_bytes = s->ring;
   p->expert_bytes = s->resident ? 0 : in->expert_least;
-  p->device_weight_bytes = s->resident ? in->panel_bytes : min_u64(in->weight_bytes, in->panel_bytes);
+  // A wish for weights comes before tokens that nobody wished for.
+  const uint64_t wished = in->max_tokens ? 0 : min_u64(in->weight_bytes, in->panel_bytes);
+  p->device_weight_bytes = s->resident ? in->panel_bytes : wished;
   p->hidden_rows = p->max_tokens;
   p->hidden_host_rows = p->hidden_disk_rows = 0;
   set_pages(in, s, p);

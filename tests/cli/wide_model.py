@@ -17,10 +17,9 @@ def rows():
                 ignore_eos=True, return_token_ids=True) for i in range(20)]
 
 
-def write(folder):
-    """A model of which a token's keys and values take 32 KiB in float32, and little else anything."""
+def write(folder, hidden=32, layers=2, heads=8, dim=256, ffn=32, vocab=128):
+    """A model of which a token's keys and values take 32 KiB in float32, and little else anything; or another."""
     os.mkdir(folder)
-    hidden, layers, heads, dim, ffn, vocab = 32, 2, 8, 256, 32, 128
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden, "head_dim": dim,
               "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": heads,
               "intermediate_size": ffn, "vocab_size": vocab, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
