@@ -18,6 +18,7 @@ enum {
 
 static const double MOST_SHARED = 0.1; // of a job's tokens, that are better computed once
 static const double MUCH_MORE = 1.5;   // tokens, that are worth a smaller ring or batch
+static const double PASS_GAIN = 0.5;   // of the traffic of ordinary steps
 static const double SPILL_GAIN = 0.9;  // of the traffic of a step in memory
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
@@ -196,8 +197,8 @@ static bool largest_in_memory(const fg_plan_input *in, const shape *s, uint32_t 
 
 // Bytes of the disk for each token of a step.
 static double traffic(const fg_plan_input *in, const fg_policy *p) {
-  const double weights = (double)(in->panel_bytes - p->device_weight_bytes);
-  const double spilled = p->max_tokens > p->hidden_rows ? p->max_tokens - p->hidden_rows : 0;
+  const double weights = (double)(in->panel_bytes - p->device_weight_bytes - p->host_weight_bytes);
+  const double spilled = p->hidden_disk_rows ? p->max_tokens - p->hidden_rows : 0;
   const double row = 2.0 * sizeof(float) * in->pass.hidden * (in->layers + 1.0);
   return (weights + spilled * row) / p->max_tokens;
 }
@@ -315,8 +316,7 @@ bool fg_pass_may(const fg_plan_input *in) {
 
 bool fg_pass_pays(const fg_plan_input *in, const fg_policy *ordinary, const fg_policy *pass) {
   if (fg_pass_is_wished(in) || !ordinary) return true;
-  const uint64_t resident = ordinary->device_weight_bytes + ordinary->host_weight_bytes;
   const bool bound_by_cache = ordinary->open_slots > 0;
   if (in->shared > MOST_SHARED && !bound_by_cache) return false;
-  return (resident < in->panel_bytes || bound_by_cache) && pass->max_tokens >= 2 * ordinary->max_tokens;
+  return bound_by_cache || traffic(in, pass) < PASS_GAIN * traffic(in, ordinary);
 }
