@@ -56,8 +56,8 @@ typedef struct fg_plan_input {
   uint64_t (*scratch)(const void *user, uint32_t tokens); // of the device, in host memory
   const void *user;
   fg_pass_costs pass;
-  // Of the job's rows: tokens of the longest that was seen, and on average; none is known to get more than one
-  // token; share of their tokens with which the row before begins as well.
+  // Of the job's rows: tokens of the longest that was seen, and on average; none is known to get more than
+  // one token; share of their tokens with which the row before begins as well.
   uint32_t longest_row;
   double mean_row;
   bool only_scored;
