@@ -38,7 +38,8 @@ class LayerPasses(Case):
     def test_model_larger_than_memory_is_read_once_a_pass(self):
         model = wide_model.write(self.path("deep"), **SHAPE)
         scored = list(self.rows(40, 60, 256, max_tokens=0, echo=True, logprobs=3))
-        one = [{**r, "custom_id": r["custom_id"] + "-one", "body": {**r["body"], "max_tokens": 1, "echo": False}} for r in scored]
+        one = [{**r, "custom_id": r["custom_id"] + "-one",
+                "body": {**r["body"], "prompt": r["body"]["prompt"][::-1], "max_tokens": 1, "echo": False}} for r in scored]
         write_rows(self.path("in.jsonl"), scored + one)
         free, figures, _ = self.batch("free.jsonl", model)
         self.assertEqual(figures["policy"]["micro_batch_tokens"], 0)
