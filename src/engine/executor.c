@@ -282,9 +282,9 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
 static fg_call batch_call(const fg_executor *x, const fg_node *node, const frame *f,
                           const fg_kv_batch *batch) {
   fg_call call = call_of(x, node, f);
-  fg_view *views[] = {&call.a, &call.b, &call.out};
+  fg_view *views[] = {&call.a, &call.b, &call.out, &call.state};
   for (uint32_t i = 0; i < sizeof views / sizeof *views; i++)
-    if (views[i]->memory == x->registers)
+    if (views[i]->memory && (views[i]->memory == x->registers || views[i]->memory == x->states))
       views[i]->offset += (uint64_t)batch->row * views[i]->stride * sizeof(float);
   call.rows = batch->rows;
   call.batch = batch->view;

@@ -11,9 +11,10 @@ typedef struct widths {
   uint64_t query, output, state; // of a row, in floats
 } widths;
 
-// Offsets in bytes, the same in host memory and on the device.
+// Offsets in bytes, of which those below `far_bytes` are the same in host memory and on the device.
 typedef struct copies {
-  uint64_t queries, outputs, states, numbers, rows, bytes; // numbers [heads]; rows: 0, 1, ... as i32
+  uint64_t queries, outputs, rows, far_bytes; // rows: 0, 1, ... as i32
+  uint64_t states, numbers, near_bytes;       // numbers [heads]
 } copies;
 
 struct fg_kv_host {
@@ -43,20 +44,19 @@ static widths find_widths(const fg_graph *g) {
 static copies lay_out(const widths *w, uint32_t max_rows) {
   copies at = {0};
   at.outputs = at.queries + max_rows * w->query * sizeof(float);
-  at.states = at.outputs + max_rows * w->output * sizeof(float);
+  at.rows = at.outputs + max_rows * w->output * sizeof(float);
+  at.states = at.far_bytes = at.rows + max_rows * sizeof(int32_t);
   at.numbers = at.states + max_rows * w->state * sizeof(float);
-  at.rows = at.numbers + w->heads * sizeof(float);
-  at.bytes = at.rows + max_rows * sizeof(int32_t);
+  at.near_bytes = at.numbers + w->heads * sizeof(float);
   return at;
 }
 
 void fg_kv_host_costs(const fg_graph *g, fg_plan_input *plan) {
   const widths w = find_widths(g);
   const copies none = lay_out(&w, 0), one = lay_out(&w, 1);
-  plan->host_per_token += one.bytes - none.bytes;
-  plan->device_per_token += one.bytes - none.bytes;
-  plan->host_fixed += fg_align_up(none.bytes, FG_IO_ALIGN);
-  plan->device_fixed += fg_align_up(none.bytes, FG_IO_ALIGN);
+  plan->host_per_token += one.near_bytes - none.near_bytes;
+  plan->device_per_token += one.far_bytes - none.far_bytes;
+  plan->host_fixed += fg_align_up(none.near_bytes, FG_IO_ALIGN);
 }
 
 // The device's own arithmetic, and no products.
@@ -92,8 +92,9 @@ fg_status fg_kv_host_create(fg_kv_host **out, const fg_graph *graph, fg_device *
   h->widths = find_widths(graph);
   h->at = lay_out(&h->widths, max_rows);
   fg_status status = fg_cpu_executor_create(&h->executor, &own, device->host_features, err);
-  if (status == FG_OK) status = fg_cpu_memory_create(device->options.host, h->at.bytes, what, &h->near, err);
-  if (status == FG_OK) status = device->ops->memory_create(device, h->at.bytes, what, &h->far, err);
+  if (status == FG_OK)
+    status = fg_cpu_memory_create(device->options.host, h->at.near_bytes, what, &h->near, err);
+  if (status == FG_OK) status = device->ops->memory_create(device, h->at.far_bytes, what, &h->far, err);
   if (status == FG_OK) status = number_rows(h, max_rows, err);
   if (status != FG_OK) {
     fg_kv_host_destroy(h);
@@ -178,10 +179,9 @@ fg_status fg_kv_host_wait(fg_kv_host *h, fg_error *err) {
 
 static fg_status attend_here(fg_kv_host *h, const fg_kv_host_run *run, fg_error *err) {
   fg_call call = *run->batch;
-  const uint32_t heads = call.params.attention.heads;
   call.a = copy_view(h->near, h->at.queries, run->first, query_width(&call));
   call.out = copy_view(h->near, h->at.outputs, run->first, output_width(&call));
-  call.state = copy_view(h->near, h->at.states, run->first, 2 * heads);
+  call.state = copy_view(h->near, h->at.states, run->first, call.state.stride);
   call.b = run->cache;
   if (call.c.memory) call.c = (fg_view){h->near, h->at.numbers, 0};
   call.batch.chunk_list = run->chunk_list;
@@ -190,35 +190,34 @@ static fg_status attend_here(fg_kv_host *h, const fg_kv_host_run *run, fg_error 
   return fg_cpu_executor_run(h->executor, &call, err);
 }
 
-// Rows of a copy to the device's.
-static fg_status send(fg_kv_host *h, uint64_t offset, const fg_kv_host_run *run, uint32_t width,
-                      uint64_t *sum, fg_error *err) {
+// The run's rows of a copy that begins at `offset`, to the device's `to`, where they follow each other too.
+static fg_status send(fg_kv_host *h, uint64_t offset, const fg_kv_host_run *run, fg_view to, fg_error *err) {
   fg_device *d = h->device;
-  const uint64_t at = copy_view(h->far, offset, run->first + run->row, width).offset;
-  const uint64_t bytes = (uint64_t)run->rows * width * sizeof(float);
-  *sum += bytes;
-  return d->ops->upload(d, FG_QUEUE_LOAD, h->far, at, h->near->base + at, bytes, err);
+  const uint64_t from = copy_view(h->near, offset, run->first + run->row, to.stride).offset;
+  return d->ops->upload(d, FG_QUEUE_LOAD, to.memory, to.offset, h->near->base + from,
+                        (uint64_t)run->rows * to.stride * sizeof(float), err);
 }
 
 // A rotated cache's queries are turned in place by who begins the chain.
 static fg_status send_back(fg_kv_host *h, const fg_kv_host_run *run, fg_error *err) {
   fg_device *d = h->device;
   const fg_call *call = run->batch;
-  const uint32_t heads = call->params.attention.heads;
   const bool turned = call->params.attention.rotated;
-  fg_status status = send(h, h->at.outputs, run, output_width(call), &h->crossing.states, err);
-  if (status == FG_OK) status = send(h, h->at.states, run, 2 * heads, &h->crossing.states, err);
-  if (status == FG_OK && turned)
-    status = send(h, h->at.queries, run, query_width(call), &h->crossing.queries, err);
+  const uint32_t row = run->first + run->row;
+  const fg_view outputs = copy_view(h->far, h->at.outputs, row, output_width(call));
+  const fg_view queries = copy_view(h->far, h->at.queries, row, query_width(call));
+  const fg_view states = moved(call->state, run->row);
+  fg_status status = send(h, h->at.outputs, run, outputs, err);
+  if (status == FG_OK) status = send(h, h->at.states, run, states, err);
+  if (status == FG_OK && turned) status = send(h, h->at.queries, run, queries, err);
+  h->crossing.states += run->rows * (uint64_t)(outputs.stride + states.stride) * sizeof(float);
+  h->crossing.queries += turned ? run->rows * (uint64_t)queries.stride * sizeof(float) : 0;
   if (status == FG_OK)
     status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, d->ops->record(d, FG_QUEUE_LOAD), err);
-  const uint32_t row = run->first + run->row;
   if (status == FG_OK)
-    status = copy_rows(h, copy_view(h->far, h->at.outputs, row, output_width(call)),
-                       moved(call->out, run->row), run->rows, output_width(call), call->layer, err);
+    status = copy_rows(h, outputs, moved(call->out, run->row), run->rows, outputs.stride, call->layer, err);
   if (status == FG_OK && turned)
-    status = copy_rows(h, copy_view(h->far, h->at.queries, row, query_width(call)), moved(call->a, run->row),
-                       run->rows, query_width(call), call->layer, err);
+    status = copy_rows(h, queries, moved(call->a, run->row), run->rows, queries.stride, call->layer, err);
   return status;
 }
 
@@ -226,7 +225,6 @@ fg_status fg_kv_host_attend(fg_kv_host *h, const fg_kv_host_run *run, fg_error *
   fg_call rest = *run->batch;
   fg_status status = attend_here(h, run, err);
   if (status == FG_OK) status = send_back(h, run, err);
-  rest.state = copy_view(h->far, h->at.states, run->first, 2 * rest.params.attention.heads);
   rest.params.attention.segment = (fg_key_segment){.first_key = run->end, .resumes = true};
   return status == FG_OK ? h->device->ops->run(h->device, FG_QUEUE_COMPUTE, &rest, err) : status;
 }

@@ -48,7 +48,7 @@ fg_status fg_kv_host_fetch(fg_kv_host *h, const fg_call *attention, uint32_t row
 fg_status fg_kv_host_wait(fg_kv_host *h, fg_error *err); // until all that was fetched is there
 
 // Keys [0, end) of rows that follow each other are pages of the host. `batch` is the device's call for a
-// batch whose rows begin with row `first` of the layer's, cut to the chunks of these rows.
+// batch whose rows begin with row `first` of the layer's, cut to the chunks of these rows, and has a state.
 typedef struct fg_kv_host_run {
   const fg_call *batch;
   uint32_t first, row, rows;       // [row, row + rows) within the batch
