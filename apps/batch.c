@@ -48,16 +48,19 @@ static json_t *rows_json(const fg_batch_progress *p) {
 static void say_summary(fg_run *run, const fg_batch_progress *p) {
   fg_engine_stats s;
   fg_engine_get_stats(run->engine, &s);
-  char time[32], peak[16], process[16], budget[16], read[16], shared[64] = "";
+  char time[32], peak[16], process[16], budget[16], read[16], shared[64] = "", spared[64] = "";
   fg_console_clear(run->console);
   fg_console_say(run->console, 1, "%llu rows, %llu with errors, in %s", (unsigned long long)p->rows_done,
                  (unsigned long long)p->rows_failed, fg_format_duration(p->seconds, time));
   if (s.prompt_tokens_shared)
     snprintf(shared, sizeof shared, " and %llu shared with others",
              (unsigned long long)s.prompt_tokens_shared);
-  fg_console_say(run->console, 1, "%llu prompt tokens (%.1f/s)%s, %llu generated (%.1f/s)",
+  if (s.drafted_tokens)
+    snprintf(spared, sizeof spared, ", %llu of %llu drafted ones right",
+             (unsigned long long)s.accepted_tokens, (unsigned long long)s.drafted_tokens);
+  fg_console_say(run->console, 1, "%llu prompt tokens (%.1f/s)%s, %llu generated (%.1f/s)%s",
                  (unsigned long long)p->prompt_tokens, p->prompt_tokens_per_s, shared,
-                 (unsigned long long)p->generated_tokens, p->generated_tokens_per_s);
+                 (unsigned long long)p->generated_tokens, p->generated_tokens_per_s, spared);
   fg_console_say(run->console, 1, "memory: %s reserved and %s resident at most, of %s; %s read from disk",
                  fg_size_format(s.host_peak, peak), fg_size_format(s.process_peak, process),
                  fg_size_format(run->info.host_budget, budget), fg_size_format(s.bytes_read, read));

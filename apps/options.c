@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/speculation.h"
 #include "model/weight_type.h"
 #include "option_values.h"
 
@@ -163,6 +164,11 @@ static const fg_option_row rows[] = {
      "whether what prompts have in common at their beginning is computed once (true)"},
     {"enable-prefix-caching", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,
      "vLLM's: --prefix-sharing"},
+    {"speculation", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(speculation), PLANNED,
+     "whether rows whose step waits for the disk or for memory try tokens ahead that their own text suggests "
+     "(true; of bench, whose prompts are random, false)"},
+    {"num-speculative-tokens", 0, FG_KIND_U32, "N", 1, FG_DRAFT_LONGEST, FIELD(speculative_tokens), PLANNED,
+     "tokens ahead that a row tries, whatever they cost; default: as many as pay"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), PLANNED,
      "seed of sampling for rows that bring none (0)"},
     // the step
@@ -341,6 +347,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .color = "auto",
       .overlap = true,
       .prefix_sharing = true,
+      .speculation = command != FG_CMD_BENCH,
       .sep_layer = true,
       .pin_weight = true,
       .max_tokens = 256,

@@ -78,7 +78,8 @@ typedef struct fg_options {
   bool compress_weight, compress_cache;
   double attn_sparsity;
   bool cpu_cache_compute;
-  bool synthetic, deterministic, prefix_sharing;
+  bool synthetic, deterministic, prefix_sharing, speculation;
+  uint32_t speculative_tokens;
   const char *policy, *save_policy;
   uint32_t alias_layers;
   fg_percent percent;

@@ -120,6 +120,8 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .survey = run->job.survey ? forward_survey : NULL,
       .threads = o->threads,
       .deterministic = o->deterministic,
+      .no_speculation = !o->speculation,
+      .speculative_tokens = o->speculative_tokens,
       .no_prefix_sharing = !o->prefix_sharing,
       .trace_path = o->trace,
       .io = o->io,

@@ -85,6 +85,10 @@ typedef struct fg_engine_options {
   fg_workload (*survey)(void *user, fg_engine *engine);
   uint32_t threads;
   bool deterministic;
+  // Each step computes, of every row, the one token that is missing: without tokens that the row's own text
+  // suggests for the positions behind it. Results are the same.
+  bool no_speculation;
+  uint32_t speculative_tokens; // so many are suggested for a row; 0: as many as pay
   bool no_prefix_sharing; // compute every token of every prompt, also those that others have in common
   const char *trace_path;
   const char *io; // "auto", "uring", "threads"
@@ -223,6 +227,9 @@ typedef struct fg_engine_stats {
   // prompt_tokens were computed, of which distinct ones for the first time; shared ones were not, because
   // others had computed the same beginning. Distinct and shared ones make up the prompts.
   uint64_t prompt_tokens_distinct, prompt_tokens_shared;
+  // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its row
+  // did not take.
+  uint64_t drafted_tokens, drafted_steps, accepted_tokens;
   uint64_t bytes_read, bytes_written;       // disk
   uint64_t weight_bytes_streamed;           // of bytes_read
   uint64_t kv_bytes_read, kv_bytes_written; // of bytes_read and bytes_written: pages of the KV cache

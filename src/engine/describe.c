@@ -86,6 +86,9 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .prompt_tokens_shared = e->prompt_tokens_shared,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
+      .drafted_tokens = e->drafted_tokens,
+      .drafted_steps = e->drafted_steps,
+      .accepted_tokens = e->accepted_tokens,
       .bytes_read =
           fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read + counts.hidden.read_bytes,
       .bytes_written = fg_io_bytes_written(e->io) + counts.kv_written + counts.hidden.written_bytes,

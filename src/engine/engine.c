@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/draft.h"
 #include "engine/engine_state.h"
 #include "engine/sharing.h"
 
@@ -168,7 +169,23 @@ static bool contains(const int32_t *ids, uint32_t count, int32_t id) {
   return false;
 }
 
-// Positions of a chunk whose logits are wanted: prompt tokens to score, and the last one to draw from.
+// Draws the token behind position `next` - 1. Drafted tokens before it count as its output.
+static void select_draw(fg_engine *e, const fg_sequence *s, uint32_t row, uint32_t next) {
+  const fg_request *r = &s->request;
+  const fg_sampler_input input = {.vocab = e->model->graph->vocab,
+                                  .sampling = &r->sampling,
+                                  .prompt = s->tokens,
+                                  .prompt_count = r->prompt_count,
+                                  .output = s->tokens + r->prompt_count,
+                                  .output_count = next - r->prompt_count,
+                                  .eos = e->model->eos,
+                                  .eos_count = e->model->eos_count};
+  fg_executor_select(e->executor, row);
+  fg_readout_draw(e->readout, &input, r->logprobs);
+}
+
+// Positions of a chunk whose logits are wanted: prompt tokens to score, the last known one and drafted ones
+// to draw from.
 static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row) {
   fg_sequence *s = e->sequences[chunk->seq];
   const fg_request *r = &s->request;
@@ -178,17 +195,8 @@ static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row)
       if (r->prompt_logprobs < 0 || next < s->reported) continue;
       fg_executor_select(e->executor, row);
       fg_readout_score(e->readout, s->tokens[next], (uint32_t)r->prompt_logprobs);
-    } else if (next == s->count && r->max_tokens > 0) {
-      fg_executor_select(e->executor, row);
-      fg_sampler_input input = {.vocab = e->model->graph->vocab,
-                                .sampling = &r->sampling,
-                                .prompt = s->tokens,
-                                .prompt_count = r->prompt_count,
-                                .output = s->tokens + r->prompt_count,
-                                .output_count = s->count - r->prompt_count,
-                                .eos = e->model->eos,
-                                .eos_count = e->model->eos_count};
-      fg_readout_draw(e->readout, &input, r->logprobs);
+    } else if (next >= s->count && r->max_tokens > 0) {
+      select_draw(e, s, row, next);
     }
   }
 }
@@ -206,7 +214,7 @@ static void put_together(fg_engine *e, const fg_step *step) {
                                     .begin = chunk->begin,
                                     .count = chunk->count,
                                     .prompt = s->request.prompt_count,
-                                    .known = s->count,
+                                    .known = s->count + chunk->drafts,
                                     .longest = s->request.prompt_count + s->request.max_tokens};
     uint32_t row = fg_executor_add(e->executor, &tokens, pages, page_count);
     select_rows(e, chunk, row);
@@ -230,6 +238,31 @@ static void go_on_with(fg_engine *e, const fg_sequence *s) {
   if (g->rope_restarts && s->count == g->rope_original + 1) fg_scheduler_restart(e->scheduler, s->seq);
 }
 
+// Gives the tokens that were drawn, of drafted ones as far as these are right, to the sequence's owner; `row`
+// is that of the first.
+static void take_drawn(fg_engine *e, fg_sequence *s, uint32_t row) {
+  const fg_request *r = &s->request;
+  uint32_t right = 0;
+  fg_finish how;
+  for (bool more = true; more;) {
+    fg_token_info info;
+    fg_readout_result(e->readout, row + right, &info);
+    const bool agrees = right < s->draft.count && s->tokens[s->count] == info.token;
+    s->tokens[s->count++] = info.token;
+    e->generated_tokens++;
+    right += agrees;
+    const bool go_on = r->on_token ? r->on_token(r->user, &info) : true;
+    how = ends_with(e, s, info.token, go_on);
+    if (how == FG_FINISH_ERROR && agrees)
+      fg_scheduler_append_drafted(e->scheduler, s->seq);
+    else if (how == FG_FINISH_ERROR)
+      go_on_with(e, s);
+    more = how == FG_FINISH_ERROR && agrees && !s->cancelled;
+  }
+  fg_draft_end(e, s, right);
+  if (how != FG_FINISH_ERROR) fg_engine_finish_sequence(e, s, how, NULL);
+}
+
 // Gives a chunk's results to its owner; *row counts through the selected rows in the order of selection.
 static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_error *err) {
   fg_sequence *s = e->sequences[chunk->seq];
@@ -250,16 +283,10 @@ static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_
         fg_engine_finish_sequence(e, s, FG_FINISH_LENGTH, NULL);
         return FG_OK;
       }
-      fg_readout_result(e->readout, (*row)++, &info);
-      s->tokens[s->count++] = info.token;
-      e->generated_tokens++;
-      bool go_on = r->on_token ? r->on_token(r->user, &info) : true;
-      fg_finish how = ends_with(e, s, info.token, go_on);
-      if (how == FG_FINISH_ERROR)
-        go_on_with(e, s);
-      else
-        fg_engine_finish_sequence(e, s, how, NULL);
-      return FG_OK; // s may be gone, and the loop's last position was this one
+      const uint32_t first = *row;
+      *row += 1 + chunk->drafts;
+      take_drawn(e, s, first);
+      return FG_OK; // s may be gone, and what follows are drafted positions
     }
   }
   return FG_OK;
@@ -281,6 +308,7 @@ static fg_step_work work_of(const fg_engine *e, const fg_step *step, fg_step_pag
     const fg_chunk *c = &step->chunks[i];
     const fg_request *r = &e->sequences[c->seq]->request;
     fg_predict_add_chunk(&work, &e->forecast.model, c, r->prompt_count, c->last && r->max_tokens > 0);
+    work.selected += c->drafts;
     work.selected += scored_rows(e->sequences[c->seq], c);
     fg_predict_add_pages(pages, c, e->forecast.input.page_tokens);
   }
@@ -312,10 +340,11 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     fail_all(e, status, err);
     return e->failed = status;
   }
-  uint64_t begin = fg_now_ns();
+  uint64_t begin = fg_now_ns(), waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds;
   fg_step step;
   fg_scheduler_plan(e->scheduler, &step);
   if (step.chunk_count == 0) return FG_OK;
+  fg_draft_plan(e, &step);
   fg_step_pages pages;
   fg_step_work work = work_of(e, &step, &pages);
   put_together(e, &step);
@@ -338,7 +367,10 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     return e->failed = status;
   }
   uint64_t end = fg_now_ns();
-  fg_forecast_end_step(&e->forecast, &work, &pages, 1e-9 * (double)(end - begin));
+  waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds - waited;
+  const fg_draft_time time = {1e-9 * (double)(end - begin), 1e-9 * (double)waited};
+  fg_draft_end_step(e, &step, time, &work, &pages);
+  fg_forecast_end_step(&e->forecast, &work, &pages, time.seconds);
   fg_trace_span(e->trace, e->sample_track, FG_SPAN_SAMPLE, NULL, -1, 0, computed, end);
   fg_trace_span(e->trace, e->step_track, FG_SPAN_STEP, NULL, -1, 0, begin, end);
   fg_trace_counter(e->trace, "rows running", fg_scheduler_running(e->scheduler));

@@ -13,6 +13,7 @@
 #include "engine/readout.h"
 #include "engine/replan.h"
 #include "engine/scheduler.h"
+#include "engine/speculation.h"
 #include "flexgen/engine.h"
 #include "io/io.h"
 #include "model/model.h"
@@ -30,7 +31,9 @@ typedef struct fg_sequence {
   uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
   bool beyond_pass; // the policy is one of layer passes, and they cannot take it
-  int32_t *tokens;  // [prompt_count + max_tokens], in this block
+  fg_draft_record drafts; // that were tried
+  fg_guess draft;         // of the step that is planned or runs: tokens behind the known ones
+  int32_t *tokens;        // [prompt_count + max_tokens], in this block
 } fg_sequence;
 
 // What device and executor count. They are made anew with a new policy, and the counts go on.
@@ -66,6 +69,8 @@ struct fg_engine {
   fg_executor *executor;
   fg_readout *readout;
   fg_scheduler *scheduler;
+  fg_speculation speculation; // draft.h
+  uint64_t drafted_tokens, accepted_tokens, drafted_steps;
   fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
   uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes
   uint32_t sample_track, step_track;

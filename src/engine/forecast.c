@@ -40,6 +40,17 @@ void fg_forecast_end_step(fg_forecast *f, fg_step_work *work, const fg_step_page
   f->all_taken += seconds;
 }
 
+double fg_forecast_token_seconds(const fg_forecast *f, const fg_step_work *work, const fg_step_pages *pages,
+                                 double more) {
+  if (!f->known) return 0;
+  fg_step_work with = *work;
+  fg_predict_add_traffic(&with, &f->model, &f->plan.traffic, &f->plan.policy, pages);
+  const double without = fg_step_time(&f->rates, &with).seconds;
+  with.tokens += more;
+  with.selected += more;
+  return (fg_step_time(&f->rates, &with).seconds - without) / more;
+}
+
 void fg_forecast_end_row(fg_forecast *f, uint32_t generated, uint32_t allowed) {
   f->rows++;
   f->generated += generated;

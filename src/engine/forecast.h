@@ -37,6 +37,9 @@ void fg_forecast_free(fg_forecast *forecast);
 // A step is over.
 void fg_forecast_end_step(fg_forecast *forecast, fg_step_work *work, const fg_step_pages *pages,
                           double seconds);
+// Seconds that each of `more` tokens whose logits are wanted would add to a step; 0: not known.
+double fg_forecast_token_seconds(const fg_forecast *forecast, const fg_step_work *work,
+                                 const fg_step_pages *pages, double more);
 void fg_forecast_end_row(fg_forecast *forecast, uint32_t generated, uint32_t allowed);
 
 // Measured over expected, of late; 1 where nothing is known.

@@ -7,11 +7,13 @@
 #include <sys/statvfs.h>
 
 #include "base/size.h"
+#include "engine/draft.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
 #include "engine/sharing.h"
 #include "engine/sparsity.h"
 #include "kernels/attention.h"
+#include "plan/pass_policy.h"
 #include "plan/policy_file.h"
 
 enum {
@@ -280,7 +282,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
                    o->max_model_len, g->max_positions);
   fg_executor_costs(g, e->model->store, one_memory, plan);
   if (e->attends_on_host) fg_kv_host_costs(g, plan);
-  fg_readout_costs(g->vocab, fg_threads_count(e->threads), plan);
+  fg_readout_costs(g->vocab, fg_draft_room(e), fg_threads_count(e->threads), plan);
   if (!o->no_prefix_sharing) plan->host_per_page = fg_sharing_page_bytes(g->kv.page_tokens);
   status = fg_engine_choose_policy(e, err);
   if (status == FG_OK && !plan->max_len && g->max_positions && e->policy.max_len < g->max_positions)
@@ -309,14 +311,19 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                   .attends_on_host = e->attends_on_host,
                                   .kv_folder = e->options.offload_dir,
                                   .kv_backend = e->io_backend};
+  const fg_readout_shape readout = {.vocab = e->model->graph->vocab,
+                                    .rows = p->max_tokens,
+                                    .draws = p->micro_tokens ? 0 : p->max_seqs + fg_draft_room(e),
+                                    .top = p->micro_tokens ? FG_PASS_TOP : FG_MAX_TOP};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
-  if (status == FG_OK)
-    status = fg_readout_create(&e->readout, e->model->graph->vocab, &e->policy, e->threads, e->host, err);
+  if (status == FG_OK) status = fg_readout_create(&e->readout, &readout, e->threads, e->host, err);
   fg_scheduler_limits limits = {.max_tokens = e->policy.max_tokens,
                                 .max_seqs = e->policy.max_seqs,
                                 .pages = e->policy.pages,
                                 .page_tokens = e->model->graph->kv.page_tokens,
-                                .max_len = e->policy.max_len};
+                                .max_len = e->policy.max_len,
+                                .writes_once = e->policy.open_slots > 0};
+  fg_speculation_begin(&e->speculation);
   if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
   if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(e->scheduler);

@@ -37,10 +37,11 @@ struct fg_readout {
   const fg_logits_block *block; // the one being handed out
 };
 
-void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan) {
+void fg_readout_costs(uint32_t vocab, uint32_t more_draws, uint32_t threads, fg_plan_input *plan) {
+  const uint64_t draw = sizeof(readout_draw) + vocab * sizeof(float);
   plan->host_per_token += sizeof(readout_row) + FG_MAX_TOP * sizeof(fg_candidate);
-  plan->host_per_seq += sizeof(readout_draw) + vocab * sizeof(float);
-  plan->host_fixed += threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
+  plan->host_per_seq += draw;
+  plan->host_fixed += more_draws * draw + threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
   plan->pass.token_host += sizeof(readout_row) + FG_PASS_TOP * sizeof(fg_candidate);
 }
 
@@ -49,7 +50,7 @@ bool fg_readout_fits_pass(const fg_request *r) {
          (r->max_tokens == 0 || fg_sampler_takes_largest(&r->sampling, 0));
 }
 
-fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *policy, fg_threads *threads,
+fg_status fg_readout_create(fg_readout **out, const fg_readout_shape *shape, fg_threads *threads,
                             fg_budget *budget, fg_error *err) {
   *out = NULL;
   fg_readout *r = calloc(1, sizeof *r);
@@ -59,10 +60,10 @@ fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *p
     free(r);
     return fg_fail(err, FG_NO_SPACE, "out of memory for sampling");
   }
-  r->vocab = vocab;
-  r->max_rows = policy->max_tokens;
-  r->max_draws = policy->micro_tokens ? 0 : policy->max_seqs;
-  r->max_top = policy->micro_tokens ? FG_PASS_TOP : FG_MAX_TOP;
+  const uint32_t vocab = r->vocab = shape->vocab;
+  r->max_rows = shape->rows;
+  r->max_draws = shape->draws;
+  r->max_top = shape->top;
   r->threads = threads;
   r->budget = budget;
   const char *what = "sampling";

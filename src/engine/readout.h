@@ -22,11 +22,16 @@ enum { FG_MAX_TOP = 64 }; // most likely tokens that can be asked for with one t
 
 typedef struct fg_readout fg_readout;
 
-fg_status fg_readout_create(fg_readout **out, uint32_t vocab, const fg_policy *policy, fg_threads *threads,
+// Of a step, at most: rows that are selected; of these such as keep their logits; candidates of each.
+typedef struct fg_readout_shape {
+  uint32_t vocab, rows, draws, top;
+} fg_readout_shape;
+
+fg_status fg_readout_create(fg_readout **out, const fg_readout_shape *shape, fg_threads *threads,
                             fg_budget *budget, fg_error *err);
 void fg_readout_destroy(fg_readout *readout); // NULL is allowed
-// What create charges: adds to the plan's numbers.
-void fg_readout_costs(uint32_t vocab, uint32_t threads, fg_plan_input *plan);
+// What create charges, with a draw for each sequence and some more: adds to the plan's numbers.
+void fg_readout_costs(uint32_t vocab, uint32_t more_draws, uint32_t threads, fg_plan_input *plan);
 
 bool fg_readout_fits_pass(const fg_request *request);
 

@@ -27,13 +27,13 @@ static void read_out(fg_readout *readout, const float *logits, const fg_sampling
 }
 
 fg_status fg_readout_cost(fg_threads *threads, fg_budget *budget, double *seconds, fg_error *err) {
-  const fg_policy policy = {.max_tokens = ROWS, .max_seqs = ROWS};
+  const fg_readout_shape shape = {.vocab = VOCAB, .rows = ROWS, .draws = ROWS, .top = FG_MAX_TOP};
   const uint64_t count = (uint64_t)ROWS * VOCAB;
   fg_sampling sampling = fg_sampling_default();
   sampling.temperature = 0;
   fg_readout *readout = NULL;
   void *logits = NULL;
-  fg_status status = fg_readout_create(&readout, VOCAB, &policy, threads, budget, err);
+  fg_status status = fg_readout_create(&readout, &shape, threads, budget, err);
   if (!status) status = fg_budget_alloc(budget, count * sizeof(float), "measuring", &logits, err);
   uint64_t least = UINT64_MAX;
   if (!status) fill(logits, count);

@@ -375,6 +375,21 @@ void fg_scheduler_plan(fg_scheduler *s, fg_step *step) {
   step->dropped = fg_page_pool_dropped(s->pool, &step->dropped_count);
 }
 
+uint32_t fg_scheduler_draft(fg_scheduler *s, fg_step *step, uint32_t chunk, uint32_t drafts) {
+  fg_chunk *c = &s->chunks[chunk];
+  sequence *q = &s->sequences[c->seq];
+  const uint32_t page = s->limits.page_tokens, begin = c->begin + c->count;
+  uint32_t room = min_u32(s->limits.max_tokens - step->tokens, s->limits.max_len - begin);
+  if (s->limits.writes_once) room = min_u32(room, begin % page ? page - 1 - begin % page : 0);
+  if (s->waiting) room = min_u32(room, q->pages * page - begin);
+  drafts = take_pages(s, q, begin + min_u32(drafts, room)) - begin;
+  c->count += drafts;
+  c->drafts += drafts;
+  step->tokens += drafts;
+  step->dropped = fg_page_pool_dropped(s->pool, &step->dropped_count);
+  return drafts;
+}
+
 // What the chunk wrote is there now.
 static void end_writing(fg_scheduler *s, const fg_chunk *c) {
   const uint32_t *table = s->tables + (size_t)s->sequences[c->seq].table * s->table_pages;
@@ -402,7 +417,7 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
   fg_page_pool_forget_dropped(s->pool);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
-    s->sequences[c->seq].computed = c->begin + c->count;
+    s->sequences[c->seq].computed = c->begin + c->count - c->drafts;
     if (s->writers) end_writing(s, c);
   }
   for (uint32_t i = 0; s->writers && i < step->chunk_count; i++) adopt(s, &s->sequences[step->chunks[i].seq]);
@@ -410,6 +425,13 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
 
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq) {
   s->sequences[seq].known++;
+}
+
+void fg_scheduler_append_drafted(fg_scheduler *s, fg_seq seq) {
+  sequence *q = &s->sequences[seq];
+  q->known++;
+  q->computed++;
+  if (s->writers) adopt(s, q);
 }
 
 void fg_scheduler_restart(fg_scheduler *s, fg_seq seq) {

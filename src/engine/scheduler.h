@@ -17,6 +17,11 @@
 // tokens that are known elsewhere; a copy would have to be made in every layer, wherever the page is, to save
 // them. Where two sequences computed the same page all the same, one of both is given up after the step.
 //
+// A decoding sequence's chunk may be made longer by *drafted* tokens, which are not known: they are computed
+// as if they were. Those that turn out to be right are appended as computed; what the others wrote lies
+// behind what is computed, and is written over. Drafts take what a planned step leaves, and nobody gives way
+// for them; pages that they reach into belong to nobody else, and are found by nobody before they are known.
+//
 // Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages in which the
 // step writes have one owner that writes; a sequence that fits alone is never starved: the oldest always
 // runs, and each running sequence gets at least one token of every step unless it waits for pages of older
@@ -54,6 +59,7 @@ typedef struct fg_scheduler_limits {
   uint32_t max_len; // longest sequence, in tokens
   fg_sharing share;
   uint32_t cached_pages;   // kept at most when their last owner has left
+  bool writes_once;        // a page that is full is written to a slower tier: it must hold what is known only
   fg_may_share *may_share; // NULL: all of them
   void *user;
 } fg_scheduler_limits;
@@ -62,6 +68,7 @@ typedef struct fg_scheduler_limits {
 typedef struct fg_chunk {
   fg_seq seq;
   uint32_t begin, count; // positions [begin, begin + count)
+  uint32_t drafts;       // of them, the last ones: not known
   bool last;             // reaches the last known token: its logits give the next one
 } fg_chunk;
 
@@ -99,10 +106,16 @@ void fg_scheduler_remove(fg_scheduler *s, fg_seq seq);
 // Plans a step and takes its pages. No chunks: nothing is left to do. The step is valid until the next plan,
 // and must be done before it.
 void fg_scheduler_plan(fg_scheduler *s, fg_step *step);
-// After the step, before anything is added or removed: its tokens are computed.
+// Adds up to `drafts` drafted tokens behind the last known one of a chunk that reaches it, before the step is
+// put together; returns how many there is room for. While others wait, a draft takes no page; where pages are
+// written once, it neither fills its page nor begins another.
+uint32_t fg_scheduler_draft(fg_scheduler *s, fg_step *step, uint32_t chunk, uint32_t drafts);
+// After the step, before anything is added or removed: its known tokens are computed.
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
 // A token was generated for a sequence whose known tokens are all computed; the longer sequence must fit.
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
+// The same, and it is the next one of those that were drafted: it is computed as well.
+void fg_scheduler_append_drafted(fg_scheduler *s, fg_seq seq);
 
 // What is computed of a running sequence does not hold any more: it begins again from its first token, in the
 // pages it has. Not of one that shares.

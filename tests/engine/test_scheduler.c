@@ -19,16 +19,18 @@ static void describe(const fg_step *step, char *out, size_t size) {
   out[0] = 0;
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
-    used += (size_t)snprintf(out + used, size - used, "%s%u:%u+%u%s", i ? " " : "", c->seq, c->begin,
-                             c->count, c->last ? "!" : "");
+    used += (size_t)snprintf(out + used, size - used, "%s%u:%u+%u", i ? " " : "", c->seq, c->begin, c->count);
+    if (c->drafts) used += (size_t)snprintf(out + used, size - used, "~%u", c->drafts);
+    if (c->last) used += (size_t)snprintf(out + used, size - used, "!");
   }
   if (step->preempted) snprintf(out + used, size - used, " preempted %u", step->preempted);
 }
 
 // "a7" adds a sequence of 7 tokens, "t7/5" one that shares, of which the first 5 tokens are those of all such
 // sequences, "r0" removes sequence 0, "s" makes a step and appends a token to every sequence that asked for
-// its next one; each step is compared with the next of `steps`, which writes a chunk as seq:begin+count, with
-// ! when it reaches the last known token.
+// its next one, "s3" one in which these wish to draft 3 tokens, of which none will be right; each step is
+// compared with the next of `steps`, which writes a chunk as seq:begin+count, ~ with its drafts, and ! when
+// it reaches the last known token.
 #define ROOM(tokens, seqs, room, of_page, longest)                                                           \
   .max_tokens = tokens, .max_seqs = seqs, .pages = room, .page_tokens = of_page, .max_len = longest
 
@@ -63,6 +65,23 @@ static const situation situations[] = {
      "a4 a4 s s s s s s r0 s",
      {"0:0+4! 1:0+4!", "0:4+1! 1:4+1!", "0:5+1! 1:5+1!", "0:6+1! 1:6+1!", "0:7+1! 1:7+1!",
       "0:8+1! preempted 1", "1:0+9!"}},
+    {"drafts that were wrong are computed again",
+     {ROOM(8, 4, 8, 4, 32)},
+     "a3 s s3 s",
+     {"0:0+3!", "0:3+4~3!", "0:4+1!"}},
+    {"drafts take what tokens a step leaves",
+     {ROOM(4, 4, 8, 4, 32)},
+     "a2 a2 s s3",
+     {"0:0+2! 1:0+2!", "0:2+3~2! 1:2+1!"}},
+    {"drafts take what pages there are", {ROOM(16, 4, 2, 4, 32)}, "a3 s s9", {"0:0+3!", "0:3+5~4!"}},
+    {"a page that is written once is not filled by a draft",
+     {ROOM(16, 4, 8, 4, 32), .writes_once = true},
+     "a5 s s9 s9 s9 s9",
+     {"0:0+5!", "0:5+2~1!", "0:6+1!", "0:7+1!", "0:8+3~2!"}},
+    {"a draft takes no page while others wait",
+     {ROOM(16, 1, 8, 4, 32)},
+     "a2 a3 s s9 s9 r1 s9",
+     {"0:0+2!", "0:2+2~1!", "0:3+1!", "0:4+10~9!"}},
     {"nothing left", {ROOM(8, 4, 8, 4, 32)}, "a3 s r0 s", {"0:0+3!", ""}},
     {"a prefix is computed once by the sequences of a step",
      {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
@@ -140,6 +159,8 @@ static void play(const situation *t) {
       fg_step step;
       char text[512];
       fg_scheduler_plan(s, &step);
+      for (uint32_t i = 0; i < step.chunk_count; i++)
+        if (step.chunks[i].last) (void)fg_scheduler_draft(s, &step, i, number);
       fg_scheduler_done(s, &step);
       describe(&step, text, sizeof text);
       if (strcmp(text, t->steps[next]) != 0) print_error("situation '%s', step %zu\n", t->name, next);
@@ -180,6 +201,7 @@ enum { LEN = 121, PAGES = 41, PAGE_TOKENS = 10 };
 
 typedef struct model_sequence {
   bool live, shares;
+  uint32_t right; // of its drafted tokens in this step
   uint32_t known, wanted, ticket, kind, most;
   int32_t tokens[LEN];
 } model_sequence;
@@ -193,6 +215,7 @@ typedef struct world {
   uint64_t held[PAGES]
                [PAGE_TOKENS]; // what stands in each page: the number of the text up to there, 0 = nothing
   uint64_t shared;            // tokens that were there when a sequence began
+  uint64_t drafted, right;    // tokens
 } world;
 
 static uint32_t pick(world *w, uint32_t below) {
@@ -234,7 +257,7 @@ static void write_chunk(world *w, const fg_chunk *c, bool (*written)[PAGE_TOKENS
   const model_sequence *m = &w->of[c->seq];
   uint64_t number = first_number(m);
   for (uint32_t p = 0; p < c->begin + c->count; p++) {
-    number = next_number(number, m->tokens[p]);
+    number = next_number(number, p < m->known + m->right ? m->tokens[p] : -2);
     if (p < c->begin) continue;
     bool *mark = &written[pages[p / tokens]][p % tokens];
     check(w, !*mark, "two sequences write in one place");
@@ -254,7 +277,9 @@ static void compute(world *w, const fg_step *step) {
   bool written[PAGES][PAGE_TOKENS] = {0};
   for (uint32_t i = 0; i < step->chunk_count; i++) write_chunk(w, &step->chunks[i], written);
   for (uint32_t i = 0; i < step->chunk_count; i++)
-    check(w, holds_own_text(w, step->chunks[i].seq, step->chunks[i].begin + step->chunks[i].count),
+    check(w,
+          holds_own_text(w, step->chunks[i].seq,
+                         step->chunks[i].begin + step->chunks[i].count - step->chunks[i].drafts),
           "others' text after a step");
 }
 
@@ -297,8 +322,15 @@ static void check_step(const world *w, const fg_step *step) {
     for (uint32_t j = 0; j < i; j++) check(w, step->chunks[j].seq != c->seq, "two chunks of one sequence");
     check(w, m->live && c->count > 0, "an empty chunk or a stranger");
     check(w, c->begin == fg_scheduler_computed(w->s, c->seq), "a chunk leaves a gap");
-    check(w, c->begin + c->count <= m->known, "a chunk beyond what is known");
-    check(w, c->last == (c->begin + c->count == m->known), "the mark of the last chunk");
+    const uint32_t end = c->begin + c->count - c->drafts;
+    check(w, end <= m->known, "a chunk beyond what is known");
+    check(w, c->last == (end == m->known), "the mark of the last chunk");
+    check(w, !c->drafts || c->last, "drafts behind a token that is not the last one");
+    check(w,
+          !c->drafts || !w->limits.writes_once ||
+              (c->begin + c->count) / w->limits.page_tokens == end / w->limits.page_tokens,
+          "a draft fills a page that is written once");
+    check(w, c->begin + c->count <= w->limits.max_len, "a draft beyond the longest sequence");
     check(w, pages * w->limits.page_tokens >= c->begin + c->count, "a token of the step has no page");
     bool decode = c->begin && c->begin + 1 == m->known;
     check(w, !(decode && decodes_over) || m->shares, "a decode after a chunk");
@@ -370,7 +402,39 @@ static void note_running(const world *w, bool *running) {
   }
 }
 
-static uint32_t run_world(uint64_t seed, uint64_t *shared) {
+// Sequences that ask for their next token try some that they are going to have, and others.
+static void draft_some(world *w, fg_step *step) {
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    model_sequence *m = &w->of[step->chunks[i].seq];
+    m->right = 0;
+    if (!step->chunks[i].last || m->known >= m->wanted || pick(w, 3)) continue;
+    const uint32_t free = fg_scheduler_free_pages(w->s), tokens = step->tokens;
+    const uint32_t wish = pick(w, m->wanted - m->known);
+    const uint32_t drafts = fg_scheduler_draft(w->s, step, i, wish);
+    check(w, drafts <= wish && drafts == step->chunks[i].drafts && step->tokens == tokens + drafts,
+          "more drafts than were wished");
+    check(w, !fg_scheduler_waiting(w->s) || fg_scheduler_free_pages(w->s) == free,
+          "a page while others wait");
+    m->right = pick(w, 2) ? drafts : pick(w, drafts + 1);
+    w->drafted += drafts;
+    w->right += m->right;
+  }
+}
+
+// The tokens that a step gave a sequence.
+static void append_drawn(world *w, fg_seq seq) {
+  model_sequence *m = &w->of[seq];
+  for (; m->right; m->right--, m->known++) fg_scheduler_append_drafted(w->s, seq);
+  check(w, fg_scheduler_computed(w->s, seq) == m->known, "a right draft is computed again");
+  fg_scheduler_append(w->s, seq);
+  m->known++;
+}
+
+typedef struct totals {
+  uint64_t preempted, shared, drafted, right;
+} totals;
+
+static void run_world(uint64_t seed, totals *all) {
   world w = {.seed = seed, .random = seed * 0x9E3779B97F4A7C15u + 1};
   w.limits = (fg_scheduler_limits){
       ROOM(1 + pick(&w, 40), 1 + pick(&w, 12), 1 + pick(&w, 40), 1 + pick(&w, 9), 1 + pick(&w, 120))};
@@ -379,31 +443,31 @@ static uint32_t run_world(uint64_t seed, uint64_t *shared) {
   w.limits.cached_pages = pick(&w, w.limits.pages + 1);
   if (pick(&w, 2)) w.limits.may_share = may_share;
   w.limits.user = &w;
+  w.limits.writes_once = pick(&w, 3) == 0;
   fg_error err;
   assert_int_equal(fg_scheduler_create(&w.s, &w.limits, &err), FG_OK);
-  uint32_t steps = 0, preempted = 0;
+  uint32_t steps = 0;
   while (w.finished < w.to_add) {
     add_some(&w);
     fg_step step;
     bool running[4 * MOST];
     note_running(&w, running);
     fg_scheduler_plan(w.s, &step);
+    draft_some(&w, &step);
     check_step(&w, &step);
     check_oldest_advances(&w, &step);
     count_shared(&w, &step, running);
     compute(&w, &step);
-    preempted += step.preempted;
+    all->preempted += step.preempted;
     fg_scheduler_done(w.s, &step);
     check_pages(&w);
     for (uint32_t i = 0; i < step.chunk_count; i++) {
       model_sequence *m = &w.of[step.chunks[i].seq];
       if (!step.chunks[i].last) continue;
-      if (m->known < m->wanted) {
-        fg_scheduler_append(w.s, step.chunks[i].seq);
-        m->known++;
-      } else {
+      if (m->known < m->wanted)
+        append_drawn(&w, step.chunks[i].seq);
+      else
         finish(&w, step.chunks[i].seq);
-      }
     }
     if (pick(&w, 20) == 0) { // a caller gives up on one, running or waiting
       fg_seq seq = pick(&w, 4 * MOST);
@@ -416,21 +480,23 @@ static uint32_t run_world(uint64_t seed, uint64_t *shared) {
   fg_scheduler_plan(w.s, &step);
   check(&w, step.chunk_count == 0 && fg_scheduler_free_pages(w.s) == w.limits.pages, "something is left");
   fg_scheduler_destroy(w.s);
-  *shared += w.shared;
-  return preempted;
+  all->shared += w.shared;
+  all->drafted += w.drafted;
+  all->right += w.right;
 }
 
 static void test_random_jobs_keep_every_promise(void **state) {
   (void)state;
   const char *fixed = getenv("FG_TEST_SEED");
   uint64_t first = fixed ? strtoull(fixed, NULL, 10) : 1, count = fixed ? 1 : 1500;
-  uint64_t preempted = 0, shared = 0;
+  totals all = {0};
   print_message("seeds %llu to %llu (FG_TEST_SEED=N for one)\n", (unsigned long long)first,
                 (unsigned long long)(first + count - 1));
-  for (uint64_t seed = first; seed < first + count; seed++) preempted += run_world(seed, &shared);
+  for (uint64_t seed = first; seed < first + count; seed++) run_world(seed, &all);
   if (fixed) return;
-  assert_true(preempted > 1000); // the situations must be tight enough to matter
-  assert_true(shared > 100000);  // and alike enough
+  assert_true(all.preempted > 1000); // the situations must be tight enough to matter
+  assert_true(all.shared > 100000);  // and alike enough
+  assert_true(all.right > 10000 && all.drafted - all.right > 10000);
 }
 
 // A tight cache must not make the same work be done again and again.

@@ -1,0 +1,102 @@
+#include "engine/draft.h"
+
+enum {
+  ROOM_BYTES = 8 << 20, // of logits that are kept until they are drawn from, about
+  LEAST_ROOM = 8,
+  MOST_ROOM = 64,   // rows of them
+  MOST_ROWS = 64,   // that draft in a step: the oldest
+  TOKENS_TIMED = 8, // by which the profile is asked what a token more costs
+};
+
+static uint32_t min_u32(uint32_t a, uint32_t b) {
+  return a < b ? a : b;
+}
+
+uint32_t fg_draft_room(const fg_engine *e) {
+  if (e->options.no_speculation) return 0;
+  const uint32_t fits = (uint32_t)(ROOM_BYTES / sizeof(float) / e->model->graph->vocab);
+  return fits < LEAST_ROOM ? LEAST_ROOM : min_u32(fits, MOST_ROOM);
+}
+
+// Every chunk is one missing token, and the next one is wanted.
+static bool only_decodes(const fg_engine *e, const fg_step *step) {
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    const fg_chunk *c = &step->chunks[i];
+    if (!c->last || c->count - c->drafts != 1 || !e->sequences[c->seq]->request.max_tokens) return false;
+  }
+  return true;
+}
+
+// How many tokens may be drafted behind what is known: the last token of all is never, it would be computed
+// for nothing. A text that is turned otherwise when it is longer does not get there by drafts.
+static uint32_t most_drafts(const fg_engine *e, const fg_sequence *s) {
+  const fg_graph *g = e->model->graph;
+  uint32_t most = s->request.prompt_count + s->request.max_tokens - s->count - 1;
+  if (g->rope_restarts && s->count <= g->rope_original) most = min_u32(most, g->rope_original - s->count);
+  return min_u32(most, FG_DRAFT_LONGEST);
+}
+
+static uint32_t look_up(const fg_engine *e, const fg_step *step, fg_draft_offer *offers) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < step->chunk_count && count < MOST_ROWS; i++) {
+    fg_sequence *s = e->sequences[step->chunks[i].seq];
+    const fg_guess guess = fg_lookup(s->tokens, s->count, most_drafts(e, s), s->tokens + s->count);
+    if (!guess.count) continue;
+    offers[count++] =
+        (fg_draft_offer){.chunk = i,
+                         .guess = guess,
+                         .chance = fg_speculation_chance(&e->speculation, &s->drafts, guess.match)};
+  }
+  return count;
+}
+
+// As many for each as the user wants.
+static void take_fixed(fg_draft_offer *offers, uint32_t count, uint32_t each, uint32_t room) {
+  for (uint32_t i = 0; i < count; i++) {
+    offers[i].taken = min_u32(min_u32(offers[i].guess.count, each), room);
+    room -= offers[i].taken;
+  }
+}
+
+void fg_draft_plan(fg_engine *e, fg_step *step) {
+  for (uint32_t i = 0; i < step->chunk_count; i++) e->sequences[step->chunks[i].seq]->draft = (fg_guess){0};
+  const uint32_t fixed = e->options.speculative_tokens;
+  if (e->options.no_speculation || !only_decodes(e, step)) return;
+  if (!fixed && !fg_speculation_may_pay(&e->speculation, step->tokens)) return;
+  fg_draft_offer offers[MOST_ROWS];
+  const uint32_t count = look_up(e, step, offers);
+  const uint32_t room = min_u32(e->policy.max_seqs + fg_draft_room(e), e->policy.max_tokens) - step->tokens;
+  if (fixed)
+    take_fixed(offers, count, fixed, room);
+  else
+    fg_speculation_choose(&e->speculation, offers, count, step->tokens, room);
+  for (uint32_t i = 0; i < count; i++) {
+    fg_guess *draft = &e->sequences[step->chunks[offers[i].chunk].seq]->draft;
+    *draft = offers[i].guess;
+    draft->count = fg_scheduler_draft(e->scheduler, step, offers[i].chunk, offers[i].taken);
+  }
+}
+
+void fg_draft_end(fg_engine *e, fg_sequence *s, uint32_t right) {
+  if (s->draft.count)
+    fg_speculation_tried(&e->speculation, &s->drafts, s->draft, right);
+  else
+    fg_speculation_rested(&s->drafts);
+  e->accepted_tokens += right;
+  s->draft = (fg_guess){0};
+}
+
+void fg_draft_end_step(fg_engine *e, const fg_step *step, fg_draft_time time, const fg_step_work *work,
+                       const fg_step_pages *pages) {
+  uint32_t drafted = 0;
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    const fg_chunk *c = &step->chunks[i];
+    if (!c->last || c->count - c->drafts != 1) return; // not of the kind that drafts
+    drafted += c->drafts;
+  }
+  e->drafted_tokens += drafted;
+  e->drafted_steps += drafted > 0;
+  const double known = fg_forecast_token_seconds(&e->forecast, work, pages, TOKENS_TIMED);
+  const double plain = fg_speculation_plain_cost(step->tokens, time.seconds - time.waited);
+  fg_speculation_timed(&e->speculation, step->tokens, time.seconds, known > 0 ? known : plain);
+}
