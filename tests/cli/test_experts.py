@@ -18,7 +18,8 @@ class Experts(Case):
                                                return_token_ids=True)])
         self.succeed("batch", MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"), "--overwrite",
                      "--offload-dir", self.path("stores"), "--stats", self.path("stats.json"), "--dtype", "f32",
-                     "--percent", 0, share, 0, 100, 0, 100)
+                     "--percent", 0, share, 0, 100, 0, 100,
+                     "--speculation", "false")  # a token a step
         with open(self.path("stats.json")) as file:
             stats = json.load(file)
         self.assertEqual(stats["tokens"]["steps"], steps)
