@@ -63,7 +63,8 @@ fg_status fg_model_find(fg_pulled_paths *paths, fg_options *options, fg_error *e
   const char *model = options->arguments[0];
   fg_status status = options->synthetic ? FG_OK : find_pulled(paths->model, &model, err);
   if (status == FG_OK && model != options->arguments[0]) options->arguments[0] = paths->model;
-  return status ? status : find_pulled(paths->adapter, &options->adapter, err);
+  if (status == FG_OK) status = find_pulled(paths->adapter, &options->adapter, err);
+  return status ? status : find_pulled(paths->draft_model, &options->draft_model, err);
 }
 
 // ---- what the command line says -------------------------------------------------------------------------

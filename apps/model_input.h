@@ -10,11 +10,11 @@
 
 // Where names of pulled models became paths; options point into it.
 typedef struct fg_pulled_paths {
-  char model[PATH_MAX], adapter[PATH_MAX];
+  char model[PATH_MAX], adapter[PATH_MAX], draft_model[PATH_MAX];
 } fg_pulled_paths;
 
-// MODEL and --adapter, where nothing of that name is here and it is a model's name on a Hub, become the path
-// of what was pulled. FG_NOT_FOUND says what to pull. A name of anything else stays as it is.
+// MODEL, --adapter and --draft-model, where nothing of that name is here and it is a model's name on a Hub,
+// become the path of what was pulled. FG_NOT_FOUND says what to pull. A name of anything else stays as it is.
 fg_status fg_model_find(fg_pulled_paths *paths, fg_options *options, fg_error *err);
 
 // Fills what the command line says: model, synthetic, weight type, and the device's family of layouts.

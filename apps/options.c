@@ -167,6 +167,10 @@ static const fg_option_row rows[] = {
     {"speculation", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(speculation), PLANNED,
      "whether rows whose step waits for the disk or for memory try tokens ahead that their own text suggests "
      "(true; of bench, whose prompts are random, false)"},
+    {"draft-model", 0, FG_KIND_TEXT, "MODEL", 0, 0, FIELD(draft_model), PLANNED,
+     "a small model of the same vocabulary, which is asked for tokens ahead where the text suggests none"},
+    {"draft-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(draft_memory), PLANNED,
+     "of --host-memory, what the draft model may take; default: a quarter"},
     {"num-speculative-tokens", 0, FG_KIND_U32, "N", 1, FG_DRAFT_LONGEST, FIELD(speculative_tokens), PLANNED,
      "tokens ahead that a row tries, whatever they cost; default: as many as pay"},
     {"seed", 0, FG_KIND_U64, "N", 0, 0, FIELD(seed), PLANNED,

@@ -80,6 +80,8 @@ typedef struct fg_options {
   bool cpu_cache_compute;
   bool synthetic, deterministic, prefix_sharing, speculation;
   uint32_t speculative_tokens;
+  const char *draft_model;
+  uint64_t draft_memory; // 0 = not given
   const char *policy, *save_policy;
   uint32_t alias_layers;
   fg_percent percent;

@@ -122,6 +122,8 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .deterministic = o->deterministic,
       .no_speculation = !o->speculation,
       .speculative_tokens = o->speculative_tokens,
+      .draft_model = o->draft_model,
+      .draft_memory = o->draft_memory,
       .no_prefix_sharing = !o->prefix_sharing,
       .trace_path = o->trace,
       .io = o->io,

@@ -89,7 +89,9 @@ typedef struct fg_engine_options {
   // suggests for the positions behind it. Results are the same.
   bool no_speculation;
   uint32_t speculative_tokens; // so many are suggested for a row; 0: as many as pay
-  bool no_prefix_sharing; // compute every token of every prompt, also those that others have in common
+  const char *draft_model;     // of the same vocabulary: suggests where the text does not; NULL: nothing does
+  uint64_t draft_memory;       // of host_memory, what the draft model may take; 0: a quarter
+  bool no_prefix_sharing;      // compute every token of every prompt, also those that others have in common
   const char *trace_path;
   const char *io; // "auto", "uring", "threads"
   // Lines for people (level 0 warning, 1 information, 2 debug); NULL = silent.
@@ -227,8 +229,8 @@ typedef struct fg_engine_stats {
   // prompt_tokens were computed, of which distinct ones for the first time; shared ones were not, because
   // others had computed the same beginning. Distinct and shared ones make up the prompts.
   uint64_t prompt_tokens_distinct, prompt_tokens_shared;
-  // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its row
-  // did not take.
+  // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its
+  // row did not take.
   uint64_t drafted_tokens, drafted_steps, accepted_tokens;
   uint64_t bytes_read, bytes_written;       // disk
   uint64_t weight_bytes_streamed;           // of bytes_read

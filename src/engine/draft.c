@@ -1,5 +1,7 @@
 #include "engine/draft.h"
 
+#include "base/clock.h"
+
 enum {
   ROOM_BYTES = 8 << 20, // of logits that are kept until they are drawn from, about
   LEAST_ROOM = 8,
@@ -36,15 +38,19 @@ static uint32_t most_drafts(const fg_engine *e, const fg_sequence *s) {
   return min_u32(most, FG_DRAFT_LONGEST);
 }
 
+// What texts suggest, and a draft model for the first ones that suggest nothing: its tokens are made when it
+// is known how many are wanted.
 static uint32_t look_up(const fg_engine *e, const fg_step *step, fg_draft_offer *offers) {
-  uint32_t count = 0;
+  uint32_t count = 0, asked = 0;
   for (uint32_t i = 0; i < step->chunk_count && count < MOST_ROWS; i++) {
     fg_sequence *s = e->sequences[step->chunks[i].seq];
-    const fg_guess guess = fg_lookup(s->tokens, s->count, most_drafts(e, s), s->tokens + s->count);
+    fg_guess guess = fg_lookup(s->tokens, s->count, most_drafts(e, s), s->tokens + s->count);
+    if (!guess.count && e->draft_model && asked++ < FG_DRAFT_MODEL_ROWS) guess.count = most_drafts(e, s);
     if (!guess.count) continue;
     offers[count++] =
         (fg_draft_offer){.chunk = i,
                          .guess = guess,
+                         .cost = guess.match ? 0 : e->speculation.making,
                          .chance = fg_speculation_chance(&e->speculation, &s->drafts, guess.match)};
   }
   return count;
@@ -58,7 +64,36 @@ static void take_fixed(fg_draft_offer *offers, uint32_t count, uint32_t each, ui
   }
 }
 
+// What was taken of a draft model's offers is made. A model that fails is not asked again.
+static void make(fg_engine *e, const fg_step *step, fg_draft_offer *offers, uint32_t count) {
+  fg_draft_ask asks[FG_DRAFT_MODEL_ROWS];
+  fg_draft_offer *of[FG_DRAFT_MODEL_ROWS];
+  uint32_t asked = 0, made = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (offers[i].guess.match || !offers[i].taken) continue;
+    const fg_sequence *s = e->sequences[step->chunks[offers[i].chunk].seq];
+    of[asked] = &offers[i];
+    asks[asked++] = (fg_draft_ask){
+        .tokens = s->tokens, .count = s->count, .most = offers[i].taken, .out = s->tokens + s->count};
+  }
+  if (!asked) return;
+  const uint64_t begin = fg_now_ns();
+  fg_error err;
+  const fg_status status = fg_draft_model_ask(e->draft_model, asks, asked, &err);
+  for (uint32_t i = 0; i < asked; i++) {
+    of[i]->taken = status == FG_OK ? asks[i].made : 0;
+    made += of[i]->taken;
+  }
+  e->drafting_seconds = 1e-9 * (double)(fg_now_ns() - begin);
+  if (made) fg_speculation_made(&e->speculation, e->drafting_seconds / made);
+  if (status == FG_OK) return;
+  fg_log_line(&e->log, FG_LOG_WARN, "the draft model is not asked any more: %s", err.message);
+  fg_draft_model_close(e->draft_model);
+  e->draft_model = NULL;
+}
+
 void fg_draft_plan(fg_engine *e, fg_step *step) {
+  e->drafting_seconds = 0;
   for (uint32_t i = 0; i < step->chunk_count; i++) e->sequences[step->chunks[i].seq]->draft = (fg_guess){0};
   const uint32_t fixed = e->options.speculative_tokens;
   if (e->options.no_speculation || !only_decodes(e, step)) return;
@@ -70,6 +105,7 @@ void fg_draft_plan(fg_engine *e, fg_step *step) {
     take_fixed(offers, count, fixed, room);
   else
     fg_speculation_choose(&e->speculation, offers, count, step->tokens, room);
+  if (e->draft_model) make(e, step, offers, count);
   for (uint32_t i = 0; i < count; i++) {
     fg_guess *draft = &e->sequences[step->chunks[offers[i].chunk].seq]->draft;
     *draft = offers[i].guess;
@@ -97,6 +133,7 @@ void fg_draft_end_step(fg_engine *e, const fg_step *step, fg_draft_time time, co
   e->drafted_tokens += drafted;
   e->drafted_steps += drafted > 0;
   const double known = fg_forecast_token_seconds(&e->forecast, work, pages, TOKENS_TIMED);
+  time.seconds -= e->drafting_seconds;
   const double plain = fg_speculation_plain_cost(step->tokens, time.seconds - time.waited);
   fg_speculation_timed(&e->speculation, step->tokens, time.seconds, known > 0 ? known : plain);
 }

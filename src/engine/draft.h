@@ -1,6 +1,7 @@
 // draft.h: how an engine's rows bring tokens that were guessed.
 //
-// In a step in which every row decodes, the rows' texts are looked up for what may come next (lookup.h), as
+// In a step in which every row decodes, the rows' texts are looked up for what may come next (lookup.h), or a
+// small model is asked (draft_model.h), as
 // much of it is taken as pays (speculation.h) and has room, and written behind the row's known tokens. The
 // step computes and draws all of these positions as if the guess were right, with the random number, the
 // penalties and the ends that each position has: what is drawn as far as the guess agrees is what steps of

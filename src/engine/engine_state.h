@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "base/trace.h"
 #include "device/device.h"
+#include "engine/draft_model.h"
 #include "engine/executor.h"
 #include "engine/forecast.h"
 #include "engine/prompt_notes.h"
@@ -30,7 +31,7 @@ typedef struct fg_sequence {
   uint32_t reported;  // prompt positions whose log-probability was reported or is not wanted: below it
   uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
-  bool beyond_pass; // the policy is one of layer passes, and they cannot take it
+  bool beyond_pass;       // the policy is one of layer passes, and they cannot take it
   fg_draft_record drafts; // that were tried
   fg_guess draft;         // of the step that is planned or runs: tokens behind the known ones
   int32_t *tokens;        // [prompt_count + max_tokens], in this block
@@ -69,7 +70,9 @@ struct fg_engine {
   fg_executor *executor;
   fg_readout *readout;
   fg_scheduler *scheduler;
-  fg_speculation speculation; // draft.h
+  fg_speculation speculation;  // draft.h
+  fg_draft_model *draft_model; // NULL: none
+  double drafting_seconds;     // of the step that is planned or runs
   uint64_t drafted_tokens, accepted_tokens, drafted_steps;
   fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
   uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes

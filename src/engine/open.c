@@ -112,6 +112,14 @@ static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *
   return status;
 }
 
+// Before the model: what it takes is not there for the plan.
+static fg_status open_draft_model(fg_engine *e, bool plan_only, fg_error *err) {
+  const fg_engine_options *o = &e->options;
+  if (!o->draft_model || o->no_speculation) return FG_OK;
+  if (!plan_only) return fg_draft_model_open(&e->draft_model, o, e->host, err);
+  return fg_budget_reserve(e->host, fg_draft_model_share(o, e->host), "the draft model", err);
+}
+
 static fg_status choose_attention(fg_engine *e, bool one_memory, fg_error *err) {
   if (!e->options.cpu_cache_compute) return FG_OK;
   if (one_memory) {
@@ -256,6 +264,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   const fg_graph *g = e->model->graph;
   fg_status status = FG_OK;
   e->process_bytes = fg_process_rss() + SLACK_BYTES;
+  if (e->draft_model) e->process_bytes -= fg_draft_model_resident(e->draft_model); // reserved by it
   status =
       fg_budget_reserve(e->host, e->process_bytes, "the process, its libraries and requests in flight", err);
   if (status != FG_OK) {
@@ -435,8 +444,10 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   if (status == FG_OK) status = open_machine(e, (fg_io_backend_id)backend, err);
   bool one_memory = false;
   if (status == FG_OK) status = choose_device(e, &one_memory, err);
+  if (status == FG_OK) status = open_draft_model(e, plan_only, err);
   if (status == FG_OK) status = open_model(e, &weights, plan_only, err);
   if (status == FG_OK) status = open_text(e, err);
+  if (status == FG_OK && e->draft_model) status = fg_draft_model_check(e->draft_model, e, err);
   if (status == FG_OK && !one_memory)
     status =
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
@@ -469,6 +480,7 @@ void fg_engine_close(fg_engine *e) {
   if (!e) return;
   fg_engine_cancel_all(e);
   fg_engine_close_runner(e);
+  fg_draft_model_close(e->draft_model);
   fg_chat_destroy(e->chat);
   fg_tokenizer_destroy(e->tokenizer);
   fg_model_close(e->model);

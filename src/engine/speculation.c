@@ -16,8 +16,10 @@ static const double LEAST_CHANCE = 0.05;
 static const double MEMORY_ROWS =
     16; // up to which products take about as long as their weights' way from memory
 
-// By the length of the match, before anything was tried.
-static const double PRIORS[FG_LOOKUP_LONGEST + 1] = {0, 0.25, 0.45, 0.6, 0.7, 0.75, 0.8, 0.8, 0.85};
+static const double MAKING_KEPT = 0.8; // of the seconds that a token took to make
+
+// By the length of the match, before anything was tried; that of no match is a draft model's.
+static const double PRIORS[FG_LOOKUP_LONGEST + 1] = {0.6, 0.25, 0.45, 0.6, 0.7, 0.75, 0.8, 0.8, 0.85};
 
 void fg_speculation_begin(fg_speculation *s) {
   *s = (fg_speculation){0};
@@ -90,19 +92,24 @@ bool fg_speculation_may_pay(const fg_speculation *s, uint32_t tokens) {
   return at(&l, tokens) > l.slope * tokens;
 }
 
+void fg_speculation_made(fg_speculation *s, double seconds) {
+  s->making = s->making ? MAKING_KEPT * s->making + (1 - MAKING_KEPT) * seconds : seconds;
+}
+
 void fg_speculation_choose(const fg_speculation *s, fg_draft_offer *offers, uint32_t count, uint32_t tokens,
                            uint32_t room) {
   for (uint32_t i = 0; i < count; i++) offers[i].taken = 0;
   if (s->steps == 0) return;
   const line l = line_of(s);
-  double expected = tokens;
+  double expected = tokens, making = 0;
   // Later tokens of a draft are worth less than earlier ones: so all first ones, then all second ones.
   for (uint32_t depth = 0; depth < FG_DRAFT_LONGEST; depth++) {
     for (uint32_t i = 0; i < count && room; i++) {
       fg_draft_offer *o = &offers[i];
       const double worth = pow(o->chance, depth + 1.0);
       if (o->taken < depth || o->guess.count <= depth || o->chance < LEAST_CHANCE) continue;
-      if (worth * at(&l, tokens) <= expected * l.slope) continue;
+      if (worth * (at(&l, tokens) + making) <= expected * (l.slope + o->cost)) continue;
+      making += o->cost;
       o->taken++;
       expected += worth;
       tokens++;

@@ -32,6 +32,7 @@ typedef struct fg_speculation {
   double steps, tokens, seconds;        // sums
   double tokens_tokens, tokens_seconds; // of products
   double slope;                         // seconds of one token more, where steps do not tell
+  double making;                        // seconds of making a token by a draft model, of late
 } fg_speculation;
 
 void fg_speculation_begin(fg_speculation *s);
@@ -52,6 +53,7 @@ double fg_speculation_chance(const fg_speculation *s, const fg_draft_record *row
 // What a row has to offer, and what is taken of it.
 typedef struct fg_draft_offer {
   uint32_t chunk; // of the step
+  double cost;    // seconds that making a token of it takes; 0 of what was looked up
   fg_guess guess;
   double chance;
   uint32_t taken;
@@ -59,6 +61,8 @@ typedef struct fg_draft_offer {
 
 // Whether any draft can pay in a step of `tokens` decoding rows.
 bool fg_speculation_may_pay(const fg_speculation *s, uint32_t tokens);
+// A drafted token of those that cost something to make took so long.
+void fg_speculation_made(fg_speculation *s, double seconds);
 // Sets `taken` of each, `room` tokens in all, in a step of `tokens` decoding rows.
 void fg_speculation_choose(const fg_speculation *s, fg_draft_offer *offers, uint32_t count, uint32_t tokens,
                            uint32_t room);

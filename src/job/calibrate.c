@@ -90,7 +90,7 @@ static fg_status open_engine(calibration_run *run, const fg_engine_options *give
   options.device_memory = 0;
   options.dtype = options.weight_dtype = options.weight_group = options.weight_symmetric = NULL;
   options.weight_head = options.weight_embedding = options.cache_dtype = NULL;
-  options.no_speculation = true;
+  options.no_speculation = true;    // and without a draft model
   options.no_prefix_sharing = true; // every token shows itself to the matrices
   options.expected =
       (fg_workload){.requests = run->text->count / FG_CALIBRATE_WINDOW + 1, .tokens = FG_CALIBRATE_WINDOW};

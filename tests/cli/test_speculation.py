@@ -136,6 +136,44 @@ class Speculation(Case):
         self.assertEqual((figures["generated"], figures["steps"]), (81, 1 + 1 + 10))
         self.assertEqual(figures["accepted"], figures["drafted"])
 
+    # The model is its own draft model: what it says greedily is right, with the same arithmetic always.
+    def test_a_draft_model_suggests_what_texts_do_not(self):
+        write_rows(self.path("in.jsonl"), rows(count=16))
+        for device in ((), FAKE, ALL_ON_DISK):
+            plain, tokens = self.batch("plain.jsonl", harness.MODEL, *NEVER, "--dtype", "f32", *device)
+            drafted, figures = self.batch("drafted.jsonl", harness.MODEL, *ALWAYS, "--dtype", "f32", "--draft-model",
+                                          harness.MODEL, "--host-memory", "200M", *device)
+            self.assertTrue(drafted == plain, device)
+            self.assertGreater(figures["accepted"], 200, device)
+            self.assertLess(figures["steps"], tokens["steps"] * 3 // 4, device)
+
+    def test_a_draft_model_keeps_to_its_part_of_the_memory(self):
+        write_rows(self.path("in.jsonl"), rows(count=4))
+        options = (*ALWAYS, "--draft-model", harness.MODEL, "--host-memory", "120M")
+        peaks = {}
+        for part in ("24M", "60M"):
+            _, tokens = self.batch("out.jsonl", harness.MODEL, *options, "--draft-memory", part)
+            self.assertGreater(tokens["drafted"], 0)
+            with open(self.path("stats.json")) as file:
+                peaks[part] = json.load(file)["tiers"]["host"]
+            self.assertLessEqual(peaks[part]["peak_bytes"], 120 << 20)
+        said = self.fail_with(1, "batch", harness.MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
+                              "--overwrite", "--offload-dir", self.path("stores"), *options, "--draft-memory", "1M")
+        self.assertIn("--draft-memory", said)
+
+    def test_a_draft_model_of_other_tokens_is_refused(self):
+        write_rows(self.path("in.jsonl"), rows(count=1))
+        models = os.path.join(harness.ORACLE, "models")
+        text, other = self.path("text"), self.path("other")
+        ids = harness.golden()["prompts"][0]["ids"][:6]
+        harness.text_model(text, ids)
+        harness.text_model(other, ids[1:])
+        for model, draft, why in ((harness.MODEL, os.path.join(models, "gemma3"), "a vocabulary of"),
+                                  (text, other, "is not that of the model")):
+            said = self.fail_with(2, "batch", model, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
+                                  "--offload-dir", self.path("stores"), "--draft-model", draft)
+            self.assertIn(why, said)
+
     def test_bench_does_not_speculate_by_itself(self):
         out = self.succeed("bench", harness.MODEL, "--prompt-len", 8, "--gen-len", 40, "--num-prompts", 1, "--stats",
                            self.path("stats.json"), "--offload-dir", self.path("stores"))

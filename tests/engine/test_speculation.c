@@ -142,6 +142,22 @@ static void test_room_goes_to_the_likeliest_first_tokens(void **state) {
   assert_int_equal(offers[0].taken, 0);
 }
 
+// A model's guess is as good as one that was looked up, but takes time.
+static void test_what_it_takes_to_make_a_draft_counts(void **state) {
+  (void)state;
+  fg_speculation s;
+  fg_speculation_begin(&s);
+  fg_speculation_timed(&s, 2, 1, 0.01);
+  fg_speculation_made(&s, 10);
+  assert_true(s.making == 10);
+  fg_draft_offer offer = {.guess = {8, 0}, .chance = 0.7};
+  fg_speculation_choose(&s, &offer, 1, 2, 8);
+  assert_true(offer.taken > 0);
+  offer.cost = s.making;
+  fg_speculation_choose(&s, &offer, 1, 2, 8);
+  assert_int_equal(offer.taken, 0);
+}
+
 static void test_a_row_is_tried_again(void **state) {
   (void)state;
   fg_speculation s;
@@ -162,6 +178,7 @@ int main(void) {
       cmocka_unit_test(test_off_where_computing_bounds_the_step),
       cmocka_unit_test(test_first_step_has_no_drafts),
       cmocka_unit_test(test_room_goes_to_the_likeliest_first_tokens),
+      cmocka_unit_test(test_what_it_takes_to_make_a_draft_counts),
       cmocka_unit_test(test_a_row_is_tried_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
