@@ -327,6 +327,12 @@ static fg_status check_weights(fg_options *o, fg_error *err) {
   return fg_weight_wish_read(&ignored, &words, err);
 }
 
+static fg_status check_speculation(const fg_options *o, fg_error *err) {
+  if (o->speculation || (!o->draft_model && !o->speculative_tokens)) return FG_OK;
+  return fg_fail(err, FG_INVALID, "%s goes with --speculation true",
+                 o->draft_model ? "--draft-model" : "--num-speculative-tokens");
+}
+
 // Resolves --compress-cache.
 static fg_status check_cache(fg_options *o, fg_error *err) {
   if (!o->compress_cache) return FG_OK;
@@ -379,6 +385,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
     if (status != FG_OK) return status;
   }
   fg_status status = check_weights(options, err);
+  if (status == FG_OK) status = check_speculation(options, err);
   return status ? status : check_cache(options, err);
 }
 

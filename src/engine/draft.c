@@ -93,6 +93,7 @@ static void make(fg_engine *e, const fg_step *step, fg_draft_offer *offers, uint
 }
 
 void fg_draft_plan(fg_engine *e, fg_step *step) {
+  e->drafting_before += e->drafting_seconds;
   e->drafting_seconds = 0;
   for (uint32_t i = 0; i < step->chunk_count; i++) e->sequences[step->chunks[i].seq]->draft = (fg_guess){0};
   const uint32_t fixed = e->options.speculative_tokens;

@@ -72,7 +72,8 @@ struct fg_engine {
   fg_scheduler *scheduler;
   fg_speculation speculation;  // draft.h
   fg_draft_model *draft_model; // NULL: none
-  double drafting_seconds;     // of the step that is planned or runs
+  // Seconds that it was asked: for the step that is planned or runs, and before that one.
+  double drafting_seconds, drafting_before;
   uint64_t drafted_tokens, accepted_tokens, drafted_steps;
   fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
   uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes

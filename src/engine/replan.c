@@ -109,7 +109,8 @@ static fg_measured_time measured(const fg_engine *e) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
   return (fg_measured_time){
-      .seconds = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds,
+      .seconds = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds - e->drafting_before -
+                 e->drafting_seconds,
       .waiting = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,
       .reading = 1e-9 * (double)busy,
       .read_bytes = (double)(fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io)),

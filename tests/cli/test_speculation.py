@@ -174,6 +174,10 @@ class Speculation(Case):
                                   "--offload-dir", self.path("stores"), "--draft-model", draft)
             self.assertIn(why, said)
 
+    def test_words_that_contradict_each_other_are_refused(self):
+        for words in (("batch", "m", *ALWAYS, *NEVER), ("bench", "m", "--draft-model", "m")):
+            self.assertIn("--speculation true", self.fail_with(2, *words))
+
     def test_bench_does_not_speculate_by_itself(self):
         out = self.succeed("bench", harness.MODEL, "--prompt-len", 8, "--gen-len", 40, "--num-prompts", 1, "--stats",
                            self.path("stats.json"), "--offload-dir", self.path("stores"))
