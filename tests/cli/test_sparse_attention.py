@@ -14,7 +14,8 @@ class SparseAttention(Case):
         write_rows(self.path("in.jsonl"), [row("a", prompt=prompt, max_tokens=30, temperature=0, ignore_eos=True,
                                                return_token_ids=True, echo=True, logprobs=1)])
         self.succeed("batch", harness.MODEL, "-i", self.path("in.jsonl"), "-o", self.path(name), "--dtype", "f32",
-                     "--stats", self.path("stats.json"), *options)
+                     "--stats", self.path("stats.json"), "--speculation", "false",  # a token a step
+                     *options)
         with open(self.path("stats.json")) as file:
             stats = json.load(file)["sparse_attention"]
         return read_rows(self.path(name))[0]["response"]["body"]["choices"][0], stats
