@@ -91,10 +91,3 @@ def extraction(data, rows, tokens):
 
 def _fields(row):
     return {name[len("left_"):]: value for name, value in row.items() if name.startswith("left_") and name != "left_id"}
-
-
-def short(rows, vocabulary, tokens=8):
-    """Many rows of a few random tokens, one to be generated."""
-    numbers = random.Random(0)
-    for i in range(rows):
-        yield _line(i, {"prompt": [numbers.randrange(3, vocabulary) for _ in range(tokens)], "max_tokens": 1, "temperature": 0})
