@@ -17,7 +17,6 @@
 #include "plan/policy_file.h"
 
 enum {
-  PAGE_TOKENS = 32,
   // What the process grows by without being counted one by one: requests in flight, their text and JSON,
   // the C library's heap, stacks.
   SLACK_BYTES = 10 * 1024 * 1024,
@@ -154,7 +153,7 @@ static fg_status choose_cache(fg_engine *e, fg_error *err) {
   fg_kv_geometry *kv = &e->model->graph->kv;
   kv->dtype = e->cache_dtype;
   // A page to which the CPU attends is a whole block of keys, so that none waits for its other half.
-  kv->page_tokens = e->attends_on_host ? FG_KEY_BLOCK : PAGE_TOKENS;
+  kv->page_tokens = e->attends_on_host ? FG_KEY_BLOCK : FG_PAGE_TOKENS;
   e->rotates_cache = e->rotates_cache && fg_kv_can_rotate(kv);
   if (fg_kv_row_bytes(kv->dtype, kv->k_dim) && fg_kv_row_bytes(kv->dtype, kv->v_dim)) return FG_OK;
   return fg_fail(err, FG_UNSUPPORTED,

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "job/json_out.h"
+#include "plan/policy.h"
 
 // ---- in ----------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ static fg_status order_prompts(const fg_batch_row *row, uint32_t *order, fg_erro
   void *scratch = malloc(fg_order_scratch(count));
   if (items && scratch) {
     for (uint32_t i = 0; i < count; i++) items[i] = item_of(row, i);
-    fg_order(items, count, FG_SHARED_BLOCK, FG_ORDER_INPUT, scratch, order);
+    fg_order(items, count, FG_PAGE_TOKENS, FG_ORDER_INPUT, scratch, order);
   }
   const bool done = items && scratch;
   free(items);

@@ -16,9 +16,6 @@
 
 #include "flexgen/engine.h"
 
-// Tokens that prompts must have in common to be kept together: a page of the cache, which is what is shared.
-enum { FG_SHARED_BLOCK = 32 };
-
 typedef struct fg_order_item {
   const int32_t *ids; // [count]
   uint32_t count;
@@ -28,7 +25,8 @@ typedef struct fg_order_item {
 // Bytes of scratch that fg_order wants, aligned as malloc does.
 size_t fg_order_scratch(uint32_t count);
 
-// order: [count], numbers of items in their order. block: tokens, at least 1.
+// order: [count], numbers of items in their order. block: tokens that prompts must have in common to be kept
+// together, at least 1.
 void fg_order(const fg_order_item *items, uint32_t count, uint32_t block, fg_row_order wish, void *scratch,
               uint32_t *order);
 

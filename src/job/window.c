@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/policy.h"
+
 enum {
   LEAST_BYTES = 64 << 10,
   ROW_BYTES = 1024,       // of a row with a short prompt, its places in the tables here included
@@ -94,7 +96,7 @@ void fg_window_add(fg_window *w, fg_batch_row *row) {
 }
 
 void fg_window_order(fg_window *w, fg_row_order wish) {
-  fg_order(w->items, w->count, FG_SHARED_BLOCK, wish, w->scratch, w->order);
+  fg_order(w->items, w->count, FG_PAGE_TOKENS, wish, w->scratch, w->order);
 }
 
 uint32_t fg_window_waiting(const fg_window *w) {

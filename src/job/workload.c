@@ -9,6 +9,7 @@
 #include "job/order.h"
 #include "job/rows.h"
 #include "job/window.h"
+#include "plan/policy.h"
 
 enum {
   SAMPLE_ROWS = 256,      // whose prompts are tokenized
@@ -34,12 +35,12 @@ typedef struct look {
 } look;
 
 static fg_order_item hash_blocks(look *l, const fg_ids *prompt) {
-  const size_t blocks = prompt->count / FG_SHARED_BLOCK;
+  const size_t blocks = prompt->count / FG_PAGE_TOKENS;
   if (!l->hashes || l->hash_count + blocks > MOST_HASHES) return (fg_order_item){0};
   fg_order_item item = {.ids = l->hashes + HASH_IDS * l->hash_count, .count = (uint32_t)(HASH_IDS * blocks)};
   uint64_t hash = 0;
   for (size_t i = 0; i < blocks; i++) {
-    hash = fg_hash_more(hash, prompt->data + i * FG_SHARED_BLOCK, FG_SHARED_BLOCK * sizeof *prompt->data);
+    hash = fg_hash_more(hash, prompt->data + i * FG_PAGE_TOKENS, FG_PAGE_TOKENS * sizeof *prompt->data);
     memcpy(l->hashes + HASH_IDS * l->hash_count++, &hash, sizeof hash);
   }
   return item;
@@ -71,7 +72,7 @@ static void order_lengths(look *l) {
       *row = lengths[order[i]];
       if (i)
         row->shared =
-            fg_order_common(&l->items[order[i - 1]], &l->items[order[i]]) / HASH_IDS * FG_SHARED_BLOCK;
+            fg_order_common(&l->items[order[i - 1]], &l->items[order[i]]) / HASH_IDS * FG_PAGE_TOKENS;
     }
   }
   free(order);

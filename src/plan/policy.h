@@ -21,6 +21,9 @@
 #include "flexgen/engine.h"
 #include "flexgen/error.h"
 
+// Tokens of a page of the KV cache, which is also what rows share, as a rule.
+enum { FG_PAGE_TOKENS = 32 };
+
 typedef enum fg_tier { FG_TIER_DEVICE, FG_TIER_HOST, FG_TIER_DISK } fg_tier;
 
 // What a policy of layer passes needs of the memory that grows with its work; the rest is as in other ones.

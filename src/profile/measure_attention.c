@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "plan/policy.h"
 #include "profile/measure_internal.h"
 
 static const struct {
@@ -26,9 +27,8 @@ enum {
   DIMS = sizeof dims / sizeof *dims,
   GROUPS = sizeof groups / sizeof *groups,
   KV_HEADS = 8,
-  PAGE_TOKENS = 32, // as in the engine
-  CONTEXT = 1024,   // of a sequence that decodes
-  CHUNK = 512,      // of a prompt
+  CONTEXT = 1024, // of a sequence that decodes
+  CHUNK = 512,    // of a prompt
   MOST_SEQUENCES = 256,
   MOST_TAKES = 64,
 };
@@ -40,7 +40,7 @@ typedef struct tables {
   int32_t positions[MOST_SEQUENCES + CHUNK];
   int32_t slots[MOST_SEQUENCES + CHUNK];
   int32_t chunks[MOST_SEQUENCES][4];
-  int32_t pages[MOST_SEQUENCES][CONTEXT / PAGE_TOKENS];
+  int32_t pages[MOST_SEQUENCES][CONTEXT / FG_PAGE_TOKENS];
 } tables;
 
 static_assert(sizeof(tables) <= 1 << 20, "the block for small things holds them");
@@ -51,12 +51,12 @@ static fg_batch_view fill_tables(const fg_taker *t, uint32_t sequences, uint32_t
   int32_t page = 0;
   for (uint32_t s = 0; s < sequences; s++) {
     int32_t first = (int32_t)(context - tokens), begin = page;
-    for (uint32_t i = 0; i * PAGE_TOKENS < context; i++) at->pages[s][i] = page++;
+    for (uint32_t i = 0; i * FG_PAGE_TOKENS < context; i++) at->pages[s][i] = page++;
     at->chunks[s][0] = (int32_t)(s * tokens), at->chunks[s][1] = (int32_t)tokens;
     at->chunks[s][2] = first, at->chunks[s][3] = (int32_t)s;
     for (uint32_t i = 0; i < tokens; i++) {
       at->positions[s * tokens + i] = first + (int32_t)i;
-      at->slots[s * tokens + i] = begin * PAGE_TOKENS + first + (int32_t)i;
+      at->slots[s * tokens + i] = begin * FG_PAGE_TOKENS + first + (int32_t)i;
     }
   }
   return (fg_batch_view){.tokens = sequences * tokens,
@@ -65,7 +65,7 @@ static fg_batch_view fill_tables(const fg_taker *t, uint32_t sequences, uint32_t
                          .positions = {t->small, 0, 1},
                          .slots = {t->small, offsetof(tables, slots), 1},
                          .chunk_list = {t->small, offsetof(tables, chunks), 4},
-                         .page_tables = {t->small, offsetof(tables, pages), CONTEXT / PAGE_TOKENS}};
+                         .page_tables = {t->small, offsetof(tables, pages), CONTEXT / FG_PAGE_TOKENS}};
 }
 
 static fg_call attention_call(const fg_taker *t, const fg_kv_geometry *kv, uint32_t group, uint32_t rows) {
@@ -102,7 +102,7 @@ static fg_status take(const fg_taker *t, fg_compute compute, fg_call *call, uint
 
 static fg_status measure_decode(const fg_taker *t, fg_compute compute, const fg_kv_geometry *kv,
                                 uint32_t group, double *seconds, fg_error *err) {
-  const uint64_t each = fg_kv_page_bytes(kv) * (CONTEXT / PAGE_TOKENS);
+  const uint64_t each = fg_kv_page_bytes(kv) * (CONTEXT / FG_PAGE_TOKENS);
   // Half of the pool, and the other half by the next call.
   uint64_t sequences = t->pool_bytes / 2 / each, most = FG_TAKER_WIDTH * (uint64_t)FG_TAKER_ROWS;
   if (sequences > MOST_SEQUENCES) sequences = MOST_SEQUENCES;
@@ -119,7 +119,7 @@ static fg_status measure_prefill(const fg_taker *t, fg_compute compute, const fg
                                  uint32_t group, double *seconds, fg_error *err) {
   fg_call call = attention_call(t, kv, group, CHUNK);
   call.batch = fill_tables(t, 1, CHUNK, CHUNK);
-  fg_status status = take(t, compute, &call, fg_kv_page_bytes(kv) * (CHUNK / PAGE_TOKENS), seconds, err);
+  fg_status status = take(t, compute, &call, fg_kv_page_bytes(kv) * (CHUNK / FG_PAGE_TOKENS), seconds, err);
   *seconds /= (double)CHUNK * (CHUNK + 1) / 2 * kv->kv_heads * group;
   return status;
 }
@@ -127,7 +127,7 @@ static fg_status measure_prefill(const fg_taker *t, fg_compute compute, const fg
 // In the type that most caches have.
 static fg_status measure_store(fg_taker *t, fg_error *err) {
   const fg_kv_geometry kv = {
-      .kv_heads = KV_HEADS, .k_dim = 64, .v_dim = 64, .page_tokens = PAGE_TOKENS, .dtype = FG_BF16};
+      .kv_heads = KV_HEADS, .k_dim = 64, .v_dim = 64, .page_tokens = FG_PAGE_TOKENS, .dtype = FG_BF16};
   fg_call call = {.op = FG_OP_KV_STORE,
                   .rows = CHUNK,
                   .a = {t->x, 0, KV_HEADS * 64},
@@ -137,7 +137,7 @@ static fg_status measure_store(fg_taker *t, fg_error *err) {
   call.params.kv_store.kv = kv;
   double takes[MOST_TAKES];
   fg_status status = FG_OK;
-  const uint64_t stride = fg_kv_page_bytes(&kv) * (CHUNK / PAGE_TOKENS);
+  const uint64_t stride = fg_kv_page_bytes(&kv) * (CHUNK / FG_PAGE_TOKENS);
   uint32_t count = 0;
   for (; !status && count < MOST_TAKES; count++) {
     uint64_t ns = 0;
@@ -153,7 +153,7 @@ static fg_status measure_cache(fg_taker *t, uint32_t cache, uint32_t dim, uint32
   const fg_kv_geometry kv = {.kv_heads = KV_HEADS,
                              .k_dim = dim,
                              .v_dim = dim,
-                             .page_tokens = PAGE_TOKENS,
+                             .page_tokens = FG_PAGE_TOKENS,
                              .dtype = caches[cache].cache};
   const fg_compute compute = caches[cache].compute;
   fg_profile_attention a = {.cache = kv.dtype, .k_dim = dim, .group = group};
