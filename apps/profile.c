@@ -96,6 +96,14 @@ static void print_profile(const fg_profile *p) {
   printf("\nMemory, GB/s: read %.1f, copied %.1f\n", 1e-9 * p->memory_read, 1e-9 * p->memory_copy);
   printf("Operations on rows %.2f G values/s, KV stored %.2f, logits read out %.2f; a launch %.2f us\n",
          1e-9 / p->row_value, 1e-9 / p->store_value, p->logit > 0 ? 1e-9 / p->logit : 0, 1e6 * p->launch);
+  printf("Rows made ready for products, G values/s:");
+  for (int i = 0; i < FG_PROFILE_COMPUTES; i++)
+    if (p->input_value[i] > 0) printf(" %s %.2f", fg_profile_compute_name(i), 1e-9 / p->input_value[i]);
+  printf("\nIn a step a product takes, times as long as by itself:");
+  for (int i = 0; i < FG_PROFILE_COMPUTES; i++)
+    printf(" %s %.2f (%u rows) %.2f (%u)", fg_profile_compute_name(i), p->in_step[i][0],
+           fg_profile_step_rows[0], p->in_step[i][1], fg_profile_step_rows[1]);
+  printf("\n");
   print_products(p);
   print_attentions(p);
   print_disk(p);

@@ -155,6 +155,12 @@ fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, v
   return FG_OK;
 }
 
+void fg_prefer_huge_pages(void *base, uint64_t bytes) {
+  uintptr_t begin = fg_align_up((uintptr_t)base, PAGE);
+  if (bytes > begin - (uintptr_t)base)
+    (void)madvise((void *)begin, bytes - (begin - (uintptr_t)base), MADV_HUGEPAGE);
+}
+
 void fg_budget_free(fg_budget *budget, void *block_start) {
   if (!block_start) return;
   uint64_t bytes = forget(budget, block_start);

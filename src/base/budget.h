@@ -37,6 +37,12 @@ uint64_t fg_budget_left(const fg_budget *budget);
 fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, void **out, fg_error *err);
 void fg_budget_free(fg_budget *budget, void *block); // NULL is allowed
 
+// Says of memory that was not used yet that it will be used in pieces, over and over. The system may give it
+// huge pages: fewer to find (products of resident weights 1.2 times as fast, attention over a large cache as
+// well) and to describe to a disk, but slower to clear, above all where a virtual machine gives large free
+// blocks back to its host. So what is gone through once does not ask for it.
+void fg_prefer_huge_pages(void *base, uint64_t bytes);
+
 // Bytes of this process that are resident now / at most so far (/proc/self/status; 0 if unknown).
 uint64_t fg_process_rss(void);
 uint64_t fg_process_peak_rss(void);

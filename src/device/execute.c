@@ -103,6 +103,7 @@ fg_status fg_cpu_memory_create(fg_budget *budget, uint64_t bytes, const char *wh
     free(m);
     return status;
   }
+  fg_prefer_huge_pages(base, bytes);
   *m = (fg_memory){.base = base, .bytes = bytes};
   *out = m;
   return FG_OK;

@@ -48,14 +48,32 @@ static double row_values(const fg_node *node) {
   }
 }
 
-static double add_program(fg_plan_model *out, const fg_program *program) {
-  double values = 0;
-  out->operations += program->node_count;
+// Values of a token that a node puts into the form that its product reads.
+static double input_values(const fg_node *node) {
+  return node->op == FG_OP_MATMUL && !node->params.matmul.same_a ? node->params.matmul.k : 0;
+}
+
+// What a program does to a token's activations.
+typedef struct activations {
+  double values, inputs;
+} activations;
+
+static activations activations_of(const fg_program *program) {
+  activations a = {0, 0};
   for (uint32_t i = 0; i < program->node_count; i++) {
-    values += row_values(&program->nodes[i]);
-    if (program->nodes[i].op == FG_OP_ATTENTION) add_attention(out, &program->nodes[i]);
+    a.values += row_values(&program->nodes[i]);
+    a.inputs += input_values(&program->nodes[i]);
   }
-  return values;
+  return a;
+}
+
+static void add_program(fg_plan_model *out, const fg_program *program) {
+  const activations a = activations_of(program);
+  out->operations += program->node_count;
+  out->row_values += a.values;
+  out->input_values += a.inputs;
+  for (uint32_t i = 0; i < program->node_count; i++)
+    if (program->nodes[i].op == FG_OP_ATTENTION) add_attention(out, &program->nodes[i]);
 }
 
 static void add_experts(fg_plan_model *out, const fg_graph *g, uint32_t layer) {
@@ -64,9 +82,9 @@ static void add_experts(fg_plan_model *out, const fg_graph *g, uint32_t layer) {
   if (e->count > out->expert_count) out->expert_count = e->count;
   if (e->used > out->experts_used) out->experts_used = e->used;
   const fg_program *program = fg_graph_expert_program(g, (int32_t)layer);
-  double values = 2.0 * g->hidden; // gathered, and scattered
-  for (uint32_t i = 0; i < program->node_count; i++) values += row_values(&program->nodes[i]);
-  out->row_values += values * e->used;
+  const activations a = activations_of(program);
+  out->row_values += (a.values + 2.0 * g->hidden) * e->used; // gathered, and scattered
+  out->input_values += a.inputs * e->used;
 }
 
 // A table's row begins anywhere in a block, at a multiple of what both have in common.
@@ -105,12 +123,15 @@ fg_status fg_plan_model_of(fg_plan_model *out, const fg_graph *g, const fg_store
       add_panels(out, store, weight, in_units(&map, weight->panel, &hint));
   }
   fg_experts_map_free(&map);
-  out->row_values = add_program(out, &g->prologue);
+  add_program(out, &g->prologue);
   for (uint32_t layer = 0; layer < g->layers; layer++) {
-    out->row_values += add_program(out, fg_graph_program(g, (int32_t)layer));
+    add_program(out, fg_graph_program(g, (int32_t)layer));
     add_experts(out, g, layer);
   }
-  out->head_row_values = add_program(out, &g->epilogue);
+  const activations head = activations_of(&g->epilogue);
+  out->head_row_values = head.values;
+  out->head_input_values = head.inputs + g->hidden;
+  out->operations += g->epilogue.node_count;
   return FG_OK;
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -132,16 +131,9 @@ uint64_t fg_io_bytes_written(const fg_io *io) {
 }
 
 // A request into memory of small pages has 256 segments to the MiB, more than a queue may take at once: 1.3
-// GB/s from a virtio disk, 2.7 into huge pages. Only here: clearing huge pages can be slow (virtual machines
-// give large free blocks back to their host), and memory that is read into once does not earn it.
-static void ask_for_huge_pages(void *base, size_t bytes) {
-  uintptr_t begin = fg_align_up((uintptr_t)base, FG_IO_ALIGN);
-  if (bytes > begin - (uintptr_t)base)
-    (void)madvise((void *)begin, bytes - (begin - (uintptr_t)base), MADV_HUGEPAGE);
-}
-
+// GB/s from a virtio disk, 2.7 into huge pages.
 void fg_io_register(fg_io *io, void *base, size_t bytes) {
-  ask_for_huge_pages(base, bytes);
+  fg_prefer_huge_pages(base, bytes);
   int error = io->backend->enroll(io->state, base, bytes, &io->bytes_registered);
   if (error) io->register_error = error;
 }

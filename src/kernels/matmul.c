@@ -84,11 +84,17 @@ static uint64_t x_bytes(const fg_matmul_options *o) {
   return fg_align_up(bytes < codes ? codes : bytes, 4096);
 }
 
-// Rows of this call that fit into scratch at once.
+static uint64_t form_bytes(x_form form, uint32_t rows, uint32_t k) {
+  return form == X_INT8 ? fg_q_rows_bytes(rows, k) : rows * fg_tile_k(k) * (form == X_BF16 ? 2 : 4);
+}
+
+// Rows of this call that fit into scratch at once. What quantised rows take is rounded up for all of them
+// together: by that of one row the last few would be left for a chunk of their own.
 static uint32_t chunk_rows(const fg_matmul *m, x_form form, uint32_t k) {
-  uint64_t row = form == X_INT8 ? fg_q_rows_bytes(1, k) : fg_tile_k(k) * (form == X_BF16 ? 2 : 4);
-  uint64_t rows = m->x_bytes / row / COPY_ROWS * COPY_ROWS;
-  return rows < COPY_ROWS ? COPY_ROWS : rows < CHUNK_16 ? (uint32_t)rows : CHUNK_16;
+  const uint64_t estimate = m->x_bytes / form_bytes(form, COPY_ROWS, k) * COPY_ROWS;
+  uint32_t rows = estimate < COPY_ROWS ? COPY_ROWS : estimate < CHUNK_16 ? (uint32_t)estimate : CHUNK_16;
+  while (rows < CHUNK_16 && form_bytes(form, rows + COPY_ROWS, k) <= m->x_bytes) rows += COPY_ROWS;
+  return rows;
 }
 
 static uint64_t thread_scratch_bytes(const fg_matmul_options *o) {
@@ -315,6 +321,7 @@ fg_status fg_matmul_create(fg_matmul **out, const fg_matmul_options *options, fg
     status = fg_budget_alloc(budget, fg_threads_count(options->threads) * m->thread_bytes, "expanded weights",
                              &scratch, err);
     if (!status) m->scratch = scratch;
+    if (!status) fg_prefer_huge_pages(m->x, m->x_bytes);
   }
   if (!status) status = create_product(m, err);
   if (status) {

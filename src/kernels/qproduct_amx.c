@@ -216,6 +216,14 @@ static void a_ask(const a_part *part, uint32_t cell, uint32_t cells) {
     __builtin_prefetch(line, 0, 2);
 }
 
+// So are the rows' codes of the next cell of column 0, a quarter by each cell of this one: other threads have
+// just made half of them.
+static void a_ask_rows(const a_cell *now, uint32_t count) {
+  const uint32_t bytes = count * FG_Q_GROUP / QUARTERS;
+  const int8_t *next = now->x + (now->skipped + now->rows) * FG_Q_GROUP + now->column / FG_AMX_COLUMNS * bytes;
+  for (uint32_t i = 0; i < bytes; i += 64) __builtin_prefetch(next + i, 0, 3);
+}
+
 // out [rows, 64] += the products of activation group `a`, in cells of at most 16 rows, evenly.
 static void a_cells(const a_part *part, a_steps_fn *steps, uint32_t first, uint32_t rows, float *out) {
   int32_t sums[2][MOST_GROUPS * CELL] __attribute__((aligned(64))); // of two cells in turn
@@ -227,6 +235,7 @@ static void a_cells(const a_part *part, a_steps_fn *steps, uint32_t first, uint3
     for (; now.column < FG_TILE_ROWS; now.column += FG_AMX_COLUMNS, now.out += FG_AMX_COLUMNS) {
       now.sums = sums[now.column / FG_AMX_COLUMNS % 2];
       a_ask(part, block * QUARTERS + now.column / FG_AMX_COLUMNS, blocks * QUARTERS);
+      a_ask_rows(&now, count);
       steps(part, &now, &before);
       before = now;
     }
@@ -245,13 +254,36 @@ static void a_heads(bool minimum, a_part *part) {
     }
 }
 
-Q_INLINE void a_outliers(const q_kind kind, const a_part *part, uint32_t first, uint32_t rows, float *out) {
-  q_columns kept;
-  for (uint32_t i = 0; i < Q_KEPT; i++) kept.column[i] = FG_Q_GROUP;
-  for (uint32_t r = 0; r < rows; r += 4) {
-    if (!q_has_outliers(part->x, first + r, part->a)) continue;
-    for (uint32_t i = r; i < r + 4 && i < rows; i++)
-      q_outliers(kind, part->x, first + i, part->a, part->heads, &kept, out + (uint64_t)i * FG_TILE_ROWS);
+// out [64] += value times one column of the group's weights, each of these rounded as its format says. Few
+// rows have an outlier in the same column, so columns are not kept.
+Q_INLINE void a_outlier(const bool minimum, const a_part *part, const fg_q_outlier *o, float *out) {
+  const uint32_t group = part->x->group, g = o->column / group, place = o->column % group;
+  const uint8_t *word = part->codes + g * part->code_step + (uint64_t)place / 4 * Q_UNIT;
+  const __m128i highest = _mm_cvtsi32_si128((int)(24 - place % 4 * 8)); // the byte goes there, and down again
+  const fvec value = f_set(o->value);
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < FG_TILE_ROWS; i += Q_VEC) {
+    ivec code = _mm512_sll_epi32(q_load(word + 4 * i), highest);
+    code = minimum ? _mm512_srli_epi32(code, 24) : _mm512_srai_epi32(code, 24);
+    fvec w = f_mul(f_load(part->d[g] + i), q_to_f32(code));
+    if (minimum) w = f_add(w, f_load(part->m[g] + i));
+    f_store(out + i, f_fma(value, w, f_load(out + i)));
+  }
+}
+
+// What a gated activation leaves has one in about every group of 256.
+Q_INLINE void a_outliers(const bool minimum, const a_part *part, uint32_t first, uint32_t rows, float *out) {
+  const uint64_t at = (uint64_t)part->a * part->x->rows + first;
+  const uint8_t *counts = part->x->outlier_count + at;
+  for (uint32_t r = 0; r < rows; r += 64) {
+    const uint32_t left = rows - r;
+    const ivec some = _mm512_maskz_loadu_epi8(left < 64 ? (1ull << left) - 1 : ~0ull, counts + r);
+    for (uint64_t have = _mm512_test_epi8_mask(some, some); have; have &= have - 1) {
+      const uint32_t row = r + (uint32_t)__builtin_ctzll(have);
+      const fg_q_outlier *o = part->x->outliers + (at + row) * FG_Q_OUTLIERS;
+      for (uint32_t n = counts[row]; n; n--, o++)
+        a_outlier(minimum, part, o, out + (uint64_t)row * FG_TILE_ROWS);
+    }
   }
 }
 
@@ -275,7 +307,7 @@ Q_INLINE void a_product(const q_kind kind, const fg_q_rows *x, uint32_t first, u
                bytes + g * part.code_step);
     a_heads(q_has_minimum(kind), &part);
     a_cells(&part, steps, first, rows, out);
-    a_outliers(kind, &part, first, rows, out);
+    a_outliers(q_has_minimum(kind), &part, first, rows, out);
   }
   fg_amx_end();
 }

@@ -42,6 +42,7 @@ static double unlike(fg_dtype a, fg_dtype b) {
   double differs = (x->block == 1) != (y->block == 1) ? 32 : 0;
   if ((x->bits == 0) != (y->bits == 0)) differs += 16;
   if (x->minimum != y->minimum) differs += 0.125;
+  if (x->bits && y->bits) differs += 0.25 * fabs(log2((double)x->block / y->block)); // what a group costs
   return differs + 0.0625 + fabs(log2(bytes_a_value(a) / bytes_a_value(b)));
 }
 
@@ -84,6 +85,15 @@ double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int
   if (rows <= 0 || values <= 0 || !find_product(profile, dtype, compute, k, p)) return 0;
   double low = fg_profile_at_rows(p[0]->seconds, rows), high = fg_profile_at_rows(p[1]->seconds, rows);
   return values * (p[0]->k == p[1]->k ? low : between(p[0]->k, low, p[1]->k, high, k));
+}
+
+const uint16_t fg_profile_step_rows[FG_PROFILE_STEP_POINTS] = {16, 256};
+
+double fg_profile_in_step(const fg_profile *profile, int compute, double rows) {
+  const double *times = profile->in_step[compute], few = fg_profile_step_rows[0],
+               many = fg_profile_step_rows[1];
+  if (times[0] <= 0 || times[1] <= 0) return 1;
+  return rows <= few ? times[0] : rows >= many ? times[1] : between(few, times[0], many, times[1], rows);
 }
 
 // ---- attention -------------------------------------------------------------------------------------------

@@ -17,6 +17,10 @@
 // rows that fill no block of theirs count most.
 enum { FG_PROFILE_ROW_POINTS = 15 };
 extern const uint16_t fg_profile_rows[FG_PROFILE_ROW_POINTS];
+enum { FG_PROFILE_COMPUTES = 3 }; // fg_compute has as many
+// Numbers of rows at which a layer was measured.
+enum { FG_PROFILE_STEP_POINTS = 2 };
+extern const uint16_t fg_profile_step_rows[FG_PROFILE_STEP_POINTS];
 enum { FG_PROFILE_MAX_PRODUCTS = 64, FG_PROFILE_MAX_ATTENTIONS = 64, FG_PROFILE_MAX_DISKS = 32 };
 
 // Products of many panels, whose weights come from memory and not from a cache.
@@ -65,11 +69,15 @@ typedef struct fg_profile {
   double disk_burst;               // of the first second of reading; above disk_read on a throttled disk
   bool disk_direct;                // false: the file system refused direct requests; a cache took part
   double row_value;                // seconds of one value of an operation on activations (norm, add, GLU)
-  double store_value;              // of one value put into the KV cache
-  double logit;                    // of reading out one logit, greedily
-  double launch;                   // of an operation on one row of next to nothing
-  double read_cost;                // share of the processors that reading at disk_read takes, 0 to 1
-  double read_slowdown;            // share of its rate that a product loses while the disk is read so, 0 to 1
+  double
+      input_value[FG_PROFILE_COMPUTES]; // of one that is put into the form that products read, by fg_compute
+  // Times as long as by itself a product takes in a step, by fg_compute, at fg_profile_step_rows; 0: as long.
+  double in_step[FG_PROFILE_COMPUTES][FG_PROFILE_STEP_POINTS];
+  double store_value;   // of one value put into the KV cache
+  double logit;         // of reading out one logit, greedily
+  double launch;        // of an operation on one row of next to nothing
+  double read_cost;     // share of the processors that reading at disk_read takes, 0 to 1
+  double read_slowdown; // share of its rate that a product loses while the disk is read so, 0 to 1
 } fg_profile;
 
 // Seconds with so many rows from those at fg_profile_rows: less than one row, as experts have on average,
@@ -80,10 +88,11 @@ double fg_profile_at_rows(const double *seconds, double rows);
 
 // Seconds of products of `rows` rows with `values` weights of rows of length k, kernels of the nearest
 // measured kind if this one was not. The arithmetic int8 of weights that are no codes is that of bf16. The
-// matrices are those of a layer: those that follow each other take the same rows, about 2048 weights of each
-// row's length together.
+// rows are in the form that the product reads; input_value is what that takes.
 double fg_profile_product_seconds(const fg_profile *profile, fg_dtype dtype, int compute, uint32_t k,
                                   double values, double rows);
+// Times as long as by itself that products of so many rows take in a step.
+double fg_profile_in_step(const fg_profile *profile, int compute, double rows);
 // In one layer. keys: summed over all tokens that are decoded; pairs: of queries and visible keys of all
 // chunks. From the nearest type of cache; head sizes and groups between measured ones are interpolated,
 // beyond them the time goes with the size.

@@ -1,16 +1,18 @@
 #include "plan/profile_json.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "device/device.h"
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 
 static const char *const computes[] = {
     [FG_COMPUTE_F32] = "f32", [FG_COMPUTE_BF16] = "bf16", [FG_COMPUTE_INT8] = "int8"};
 enum { COMPUTES = sizeof computes / sizeof *computes };
+static_assert((int)COMPUTES == FG_PROFILE_COMPUTES, "a time of input for each arithmetic");
 
 const char *fg_profile_compute_name(int compute) {
   return compute >= 0 && compute < COMPUTES ? computes[compute] : NULL;
@@ -35,16 +37,38 @@ typedef struct number_field {
   { #name, offsetof(fg_profile, name), sizeof(((fg_profile *)0)->name) }
 #define NUMBER(name, span)                                                                                   \
   { #name, offsetof(fg_profile, name), span }
+#define IN_STEP(name, compute, point)                                                                        \
+  {                                                                                                          \
+    "in_step_" #name,                                                                                        \
+        offsetof(fg_profile, in_step) + ((compute)*FG_PROFILE_STEP_POINTS + (point)) * sizeof(double), ANY   \
+  }
+#define INPUT(name, compute)                                                                                 \
+  { "input_" #name, offsetof(fg_profile, input_value) + (compute) * sizeof(double), ANY }
 
 static const text_field texts[] = {TEXT(machine), TEXT(kernels), TEXT(version),
                                    TEXT(date),    TEXT(offload), TEXT(disk)};
 static const number_field numbers[] = {
-    NUMBER(memory_read, POSITIVE), NUMBER(memory_copy, POSITIVE),
-    NUMBER(disk_read, ANY),        NUMBER(disk_write, ANY),
-    NUMBER(disk_burst, ANY),       NUMBER(row_value, POSITIVE),
-    NUMBER(store_value, POSITIVE), NUMBER(logit, ANY),
-    NUMBER(launch, POSITIVE),      NUMBER(read_cost, SHARE),
-    NUMBER(read_slowdown, SHARE),  NUMBER(load, ANY),
+    NUMBER(memory_read, POSITIVE),
+    NUMBER(memory_copy, POSITIVE),
+    NUMBER(disk_read, ANY),
+    NUMBER(disk_write, ANY),
+    NUMBER(disk_burst, ANY),
+    NUMBER(row_value, POSITIVE),
+    NUMBER(store_value, POSITIVE),
+    NUMBER(logit, ANY),
+    NUMBER(launch, POSITIVE),
+    NUMBER(read_cost, SHARE),
+    NUMBER(read_slowdown, SHARE),
+    NUMBER(load, ANY),
+    IN_STEP(few_f32, FG_COMPUTE_F32, 0),
+    IN_STEP(many_f32, FG_COMPUTE_F32, 1),
+    IN_STEP(few_bf16, FG_COMPUTE_BF16, 0),
+    IN_STEP(many_bf16, FG_COMPUTE_BF16, 1),
+    IN_STEP(few_int8, FG_COMPUTE_INT8, 0),
+    IN_STEP(many_int8, FG_COMPUTE_INT8, 1),
+    INPUT(f32, FG_COMPUTE_F32),
+    INPUT(bf16, FG_COMPUTE_BF16),
+    INPUT(int8, FG_COMPUTE_INT8),
 };
 enum { TEXTS = sizeof texts / sizeof *texts, NUMBERS = sizeof numbers / sizeof *numbers };
 

@@ -11,6 +11,7 @@ static void add_products(const fg_profile *profile, const fg_plan_model *model,
       points[p] +=
           fg_profile_product_seconds(profile, m->dtype, model->compute, m->k, m->values, fg_profile_rows[p]);
     }
+    points[p] *= fg_profile_in_step(profile, model->compute, fg_profile_rows[p]);
     // Twice the rows are at most twice the work: more is what others did to the machine meanwhile.
     if (p > 0) points[p] = fmin(points[p], points[p - 1] * fg_profile_rows[p] / fg_profile_rows[p - 1]);
   }
@@ -32,8 +33,11 @@ fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *m
   }
   const double stored = model->layers * (double)model->kv.kv_heads *
                         (model->kv.k_dim + (model->kv.v_in_k ? 0 : model->kv.v_dim));
-  r.token = model->row_values * profile->row_value + stored * profile->store_value;
-  r.selected = model->head_row_values * profile->row_value + model->vocab * profile->logit;
+  const double input = profile->input_value[model->compute];
+  r.token =
+      model->row_values * profile->row_value + model->input_values * input + stored * profile->store_value;
+  r.selected = model->head_row_values * profile->row_value + model->head_input_values * input +
+               model->vocab * profile->logit;
   r.step = model->operations * profile->launch;
   r.batch = 2 * model->layers * profile->launch; // keys and values are stored, and attended to
   return r;

@@ -46,8 +46,9 @@ typedef struct fg_plan_model {
   fg_plan_attention attention[FG_PLAN_ATTENTIONS];
   uint32_t attention_count;
   fg_kv_geometry kv;
-  double row_values, head_row_values; // values of activations that a token's operations go over
-  uint32_t operations;                // of a step
+  double row_values, head_row_values;     // values of activations that a token's operations go over
+  double input_values, head_input_values; // of these, what products put into the form that they read
+  uint32_t operations;                    // of a step
 } fg_plan_model;
 
 // What a step has to do. Weights and caches on disk are those that it reads.

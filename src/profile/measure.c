@@ -24,7 +24,8 @@ enum {
   LEAST_POOL = 32,
   MOST_POOL = 512,
   FULL_SLICE_MS = 24,
-  QUICK_SLICE_MS = 6
+  QUICK_SLICE_MS = 6,
+  LONGEST_TAKE = 4, // medians
 };
 
 // ---- what the machine is ---------------------------------------------------------------------------------
@@ -123,7 +124,10 @@ static int by_value(const void *a, const void *b) {
 double fg_taker_typical(double *values, uint32_t count) {
   if (!count) return 0;
   qsort(values, count, sizeof *values, by_value);
-  return values[count / 2];
+  const double most = LONGEST_TAKE * values[count / 2];
+  double sum = 0;
+  for (uint32_t i = 0; i < count; i++) sum += values[i] < most ? values[i] : most;
+  return sum / count;
 }
 
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err) {
@@ -203,7 +207,7 @@ fg_status fg_profile_measure(fg_profile *out, const fg_profile_options *options,
         "other processes keep this machine busy (load %.1f): it will be measured as slower than it is", load);
   out->load = load;
   static fg_status (*const parts[])(fg_taker * t, fg_error * err) = {
-      fg_measure_memory,     fg_measure_rows, fg_measure_products,
+      fg_measure_memory,     fg_measure_rows, fg_measure_products, fg_measure_layers,
       fg_measure_attentions, measure_logit,   fg_measure_disk};
   status = open_taker(&t, err);
   for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) status = parts[i](&t, err);

@@ -12,7 +12,7 @@ static const struct {
 } caches[] = {{FG_F32, FG_COMPUTE_F32, false},
               {FG_BF16, FG_COMPUTE_BF16, true},
               {FG_F16, FG_COMPUTE_BF16, false},
-              {FG_I8G64M, FG_COMPUTE_BF16, false},
+              {FG_I8G64M, FG_COMPUTE_BF16, true},
               {FG_I4G64M, FG_COMPUTE_BF16, true}};
 static const struct {
   uint32_t dim;

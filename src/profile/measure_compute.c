@@ -12,15 +12,15 @@ static const struct {
   fg_compute compute;
   bool quick;
 } kinds[] = {
-    {FG_F32, FG_COMPUTE_F32, true},      {FG_BF16, FG_COMPUTE_F32, false},
-    {FG_I4G64M, FG_COMPUTE_F32, false},  {FG_Q4_K, FG_COMPUTE_F32, false},
-    {FG_F32, FG_COMPUTE_BF16, false},    {FG_BF16, FG_COMPUTE_BF16, true},
-    {FG_F16, FG_COMPUTE_BF16, false},    {FG_I4G64M, FG_COMPUTE_BF16, false},
-    {FG_Q4_K, FG_COMPUTE_BF16, true},    {FG_Q6_K, FG_COMPUTE_BF16, false},
-    {FG_Q5_0, FG_COMPUTE_BF16, false},   {FG_I8G128, FG_COMPUTE_INT8, true},
-    {FG_I8G64M, FG_COMPUTE_INT8, false}, {FG_I4G64M, FG_COMPUTE_INT8, true},
-    {FG_Q8_0, FG_COMPUTE_INT8, false},   {FG_Q4_0, FG_COMPUTE_INT8, false},
-    {FG_Q4_1, FG_COMPUTE_INT8, false},
+    {FG_F32, FG_COMPUTE_F32, true},     {FG_BF16, FG_COMPUTE_F32, false},
+    {FG_I4G64M, FG_COMPUTE_F32, false}, {FG_Q4_K, FG_COMPUTE_F32, false},
+    {FG_F32, FG_COMPUTE_BF16, false},   {FG_BF16, FG_COMPUTE_BF16, true},
+    {FG_F16, FG_COMPUTE_BF16, false},   {FG_I4G64M, FG_COMPUTE_BF16, false},
+    {FG_Q4_K, FG_COMPUTE_BF16, true},   {FG_Q6_K, FG_COMPUTE_BF16, false},
+    {FG_Q5_0, FG_COMPUTE_BF16, false},  {FG_I8G128, FG_COMPUTE_INT8, true},
+    {FG_I8G64, FG_COMPUTE_INT8, true},  {FG_I8G64M, FG_COMPUTE_INT8, false},
+    {FG_I4G64M, FG_COMPUTE_INT8, true}, {FG_Q8_0, FG_COMPUTE_INT8, false},
+    {FG_Q4_0, FG_COMPUTE_INT8, false},  {FG_Q4_1, FG_COMPUTE_INT8, false},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -70,34 +70,27 @@ static void next_panel(const fg_taker *t, fg_call *call, uint64_t bytes) {
   if (call->b.offset + bytes > t->pool_bytes) call->b.offset = 0;
 }
 
-// The first panel of matrices that share their activations puts these into the form that the product reads,
-// the others find them so: both are timed, and weighed as in a matrix of MATRIX_ROWS.
+// The rows are in the form that the product reads: measure_input has what it takes to put them there.
 static fg_status measure_point(const fg_taker *t, fg_compute compute, fg_call *call, double *seconds,
                                fg_error *err) {
   const uint32_t n = call->params.matmul.n, k = call->params.matmul.k;
   const uint64_t bytes = call->params.matmul.layout->bytes(call->params.matmul.dtype, n, k);
-  double firsts[MOST_TAKES], others[MOST_TAKES];
-  uint32_t takes = 0;
+  double takes[MOST_TAKES];
+  uint32_t count = 0;
   uint64_t warm = 0, spent = 0;
   // A tile alone makes what is made once for a shape.
   fg_call tile = *call;
   tile.params.matmul.n = TILE;
   fg_status status = fg_taker_run(t, compute, &tile, &warm, err);
-  while (!status && takes < MOST_TAKES && (takes < 2 || spent < t->slice_ns / PASSES)) {
-    uint64_t first = 0, other = 0;
-    call->params.matmul.same_a = false;
+  call->params.matmul.same_a = true;
+  while (!status && count < MOST_TAKES && (count < 2 || spent < t->slice_ns / PASSES)) {
+    uint64_t ns = 0;
     next_panel(t, call, bytes);
-    status = fg_taker_run(t, compute, call, &first, err);
-    call->params.matmul.same_a = true;
-    next_panel(t, call, bytes);
-    if (!status) status = fg_taker_run(t, compute, call, &other, err);
-    firsts[takes] = (double)first, others[takes] = (double)other;
-    takes++;
-    spent += first + other;
+    status = fg_taker_run(t, compute, call, &ns, err);
+    takes[count++] = (double)ns;
+    spent += ns;
   }
-  double panels = (double)MATRIX_ROWS / n, other = fg_taker_typical(others, takes);
-  double first = fg_taker_typical(firsts, takes);
-  *seconds = 1e-9 * (first + (panels - 1) * other) / ((double)MATRIX_ROWS * k);
+  *seconds = 1e-9 * fg_taker_typical(takes, count) / ((double)n * k);
   return status;
 }
 
@@ -162,8 +155,35 @@ static fg_status measure_kind(fg_taker *t, uint32_t kind, uint32_t k, fg_error *
   return FG_OK;
 }
 
+// What it takes to put a value of the rows into the form that products of this arithmetic read: what the
+// first of two products over a single tile takes longer.
+static fg_status measure_input(const fg_taker *t, fg_compute compute, double *seconds, fg_error *err) {
+  enum { ROWS = 512, K = 2048 };
+  static const fg_dtype dtypes[] = {
+      [FG_COMPUTE_F32] = FG_F32, [FG_COMPUTE_BF16] = FG_BF16, [FG_COMPUTE_INT8] = FG_I8G128};
+  const fg_layout *layout = t->devices[compute]->family->choose(dtypes[compute], TILE, K);
+  fg_call call = product_call(t, layout, dtypes[compute], TILE, K, ROWS);
+  double takes[MOST_TAKES];
+  uint32_t count = 0;
+  uint64_t spent = 0;
+  fg_status status = fg_taker_run(t, compute, &call, &(uint64_t){0}, err);
+  while (!status && count < MOST_TAKES && (count < 2 || spent < t->slice_ns)) {
+    uint64_t first = 0, other = 0;
+    call.params.matmul.same_a = false;
+    status = fg_taker_run(t, compute, &call, &first, err);
+    call.params.matmul.same_a = true;
+    if (!status) status = fg_taker_run(t, compute, &call, &other, err);
+    takes[count++] = first > other ? (double)(first - other) : 0;
+    spent += first + other;
+  }
+  *seconds = 1e-9 * fg_taker_typical(takes, count) / ((double)ROWS * K);
+  return status;
+}
+
 fg_status fg_measure_products(fg_taker *t, fg_error *err) {
   fg_status status = FG_OK;
+  for (int i = 0; !status && i < FG_TAKER_COMPUTES; i++)
+    status = measure_input(t, (fg_compute)i, &t->out->input_value[i], err);
   for (uint32_t pass = 0; !status && pass < PASSES; pass++)
     for (uint32_t kind = 0; !status && kind < KINDS; kind++)
       for (uint32_t i = 0; !status && i < LENGTHS; i++) {

@@ -98,6 +98,19 @@ static void test_batches_of_the_cache_are_launched_apart(void **state) {
               1e-9);
 }
 
+// Each arithmetic has its own form of a product's input.
+static void test_inputs_of_products_are_made_for_each_token(void **state) {
+  (void)state;
+  fg_profile p = rig_profile();
+  p.input_value[FG_COMPUTE_F32] = 9, p.input_value[FG_COMPUTE_BF16] = 0.5, p.input_value[FG_COMPUTE_INT8] = 7;
+  fg_plan_model m = model;
+  m.input_values = 16, m.head_input_values = 4;
+  const fg_step_rates with = fg_step_rates_of(&p, &m);
+  const fg_step_work work = {.tokens = 8, .selected = 2};
+  assert_near(fg_step_time(&with, &work).seconds - fg_step_time(&rates, &work).seconds,
+              0.5 * (8 * 16 + 2 * 4), 1e-9);
+}
+
 // 96 of 100 tokens are shared: whole pages of 32.
 static void test_what_rows_share_is_computed_once(void **state) {
   (void)state;
@@ -202,6 +215,7 @@ int main(void) {
       cmocka_unit_test(test_one_row_takes_its_steps),
       cmocka_unit_test(test_reading_binds_where_it_takes_longer),
       cmocka_unit_test(test_a_small_ring_lets_the_disk_wait),
+      cmocka_unit_test(test_inputs_of_products_are_made_for_each_token),
       cmocka_unit_test(test_batches_of_the_cache_are_launched_apart),
       cmocka_unit_test(test_what_rows_share_is_computed_once),
       cmocka_unit_test(test_a_prompt_that_is_shared_whole_still_gives_its_last_token),

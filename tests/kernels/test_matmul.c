@@ -419,6 +419,29 @@ static void test_refuses_a_k_beyond_its_scratch(void **state) {
   drop_rig(r);
 }
 
+// As many rows as the scratch was made for are one chunk: otherwise each panel of a matrix makes their codes
+// anew, and reads its weights again for the last few. Seen by a second call that still has the first one's x.
+static void test_its_rows_are_one_chunk(void **state) {
+  (void)state;
+  enum { ROWS = 512, N = 64 };
+  static const uint32_t ks[] = {256, 2048, 5632};
+  const fg_layout *layout = fg_layout_find("n64");
+  for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+    const uint32_t k = ks[i];
+    uint64_t seed = k;
+    float *x = random_floats(&seed, (size_t)ROWS * k), *first = malloc(ROWS * N * sizeof *first);
+    float *second = malloc(ROWS * N * sizeof *second);
+    uint8_t *w = random_weights(&seed, FG_I8G128, N, k), *panel = pack(layout, FG_I8G128, w, N, k);
+    rig *r = make_rig(fg_cpu_features(), INT8, ROWS, k, 2);
+    run(r, &(fg_matmul_call){x, panel, NULL, first, ROWS, N, k, k, N, FG_I8G128, layout, false, false});
+    memset(x, 0, (size_t)ROWS * k * sizeof *x);
+    run(r, &(fg_matmul_call){x, panel, NULL, second, ROWS, N, k, k, N, FG_I8G128, layout, false, true});
+    assert_memory_equal(first, second, ROWS * N * sizeof *first);
+    drop_rig(r);
+    free(x), free(first), free(second), free(w), free(panel);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_reference_products_match_doubles),
@@ -434,6 +457,7 @@ int main(void) {
       cmocka_unit_test(test_reference_rows_do_not_depend_on_company),
       cmocka_unit_test(test_shapes_are_replaced_when_the_table_is_full),
       cmocka_unit_test(test_padding_forgets_earlier_rows),
+      cmocka_unit_test(test_its_rows_are_one_chunk),
       cmocka_unit_test(test_onednn_starts_no_threads),
       cmocka_unit_test(test_refuses_a_k_beyond_its_scratch),
   };

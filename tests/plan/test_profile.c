@@ -106,6 +106,18 @@ static void test_products_beyond_the_points_go_on_at_their_rate(void **state) {
   assert_true(bf16(&p, 2048, 0) == 0);
 }
 
+static void test_products_take_longer_in_a_step(void **state) {
+  (void)state;
+  fg_profile p;
+  fill(&p);
+  assert_near(fg_profile_in_step(&p, FG_COMPUTE_BF16, 64), 1.0); // not measured
+  p.in_step[FG_COMPUTE_BF16][0] = 2, p.in_step[FG_COMPUTE_BF16][1] = 1;
+  assert_near(fg_profile_in_step(&p, FG_COMPUTE_BF16, 1), 2.0);
+  assert_near(fg_profile_in_step(&p, FG_COMPUTE_BF16, 64), sqrt(2)); // half way from 16 to 256 rows
+  assert_near(fg_profile_in_step(&p, FG_COMPUTE_BF16, 4096), 1.0);
+  assert_near(fg_profile_in_step(&p, FG_COMPUTE_F32, 1), 1.0);
+}
+
 static void test_the_nearest_kernel_stands_for_one_that_was_not_measured(void **state) {
   (void)state;
   fg_profile p;
@@ -115,10 +127,10 @@ static void test_the_nearest_kernel_stands_for_one_that_was_not_measured(void **
     int compute;
     uint32_t entry;
   } rows[] = {
-      {FG_Q4_0, FG_COMPUTE_INT8, 2},   // codes of 4 bits
-      {FG_I8G128, FG_COMPUTE_INT8, 3}, // codes of 8 bits
-      {FG_Q6_K, FG_COMPUTE_BF16, 4},   // blocks that are expanded
-      {FG_Q6_K, FG_COMPUTE_INT8, 4},   // are expanded in int8 too
+      {FG_Q4_0, FG_COMPUTE_INT8, 2},                                  // codes of 4 bits
+      {FG_I8G128, FG_COMPUTE_INT8, 3},                                // codes of 8 bits
+      {FG_I8G64, FG_COMPUTE_INT8, 3},  {FG_Q6_K, FG_COMPUTE_BF16, 4}, // blocks that are expanded
+      {FG_Q6_K, FG_COMPUTE_INT8, 4},                                  // are expanded in int8 too
       {FG_F16, FG_COMPUTE_BF16, 1},    {FG_BF16, FG_COMPUTE_INT8, 1},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -187,6 +199,7 @@ int main(void) {
       cmocka_unit_test(test_a_kernel_that_takes_over_makes_no_step_cheaper),
       cmocka_unit_test(test_products_between_points_lie_between_them),
       cmocka_unit_test(test_products_beyond_the_points_go_on_at_their_rate),
+      cmocka_unit_test(test_products_take_longer_in_a_step),
       cmocka_unit_test(test_the_nearest_kernel_stands_for_one_that_was_not_measured),
       cmocka_unit_test(test_attention_is_exact_at_measured_points),
       cmocka_unit_test(test_attention_between_and_beyond_points),

@@ -23,6 +23,8 @@ static void fill(fg_profile *p) {
   p->memory_read = 2e10, p->memory_copy = 1e10;
   p->disk_read = 1.5e9, p->disk_write = 1.25e9, p->disk_burst = 2e9;
   p->row_value = 1e-10, p->store_value = 2e-10, p->logit = 3e-10, p->launch = 1e-6;
+  p->input_value[0] = 1e-9, p->input_value[1] = 0, p->input_value[2] = 3e-9;
+  p->in_step[1][0] = 1.5, p->in_step[1][1] = 1.25;
   p->load = 0.5, p->read_cost = 0.125, p->read_slowdown = 0.25;
   p->product_count = 2, p->attention_count = 1, p->disk_count = 1;
   for (uint32_t i = 0; i < 2; i++) {
@@ -67,6 +69,8 @@ static void test_what_is_written_is_read(void **state) {
   fg_error err = {FG_OK, ""};
   assert_int_equal(fg_profile_from_json(&q, again, "kept.json", &err), FG_OK);
   assert_memory_equal(p.products, q.products, sizeof p.products);
+  assert_memory_equal(p.input_value, q.input_value, sizeof p.input_value);
+  assert_memory_equal(p.in_step, q.in_step, sizeof p.in_step);
   assert_memory_equal(p.attentions, q.attentions, sizeof p.attentions);
   assert_memory_equal(p.disks, q.disks, sizeof p.disks);
   json_t *third = fg_profile_to_json(&q);
