@@ -46,7 +46,7 @@ class Plan(Case):
     def test_more_of_the_machine_is_never_worse(self):
         told = self.plan("opt-6.7b", "--synthetic", "--host-memory", "3G", "--num-prompts", "64")
         for changed in told["with"].values():
-            self.assertLessEqual(changed["seconds"], 1.03 * told["predicted"]["seconds"])
+            self.assertLessEqual(changed["seconds"], 1.05 * told["predicted"]["seconds"])
         self.assertEqual(set(told["with"]), {"one_more_gib", "second_disk"})
 
     def test_a_person_reads_it(self):
