@@ -99,7 +99,7 @@ static fg_status set_f64(const fg_option_row *row, void *field, char **values, f
 static fg_status set_share(const fg_option_row *row, void *field, char **values, fg_error *err) {
   fg_error ignored;
   char what[64];
-  double n;
+  double n = row->low;
   snprintf(what, sizeof what, "a number above %g, at most %g", row->low, row->high);
   if (set_f64(row, &n, values, &ignored) != FG_OK || n <= row->low) return wants(row, what, values[0], err);
   *(double *)field = n;

@@ -109,6 +109,7 @@ static uint64_t needed_bytes(const fg_packed_job *job) {
 
 static fg_status free_bytes(const char *dir, uint64_t *bytes, fg_error *err) {
   struct statvfs fs;
+  *bytes = 0;
   if (statvfs(dir, &fs) != 0) return fg_fail(err, FG_IO, "%s: %s", dir, strerror(errno));
   *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
   return FG_OK;
@@ -274,7 +275,7 @@ fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err
   if (status) return status;
   if (options->alias_layers) fg_pack_plan_alias(job->plan, layers, options->alias_layers);
   if (!options->synthetic || options->alias_layers) return open_one(out, job, true, err);
-  uint64_t left;
+  uint64_t left = 0;
   status = open_one(out, job, false, err);
   if (status == FG_NOT_FOUND) status = free_bytes(options->offload_dir, &left, err);
   if (status || *out) return status;
