@@ -6,14 +6,14 @@
 #   make check    build, unit tests, goldens: what CI runs
 #   make check-full  all of that under sanitizers, long fuzzing, kills, memory limits
 #   make bench    the scoreboard, ten minutes; FULL=1 everything, KEEP=1 kept under bench/results
-#   make install  PREFIX=/usr/local, DESTDIR=
+#   make install  PREFIX=/usr/local, DESTDIR=; make uninstall removes what it installed
 #   make fmt lint clean
 BUILD ?= build
 BUILD_TYPE ?= RelWithDebInfo
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-.PHONY: all setup demo check check-full bench install fmt lint clean
+.PHONY: all setup demo check check-full bench install uninstall fmt lint clean
 
 all:
 	@scripts/setup --missing build
@@ -38,6 +38,9 @@ bench: all
 
 install: all
 	@cmake --install $(BUILD)
+
+uninstall:
+	@scripts/uninstall $(BUILD)
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

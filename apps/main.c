@@ -60,6 +60,15 @@ static void print_command_help(const command_row *command) {
   fg_options_help(stdout, command->bit);
 }
 
+// What --help says of all commands, for scripts/command_table.py, which man pages and completions are made
+// from: "command", name, arguments, summary, a line each, tabs between; its options follow it.
+static void print_table(void) {
+  for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    printf("command\t%s\t%s\t%s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+    fg_options_table(stdout, commands[i].bit);
+  }
+}
+
 // Small results go back to the system at once and threads share one heap: what malloc keeps for itself is
 // memory that --host-memory cannot give to the model.
 static void tame_malloc(void) {
@@ -130,6 +139,10 @@ static int dispatch(int argc, char **argv) {
   }
   if (strcmp(name, "--version") == 0) {
     puts("flexgen " FG_VERSION);
+    return FG_EXIT_DONE;
+  }
+  if (strcmp(name, "--table") == 0) {
+    print_table();
     return FG_EXIT_DONE;
   }
   if (argc < 2) {

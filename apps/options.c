@@ -429,13 +429,14 @@ static void print_row(FILE *out, const fg_option_row *row) {
   print_wrapped(out, row->help, HELP_COLUMN);
 }
 
-static bool single(uint32_t commands) {
-  return (commands & (commands - 1)) == 0;
+// What one command or two take stands first: of batch its --input, which plan has as well.
+static bool is_own(const fg_option_row *row) {
+  return __builtin_popcount(row->commands) <= 2;
 }
 
 static void print_group(FILE *out, const char *title, uint32_t command, bool own) {
   for (size_t i = 0; i < ROW_COUNT; i++) {
-    if (!(rows[i].commands & command) || single(rows[i].commands) != own) continue;
+    if (!(rows[i].commands & command) || is_own(&rows[i]) != own) continue;
     if (title) fprintf(out, "\n%s\n", title);
     title = NULL;
     print_row(out, &rows[i]);
@@ -446,6 +447,16 @@ void fg_options_help(FILE *out, uint32_t command) {
   print_group(out, "Options of this command:", command, true);
   print_group(out, "Options that it shares with others:", command, false);
   fputs("\nSizes: K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB are powers of 1000.\n", out);
+}
+
+void fg_options_table(FILE *out, uint32_t command) {
+  for (size_t i = 0; i < ROW_COUNT; i++) {
+    const fg_option_row *row = &rows[i];
+    if (!(row->commands & command)) continue;
+    const char letter[] = {row->letter, 0};
+    fprintf(out, "option\t%s\t%s\t%s\t%s\t%s\n", row->name, letter, row->argument ? row->argument : "",
+            is_own(row) ? "own" : "shared", row->help);
+  }
 }
 
 // ---- suggestions -----------------------------------------------------------------------------------------

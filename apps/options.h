@@ -1,10 +1,9 @@
 // options.h: what a user typed, as one struct filled from one table.
 //
 // Every option of every command is a row in options.c: its name, what it takes, its range, the field it sets,
-// the commands that take it and its line of help. Parsing, --help and the check against the manual all read
-// that table. Names are exact (`--name value` or `--name=value`; `--no-name` of what is
-// true or false); `--` ends options. Nothing here touches a
-// file or the machine.
+// the commands that take it and its line of help. Parsing, --help, man pages, completions and the check
+// against the manual all read that table. Names are exact (`--name value` or `--name=value`; `--no-name` of
+// what is true or false); `--` ends options. Nothing here touches a file or the machine.
 #ifndef FG_APPS_OPTIONS_H
 #define FG_APPS_OPTIONS_H
 
@@ -135,9 +134,13 @@ void fg_options_free(fg_options *options);
 // The words about weights, for who makes a wish of them.
 fg_weight_words fg_weight_words_of(const fg_options *options);
 
-// The options that `command` takes, wrapped for a terminal: first its own, then those that all commands
-// which run a model share.
+// The options that `command` takes, wrapped for a terminal: first its own and those of one more,
+// then those that many share.
 void fg_options_help(FILE *out, uint32_t command);
+
+// The same rows for programs (scripts/command_table.py): "option", name, letter, argument, whether it is the
+// command's own, help; a line each, tabs between.
+void fg_options_table(FILE *out, uint32_t command);
 
 // The entry of `names` (ends with NULL) that a mistyped `word` most likely meant, or NULL.
 const char *fg_suggest(const char *word, const char *const *names);

@@ -17,6 +17,9 @@ if(TARGET fg_job)
   target_link_options(flexgen_library PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/library.map)
   target_include_directories(flexgen_library INTERFACE ${PROJECT_SOURCE_DIR}/include)
 
+  file(RELATIVE_PATH FG_PC_TO_PREFIX
+    ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+  string(REGEX REPLACE "/$" "" FG_PC_TO_PREFIX ${FG_PC_TO_PREFIX})
   configure_file(cmake/flexgen.pc.in flexgen.pc @ONLY)
   install(TARGETS flexgen_library LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY include/flexgen DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
