@@ -12,10 +12,11 @@ means of the same and the different pairs of the rows marked "calibrate", which 
 """
 import collections
 import csv
-import json
 import os
 import statistics
 import sys
+
+import rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -36,11 +37,6 @@ def table(name):
         return list(csv.DictReader(file))
 
 
-def request(custom_id, prompt, **options):
-    return {"custom_id": custom_id, "method": "POST", "url": "/v1/completions",
-            "body": {"model": "smollm2", "prompt": prompt, "temperature": 0, **options}}
-
-
 def extraction_prompt(text, field):
     label, column = FIELDS[field]
     shown = "".join(f"Text: {example[0]}\n{label}: {example[column]}\n\n" for example in EXAMPLES)
@@ -54,26 +50,16 @@ def pair_prefix(pair):
 def batch():
     for offer in table("offers.csv"):
         for field in FIELDS:
-            yield request(f"{field}-{offer['id']}", extraction_prompt(offer["text"], field), max_tokens=8, stop="\n")
+            yield rows.request(f"{field}-{offer['id']}", prompt=extraction_prompt(offer["text"], field), max_tokens=8,
+                               temperature=0, stop="\n")
     for pair in table("pairs.csv"):
-        yield request(f"same-{pair['id']}", f"{pair_prefix(pair)} {pair['b']}", max_tokens=0, echo=True, logprobs=0)
-
-
-def read_answers(path):
-    choices = {}
-    with open(path) as file:
-        for line in file:
-            row = json.loads(line)
-            if row["response"] and row["response"]["status_code"] == 200:
-                choices[row["custom_id"]] = row["response"]["body"]["choices"][0]
-    return choices
+        yield rows.request(f"same-{pair['id']}", prompt=f"{pair_prefix(pair)} {pair['b']}", max_tokens=0, echo=True,
+                           logprobs=0)
 
 
 def likelihood(choice, pair):
     """Mean log-probability of the tokens of B in "A = B"."""
-    start, logprobs = len(pair_prefix(pair)), choice["logprobs"]
-    return statistics.fmean(value for value, offset in zip(logprobs["token_logprobs"], logprobs["text_offset"])
-                            if offset >= start)
+    return statistics.fmean(rows.logprobs_from(choice, len(pair_prefix(pair))))
 
 
 def extraction(choices, field):
@@ -100,30 +86,28 @@ def shorten(text, width=66):
 
 
 def report(source, target):
-    with open(source) as file:
-        asked = sum(1 for _ in file)
-    choices = read_answers(target)
+    asked = rows.count(source)
+    choices = {name: answers[0] for name, answers in rows.choices(target).items()}
     tasks = {field: list(extraction(choices, field)) for field in FIELDS}
     tasks["same"] = list(matching(choices))
 
     print(f"{'row':<12}{'text':<68}{'answer':<16}truth")
-    for task, rows in tasks.items():
-        for name, text, answer, truth in rows[:4]:
+    for task, answered in tasks.items():
+        for name, text, answer, truth in answered[:4]:
             print(f"{task + '-' + name:<12}{shorten(text):<68}{answer:<16}{'' if answer == truth else truth}")
     print()
     print(f"{'task':<12}{'rows':>6}{'right':>8}{'accuracy':>11}{'majority answer':>18}")
-    for task, rows in tasks.items():
-        right = sum(answer == truth for _, _, answer, truth in rows)
-        majority = collections.Counter(truth for *_, truth in rows).most_common(1)[0][1]
-        print(f"{task:<12}{len(rows):>6}{right:>8}{right / len(rows):>11.0%}{majority / len(rows):>18.0%}")
+    for task, answered in tasks.items():
+        right = sum(answer == truth for _, _, answer, truth in answered)
+        majority = collections.Counter(truth for *_, truth in answered).most_common(1)[0][1]
+        print(f"{task:<12}{len(answered):>6}{right:>8}{right / len(answered):>11.0%}{majority / len(answered):>18.0%}")
     print(f"\n{len(choices)} of {asked} rows answered")
     return 0 if len(choices) == asked else 1
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["batch"]:
-        for line in batch():
-            print(json.dumps(line, ensure_ascii=False))
+        rows.show(batch())
     elif len(sys.argv) == 4 and sys.argv[1] == "report":
         sys.exit(report(sys.argv[2], sys.argv[3]))
     else:
