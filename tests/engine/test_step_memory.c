@@ -2,17 +2,10 @@
 // this project's code are counted (the linker passes them through here), over steps of prompts and of
 // decodes, with resident and with streamed weights, and with the KV cache on disk. oneDNN's own small blocks,
 // inside its library, are not seen.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "../scratch_folder.h"
 
-#include <cmocka.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include "flexgen/engine.h"
 
@@ -91,11 +84,11 @@ static void run_all(fg_engine *engine, unsigned *done) {
 
 static void test_steps_allocate_nothing_after_the_first(void **state) {
   const setting *s = *state;
-  char directory[] = "/tmp/flexgen-step-XXXXXX", command[64];
-  assert_non_null(mkdtemp(directory));
+  scratch_folder folder;
+  scratch_make(&folder);
   int percent[6] = {s->resident, 0, s->cache, 0, 100, 0};
   fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
-                               .offload_dir = directory,
+                               .offload_dir = folder.path,
                                .dtype = s->dtype,
                                .percent = percent,
                                .max_num_batched_tokens = 64, // a prompt and a half: chunks of all kinds
@@ -117,8 +110,7 @@ static void test_steps_allocate_nothing_after_the_first(void **state) {
   unsigned counted = atomic_load(&allocations);
   assert_true(steps > ANSWER / (1 + s->drafts));
   fg_engine_close(engine);
-  snprintf(command, sizeof command, "rm -r %s", directory);
-  assert_int_equal(system(command), 0);
+  assert_int_equal(scratch_remove(&folder), 0);
   if (counted) fail_msg("%u allocations in %u steps", counted, steps);
 }
 

@@ -3,17 +3,9 @@
 #ifndef TESTS_FORMAT_CHECKPOINT_SUPPORT_H
 #define TESTS_FORMAT_CHECKPOINT_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../io_rig.h"
 
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,19 +15,14 @@
 #define FIXTURES FG_TEST_DIR "/format/fixtures"
 
 typedef struct support {
-  fg_budget *budget;
-  fg_io *io;
-  char folder[64]; // temporary
+  io_rig rig;
   json_t *expected;
 } support;
 
 static inline int support_setup(void **state) {
   support *s = calloc(1, sizeof *s);
   fg_error err;
-  if (!s || fg_budget_create(&s->budget, "host memory", "--host-memory", 0, &err)) return -1;
-  if (fg_io_create(&s->io, &(fg_io_options){.budget = s->budget}, &err)) return -1;
-  strcpy(s->folder, "/tmp/flexgen-format-XXXXXX");
-  if (!mkdtemp(s->folder)) return -1;
+  io_rig_make(&s->rig);
   s->expected = fg_json_read_file(FIXTURES "/expected.json", 1 << 20, &err);
   *state = s;
   return s->expected ? 0 : -1;
@@ -43,18 +30,14 @@ static inline int support_setup(void **state) {
 
 static inline int support_teardown(void **state) {
   support *s = *state;
-  char command[128];
   json_decref(s->expected);
-  fg_io_destroy(s->io);
-  fg_budget_destroy(s->budget);
-  snprintf(command, sizeof command, "rm -rf %s", s->folder);
-  int rc = system(command);
+  int rc = io_rig_remove(&s->rig);
   free(s);
   return rc;
 }
 
 static inline const char *support_path(const support *s, const char *name, char out[static PATH_MAX]) {
-  snprintf(out, PATH_MAX, "%s/%s", s->folder, name);
+  snprintf(out, PATH_MAX, "%s/%s", s->rig.folder.path, name);
   return out;
 }
 
@@ -92,7 +75,7 @@ static inline void assert_message(const fg_error *err, const char *part) {
 static inline void assert_refused(const support *s, const char *path, fg_status status, const char *part) {
   fg_checkpoint *checkpoint;
   fg_error err = {0};
-  fg_status got = fg_checkpoint_open(&checkpoint, path, s->io, &err);
+  fg_status got = fg_checkpoint_open(&checkpoint, path, s->rig.io, &err);
   if (got != status)
     fail_msg("%s: status %d, expected %d (%s)", path, (int)got, (int)status, got ? err.message : "opened");
   assert_message(&err, part);
@@ -146,7 +129,7 @@ static inline void assert_checkpoint_at(const support *s, const char *path, cons
                *tensors = json_object_get(expected, "tensors");
   fg_checkpoint *c;
   fg_error err = {0};
-  if (fg_checkpoint_open(&c, path, s->io, &err)) fail_msg("%s", err.message);
+  if (fg_checkpoint_open(&c, path, s->rig.io, &err)) fail_msg("%s", err.message);
   assert_string_equal(c->ops->format, json_string_value(json_object_get(expected, "format")));
   assert_int_equal(c->count, json_array_size(tensors));
   for (size_t i = 0; i < c->count; i++) {

@@ -11,7 +11,7 @@
 static inline fg_checkpoint *open_checkpoint(const support *s, const char *path) {
   fg_checkpoint *c;
   fg_error err = {0};
-  if (fg_checkpoint_open(&c, path, s->io, &err)) fail_msg("%s", err.message);
+  if (fg_checkpoint_open(&c, path, s->rig.io, &err)) fail_msg("%s", err.message);
   return c;
 }
 

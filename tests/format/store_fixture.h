@@ -2,38 +2,26 @@
 #ifndef FG_TESTS_STORE_FIXTURE_H
 #define FG_TESTS_STORE_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "../io_rig.h"
 
-#include <cmocka.h>
+#include <unistd.h>
 
 #include "format/store.h"
 
 enum { BLOCK_BYTES = 1 << 20 };
 
 typedef struct fixture {
-  char dir[64], path[192], tmp[224];
-  fg_budget *budget;
-  fg_io *io;
+  io_rig rig;
+  char path[192], tmp[224];
   char *block; // [BLOCK_BYTES], aligned
   fg_error err;
 } fixture;
 
 static int setup(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  strcpy(f->dir, "/tmp/fg-store-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/tiny.fgstore", f->dir);
+  io_rig_make(&f->rig);
+  snprintf(f->path, sizeof f->path, "%s/tiny.fgstore", f->rig.folder.path);
   snprintf(f->tmp, sizeof f->tmp, "%s.tmp", f->path);
-  assert_int_equal(fg_budget_create(&f->budget, "host memory", "--host-memory", 0, &f->err), FG_OK);
-  fg_io_options options = {.budget = f->budget};
-  assert_int_equal(fg_io_create(&f->io, &options, &f->err), FG_OK);
   f->block = aligned_alloc(4096, BLOCK_BYTES);
   assert_non_null(f->block);
   *state = f;
@@ -42,12 +30,8 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   fixture *f = *state;
-  char command[128];
-  fg_io_destroy(f->io);
-  fg_budget_destroy(f->budget);
   free(f->block);
-  snprintf(command, sizeof command, "rm -r %s", f->dir);
-  int failed = system(command);
+  int failed = io_rig_remove(&f->rig);
   free(f);
   return failed;
 }

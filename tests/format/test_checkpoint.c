@@ -81,7 +81,7 @@ static void test_rows_beyond_the_last_are_refused(void **state) {
   fg_checkpoint *c;
   fg_error err = {0};
   char out[256];
-  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/mixed.safetensors", s->io, &err), FG_OK);
+  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/mixed.safetensors", s->rig.io, &err), FG_OK);
   const fg_checkpoint_tensor *t = fg_checkpoint_find(c, "f32");
   assert_non_null(t);
   assert_int_equal(fg_checkpoint_read_rows(c, t, 3, 1, out, &err), FG_INVALID);
@@ -95,7 +95,7 @@ static void test_names_not_in_the_file_are_not_found(void **state) {
   support *s = *state;
   fg_checkpoint *c;
   fg_error err = {0};
-  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/mixed.safetensors", s->io, &err), FG_OK);
+  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/mixed.safetensors", s->rig.io, &err), FG_OK);
   static const char *const absent[] = {"", "a", "f3", "f321", "zzz"};
   for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) assert_null(fg_checkpoint_find(c, absent[i]));
   fg_checkpoint_destroy(c);
@@ -107,7 +107,7 @@ static void test_failed_read_names_tensor_and_rows(void **state) {
   fg_checkpoint *c;
   fg_error err = {0};
   copy(s, "mixed.safetensors", "cut.safetensors");
-  assert_int_equal(fg_checkpoint_open(&c, support_path(s, "cut.safetensors", path), s->io, &err), FG_OK);
+  assert_int_equal(fg_checkpoint_open(&c, support_path(s, "cut.safetensors", path), s->rig.io, &err), FG_OK);
   assert_int_equal(truncate(path, 16), 0); // somebody cuts the file after it was checked
   assert_int_not_equal(fg_checkpoint_read_rows(c, fg_checkpoint_find(c, "f32"), 1, 2, out, &err), FG_OK);
   assert_message(&err, "tensor \"f32\", rows 1 to 3");

@@ -8,7 +8,8 @@
 #include "format/quantised.h"
 
 static fg_status wrap(const support *s, fg_checkpoint **c, const char *folder, bool exact, fg_error *err) {
-  const fg_lora_options options = {.folder = folder, .exact = exact, .io = s->io, .budget = s->budget};
+  const fg_lora_options options = {
+      .folder = folder, .exact = exact, .io = s->rig.io, .budget = s->rig.budget};
   return fg_lora_wrap(c, &options, err);
 }
 

@@ -140,7 +140,7 @@ static void compare_strips(const support *s, const char *config, const spec *ten
   write_specs(s, "strips/model.safetensors", tensors, count);
   support_write(s, "strips/config.json", config, strlen(config));
   left = fg_budget_left(small);
-  fg_checkpoint *whole = open_wrapped(s, path, FG_QUANTISED_EXACT, s->budget),
+  fg_checkpoint *whole = open_wrapped(s, path, FG_QUANTISED_EXACT, s->rig.budget),
                 *strips = open_wrapped(s, path, FG_QUANTISED_EXACT, small);
   assert_true(fg_budget_left(small) < left);
   const fg_checkpoint_tensor *a = find_tensor(whole, "x.weight"), *b = find_tensor(strips, "x.weight");
@@ -514,7 +514,7 @@ static void test_checkpoint_that_is_not_quantised_stays_itself(void **state) {
     fg_assets assets = {0};
     fg_checkpoint *c = open_checkpoint(s, support_path(s, "plain.safetensors", path)), *before = c;
     assert_int_equal(fg_assets_add(&assets, "config.json", configs[i], strlen(configs[i]), NULL), FG_OK);
-    assert_int_equal(fg_quantised_wrap(&c, &assets, FG_QUANTISED_EXACT, s->budget, NULL), FG_OK);
+    assert_int_equal(fg_quantised_wrap(&c, &assets, FG_QUANTISED_EXACT, s->rig.budget, NULL), FG_OK);
     assert_ptr_equal(c, before);
     assert_int_equal(c->count, 2);
     fg_assets_free(&assets);

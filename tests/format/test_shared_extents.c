@@ -19,8 +19,8 @@ static fg_weight matrix(uint32_t layer) {
 
 static fg_store_writer *begin(fixture *f) {
   fg_store_writer *writer;
-  assert_int_equal(fg_store_writer_create(&writer, f->path, "a key", "plain-1", "shape", 0, f->io, &f->err),
-                   FG_OK);
+  assert_int_equal(
+      fg_store_writer_create(&writer, f->path, "a key", "plain-1", "shape", 0, f->rig.io, &f->err), FG_OK);
   return writer;
 }
 
@@ -69,7 +69,7 @@ static void test_shared_weight_reads_its_owners_bytes(void **state) {
   assert_int_equal(shared->panels, 3);
   assert_int_not_equal(shared->panel, owner->panel); // whoever counts panels counts each layer's
   const fg_panel *last = &store->panels[shared->panel + 2];
-  assert_int_equal(fg_io_read_now(f->io, store->file, last->offset, f->block, 8192, &f->err), FG_OK);
+  assert_int_equal(fg_io_read_now(f->rig.io, store->file, last->offset, f->block, 8192, &f->err), FG_OK);
   assert_int_equal(f->block[0], 3);
   assert_int_equal(fg_hash(f->block, last->bytes), last->hash);
   fg_store_close(store);
@@ -94,7 +94,7 @@ static void test_list_tells_the_two_sizes_apart(void **state) {
   fg_store_entry *e;
   size_t count;
   fg_store_close(make_store(f, true));
-  assert_int_equal(fg_store_list(f->dir, &e, &count, &f->err), FG_OK);
+  assert_int_equal(fg_store_list(f->rig.folder.path, &e, &count, &f->err), FG_OK);
   assert_int_equal(count, 1);
   assert_int_equal(e[0].aliased_layers, 1);
   assert_int_equal(e[0].apparent - e[0].bytes, MATRIX_BYTES);
@@ -104,11 +104,11 @@ static void test_list_tells_the_two_sizes_apart(void **state) {
 static void test_verify_finds_damage_of_shared_bytes(void **state) {
   fixture *f = *state;
   fg_store *store = make_store(f, true);
-  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK_BYTES, &f->err), FG_OK);
+  assert_int_equal(fg_store_verify(store, f->rig.io, f->block, BLOCK_BYTES, &f->err), FG_OK);
   int fd = open(f->path, O_WRONLY);
   assert_int_equal(pwrite(fd, "x", 1, (off_t)store->panels[store->weights[1].panel].offset), 1);
   close(fd);
-  assert_int_equal(fg_store_verify(store, f->io, f->block, BLOCK_BYTES, &f->err), FG_CORRUPT);
+  assert_int_equal(fg_store_verify(store, f->rig.io, f->block, BLOCK_BYTES, &f->err), FG_CORRUPT);
   assert_non_null(strstr(f->err.message, "layers.0.qkv"));
   fg_store_close(store);
 }

@@ -41,7 +41,8 @@ static fg_weight weight(const char *name, fg_weight_kind kind, fg_dtype dtype, u
 }
 
 static fg_status begin(fixture *f, fg_store_writer **writer, uint64_t cap) {
-  return fg_store_writer_create(writer, f->path, "a key", "plain-1", "/models/t\"iny", cap, f->io, &f->err);
+  return fg_store_writer_create(writer, f->path, "a key", "plain-1", "/models/t\"iny", cap, f->rig.io,
+                                &f->err);
 }
 
 static fg_status write_table(fixture *f, fg_store_writer *writer) {
@@ -116,7 +117,7 @@ static void assert_panel(fixture *f, const fg_store *store, const char *name, ui
   const fg_panel *panel = &store->panels[store->weights[w].panel + index];
   assert_int_equal(panel->bytes, bytes);
   assert_int_equal(panel->offset % 4096, 0);
-  assert_int_equal(fg_io_read_now(f->io, store->file, panel->offset, f->block, bytes, &f->err), FG_OK);
+  assert_int_equal(fg_io_read_now(f->rig.io, store->file, panel->offset, f->block, bytes, &f->err), FG_OK);
   assert_filled(f->block, seed, first, bytes);
 }
 
@@ -144,7 +145,7 @@ static void test_store_gives_back_what_was_written(void **state) {
   assert_int_equal(big->bytes, BIG_ASSET);
   assert_filled(big->data, 4, 0, BIG_ASSET);
   assert_int_equal(fg_assets_find(&store->assets, "empty")->bytes, 0);
-  assert_int_equal(fg_store_verify(store, f->io, f->block, 1 << 20, &f->err), FG_OK);
+  assert_int_equal(fg_store_verify(store, f->rig.io, f->block, 1 << 20, &f->err), FG_OK);
   fg_store_close(store);
 }
 
@@ -183,9 +184,9 @@ static void test_leftover_of_a_dead_packer_is_replaced(void **state) {
   if (child == 0) {
     fg_store_writer *writer;
     fg_io *io;
-    fg_io_options options = {.budget = f->budget, .backend = FG_IO_THREADS};
+    fg_io_options options = {.budget = f->rig.budget, .backend = FG_IO_THREADS};
     if (fg_io_create(&io, &options, NULL)) _exit(1);
-    f->io = io;
+    f->rig.io = io;
     _exit(begin(f, &writer, 0) || write_weights(f, writer) ? 1 : 0); // nothing is tidied up
   }
   int status;
@@ -200,15 +201,15 @@ static void test_leftover_of_a_dead_packer_is_replaced(void **state) {
 static void test_write_error_leaves_nothing(void **state) {
   fixture *f = *state;
   fg_io_fault fault = {.after = 2, .every = 1, .os_error = EIO};
-  fg_io_options options = {.budget = f->budget, .fault = &fault};
-  fg_io *good = f->io;
+  fg_io_options options = {.budget = f->rig.budget, .fault = &fault};
+  fg_io *good = f->rig.io;
   fg_store_writer *writer;
-  assert_int_equal(fg_io_create(&f->io, &options, &f->err), FG_OK);
+  assert_int_equal(fg_io_create(&f->rig.io, &options, &f->err), FG_OK);
   assert_int_equal(begin(f, &writer, 0), FG_OK);
   assert_int_equal(write_weights(f, writer), FG_IO);
   fg_store_writer_abandon(writer);
-  fg_io_destroy(f->io);
-  f->io = good;
+  fg_io_destroy(f->rig.io);
+  f->rig.io = good;
   assert_false(exists(f->tmp));
   assert_false(exists(f->path));
 }
@@ -227,7 +228,7 @@ static void test_cap_is_kept(void **state) {
 static void test_full_disk_leaves_nothing(void **state) {
   fixture *f = *state;
   char mounted[128];
-  snprintf(mounted, sizeof mounted, "%s/small", f->dir);
+  snprintf(mounted, sizeof mounted, "%s/small", f->rig.folder.path);
   assert_int_equal(mkdir(mounted, 0700), 0);
   if (mount("tmpfs", mounted, "tmpfs", 0, "size=64k") != 0) {
     print_message("cannot mount a small tmpfs: %s\n", strerror(errno));
@@ -266,8 +267,8 @@ static other start_other(fixture *f, int (*hold)(fixture *f, int ready, int go))
   other o = {.pid = fork(), .ready = ready[0], .go = go[1]};
   if (o.pid == 0) {
     close(go[1]);
-    fg_io_options options = {.budget = f->budget, .backend = FG_IO_THREADS};
-    if (fg_io_create(&f->io, &options, NULL)) _exit(9);
+    fg_io_options options = {.budget = f->rig.budget, .backend = FG_IO_THREADS};
+    if (fg_io_create(&f->rig.io, &options, NULL)) _exit(9);
     _exit(hold(f, ready[1], go[0]));
   }
   close(ready[1]);
@@ -322,7 +323,7 @@ static void test_store_in_use_is_not_removed(void **state) {
   make_store(f);
   other o = start_other(f, hold_store);
   assert_int_equal(try_open(f), FG_OK); // readers share
-  assert_int_equal(fg_store_list(f->dir, &entries, &count, &f->err), FG_OK);
+  assert_int_equal(fg_store_list(f->rig.folder.path, &entries, &count, &f->err), FG_OK);
   assert_int_equal(count, 1);
   assert_true(entries[0].in_use);
   fg_store_list_free(entries, count);
@@ -340,13 +341,13 @@ static void test_list_shows_whole_broken_and_temporary(void **state) {
   make_store(f);
   static const char *const names[] = {"broken.fgstore", "dead.fgstore.tmp", "other.txt"};
   for (int i = 0; i < 3; i++) {
-    snprintf(path, sizeof path, "%s/%s", f->dir, names[i]);
+    snprintf(path, sizeof path, "%s/%s", f->rig.folder.path, names[i]);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs("not a store", file);
     fclose(file);
   }
-  assert_int_equal(fg_store_list(f->dir, &e, &count, &f->err), FG_OK);
+  assert_int_equal(fg_store_list(f->rig.folder.path, &e, &count, &f->err), FG_OK);
   assert_int_equal(count, 3); // in the order of names
   assert_null(e[0].origin);
   assert_false(e[0].temporary);
@@ -446,7 +447,7 @@ static void test_flipped_byte_of_a_weight_is_found_and_named(void **state) {
     const fg_panel *last = &store->panels[w->panel + w->panels - 1];
     unsigned char c = byte_at((uint32_t)i + 1, (uint64_t)last->row * w->k * 2 + last->bytes - 1) ^ 1;
     patch(f->path, last->offset + last->bytes - 1, &c, 1);
-    assert_int_equal(fg_store_verify(store, f->io, f->block, fg_store_largest_panel(store), &f->err),
+    assert_int_equal(fg_store_verify(store, f->rig.io, f->block, fg_store_largest_panel(store), &f->err),
                      FG_CORRUPT);
     assert_non_null(strstr(f->err.message, names[i]));
     fg_store_close(store);

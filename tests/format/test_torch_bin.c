@@ -24,7 +24,7 @@ static void test_tied_tensors_lie_at_one_place(void **state) {
   support *s = *state;
   fg_checkpoint *c;
   fg_error err = {0};
-  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/views.bin", s->io, &err), FG_OK);
+  assert_int_equal(fg_checkpoint_open(&c, FIXTURES "/views.bin", s->rig.io, &err), FG_OK);
   const fg_checkpoint_tensor *embed = fg_checkpoint_find(c, "embed.weight"),
                              *head = fg_checkpoint_find(c, "lm_head.weight");
   assert_true(embed && head);
@@ -265,9 +265,9 @@ static uint64_t assert_gathered(const support *s, uint32_t rows, uint32_t column
   char path[PATH_MAX];
   fg_checkpoint *c;
   fg_error err = {0};
-  if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->io, &err)) fail_msg("%s", err.message);
+  if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->rig.io, &err)) fail_msg("%s", err.message);
   static const uint32_t starts[] = {0, 1, 2};
-  uint64_t read_before = fg_io_bytes_read(s->io);
+  uint64_t read_before = fg_io_bytes_read(s->rig.io);
   for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
     if (fg_checkpoint_read_rows(c, c->tensors, starts[i], rows - starts[i], out, &err))
       fail_msg("%s", err.message);
@@ -275,7 +275,7 @@ static uint64_t assert_gathered(const support *s, uint32_t rows, uint32_t column
       assert_int_equal(out[n], (n / columns + starts[i]) * row_stride + n % columns * column_stride);
     }
   }
-  uint64_t bytes_read = fg_io_bytes_read(s->io) - read_before;
+  uint64_t bytes_read = fg_io_bytes_read(s->rig.io) - read_before;
   fg_checkpoint_destroy(c);
   free(a.data);
   free(data);
@@ -330,7 +330,7 @@ static void test_zip64_of_some_fields(void **state) {
   put(a.central, &a.central_bytes, header, 8);
   finish_archive(&a);
   support_write(s, "x.bin", a.data, a.bytes);
-  if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->io, &err)) fail_msg("%s", err.message);
+  if (fg_checkpoint_open(&c, support_path(s, "x.bin", path), s->rig.io, &err)) fail_msg("%s", err.message);
   assert_int_equal(fg_checkpoint_read_rows(c, c->tensors, 0, 1, out, &err), FG_OK);
   assert_int_equal(out[0], 1);
   assert_int_equal(out[3], 4);

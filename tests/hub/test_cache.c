@@ -1,15 +1,6 @@
 // The cache's folders, its locks, and the hashes that name its blobs.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../scratch_folder.h"
 
-#include <cmocka.h>
-
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,7 +13,7 @@
 // ---- folders --------------------------------------------------------------------------------------------
 
 typedef struct fixture {
-  char root[64];
+  scratch_folder folder;
   fg_hub_cache cache;
 } fixture;
 
@@ -31,26 +22,20 @@ static int setup(void **state) {
   fixture *f = calloc(1, sizeof *f);
   if (!f) return -1;
   *state = f;
-  strcpy(f->root, "/tmp/flexgen-hub-XXXXXX");
-  return !mkdtemp(f->root) || fg_hub_cache_init(&f->cache, f->root, &repo, NULL) ||
-         fg_hub_cache_make(&f->cache, NULL);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
+  scratch_make(&f->folder);
+  return fg_hub_cache_init(&f->cache, f->folder.path, &repo, NULL) || fg_hub_cache_make(&f->cache, NULL);
 }
 
 static int teardown(void **state) {
   fixture *f = *state;
-  nftw(f->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  int failed = scratch_remove(&f->folder);
   free(f);
-  return 0;
+  return failed;
 }
 
 static void read_link(const fixture *f, const char *path, char out[PATH_MAX]) {
   char place[PATH_MAX];
-  snprintf(place, sizeof place, "%s/models--org--name/snapshots/%s", f->root, path);
+  snprintf(place, sizeof place, "%s/models--org--name/snapshots/%s", f->folder.path, path);
   ssize_t length = readlink(place, out, PATH_MAX - 1);
   assert_true(length > 0);
   out[length] = 0;
@@ -70,7 +55,7 @@ static void test_links_lead_to_blobs_from_any_depth(void **state) {
 static void test_a_link_replaces_what_was_there(void **state) {
   fixture *f = *state;
   char place[PATH_MAX], target[PATH_MAX];
-  snprintf(place, sizeof place, "%s/models--org--name/snapshots/" COMMIT, f->root);
+  snprintf(place, sizeof place, "%s/models--org--name/snapshots/" COMMIT, f->folder.path);
   assert_int_equal(mkdir(place, 0777), 0);
   strcat(place, "/a");
   FILE *file = fopen(place, "w");

@@ -1,4 +1,5 @@
-// batch_files.h: a folder with an input and an output for tests of the batch runner.
+// batch_files.h: a folder with an input and an output for tests of the batch runner, and with it the memory
+// of a job, which has no limit and which a test must give back.
 #ifndef FG_TESTS_BATCH_FILES_H
 #define FG_TESTS_BATCH_FILES_H
 
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/text_buffer.h"
+#include "job/job_memory.h"
 
 typedef struct batch_files {
   char folder[64], input[96], output[96], journal[128];
@@ -43,6 +45,23 @@ static inline void files_remove(const batch_files *f) {
   files_forget_output(f);
   unlink(f->input);
   rmdir(f->folder);
+}
+
+typedef struct job_place {
+  batch_files files;
+  fg_job_memory memory;
+} job_place;
+
+static inline void place_make(job_place *place) {
+  files_make(&place->files);
+  place->memory = (fg_job_memory){0};
+  fg_budget_create(&place->memory.host, "host memory", "--host-memory", 0, NULL);
+}
+
+static inline void place_remove(job_place *place) {
+  files_remove(&place->files);
+  assert_int_equal(place->memory.used, 0);
+  fg_budget_destroy(place->memory.host);
 }
 
 static inline void file_write(const char *path, const void *bytes, size_t count) {

@@ -1,24 +1,16 @@
 // A calibration's means against numpy's (make_calibration.py), and whether they depend on anything but the
 // text.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../scratch_folder.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "job/calibrate.h"
 
 #define MODEL FG_TEST_DIR "/oracle/models/llama-adapter"
 
 typedef struct fixture {
-  char dir[64];
+  scratch_folder folder;
   json_t *golden;
   int32_t *ids;
   size_t count;
@@ -29,8 +21,7 @@ typedef struct fixture {
 static int setup(void **state) {
   fixture *f = calloc(1, sizeof *f);
   *state = f;
-  strcpy(f->dir, "/tmp/fg-calibrate-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
+  scratch_make(&f->folder);
   f->golden = json_load_file(FG_TEST_DIR "/job/golden_calibration.json", 0, NULL);
   assert_non_null(f->golden);
   const json_t *ids = json_object_get(f->golden, "ids");
@@ -38,15 +29,13 @@ static int setup(void **state) {
   f->ids = calloc(f->count, sizeof *f->ids);
   for (size_t i = 0; i < f->count; i++) f->ids[i] = (int32_t)json_integer_value(json_array_get(ids, i));
   f->options = (fg_engine_options){
-      .model = MODEL, .offload_dir = f->dir, .host_memory = 256 << 20, .threads = 1, .user = f};
+      .model = MODEL, .offload_dir = f->folder.path, .host_memory = 256 << 20, .threads = 1, .user = f};
   return 0;
 }
 
 static int teardown(void **state) {
   fixture *f = *state;
-  char command[96];
-  snprintf(command, sizeof command, "rm -rf %s", f->dir);
-  assert_int_equal(system(command), 0);
+  assert_int_equal(scratch_remove(&f->folder), 0);
   json_decref(f->golden);
   free(f->ids);
   free(f);

@@ -9,15 +9,13 @@
 enum { ROWS = 400, SPARE = 4096, WAITING = 20 };
 
 typedef struct fixture {
-  batch_files files;
-  fg_job_memory memory;
+  job_place place;
   fg_journal_key key;
 } fixture;
 
 static int set_up(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  files_make(&f->files);
-  fg_budget_create(&f->memory.host, "host memory", "--host-memory", 0, NULL);
+  place_make(&f->place);
   snprintf(f->key.text, sizeof f->key.text, "input 1\nmodel m\n");
   fault = (write_fault){0};
   *state = f;
@@ -26,16 +24,14 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
   fixture *f = *state;
-  files_remove(&f->files);
-  assert_int_equal(f->memory.used, 0);
-  fg_budget_destroy(f->memory.host);
+  place_remove(&f->place);
   free(f);
   return 0;
 }
 
 static fg_journal *open_journal(fixture *f, const char *path, bool keep, uint64_t first) {
   const fg_journal_options options = {
-      .path = path, .key = &f->key, .keep = keep, .first = first, .spare = SPARE, .memory = &f->memory};
+      .path = path, .key = &f->key, .keep = keep, .first = first, .spare = SPARE, .memory = &f->place.memory};
   fg_journal *j;
   fg_error err;
   if (fg_journal_open(&j, &options, &err) != FG_OK) fail_msg("%s", err.message);
@@ -86,11 +82,11 @@ static void fill_and_check(fixture *f, const char *path) {
 
 static void test_a_journal_stays_small_while_rows_wait(void **state) {
   fixture *f = *state;
-  fill_and_check(f, f->files.journal);
+  fill_and_check(f, f->place.files.journal);
   struct stat st;
-  assert_int_equal(stat(f->files.journal, &st), 0);
+  assert_int_equal(stat(f->place.files.journal, &st), 0);
   assert_true(st.st_size < 3 * SPARE); // of some 45 KiB that were written
-  fg_journal *j = open_journal(f, f->files.journal, true, ROWS - 1 - WAITING);
+  fg_journal *j = open_journal(f, f->place.files.journal, true, ROWS - 1 - WAITING);
   assert_rows(j, ROWS - 1 - WAITING, ROWS);
   fg_journal_close(j);
 }
@@ -103,19 +99,19 @@ static void test_one_without_a_name_too(void **state) {
 static void test_killed_while_it_is_rewritten(void **state) {
   fixture *f = *state;
   char left[160];
-  snprintf(left, sizeof left, "%s.new", f->files.journal);
+  snprintf(left, sizeof left, "%s.new", f->place.files.journal);
   uint32_t found = 0;
   for (uint64_t at = 1;; at += 3) {
     pid_t child = fork();
     if (child == 0) {
       fault = (write_fault){.at = at, .bytes = at % 90, .kill = true};
       fg_error err;
-      _exit(fill(open_journal(f, f->files.journal, false, 0), 0, &err) != FG_OK);
+      _exit(fill(open_journal(f, f->place.files.journal, false, 0), 0, &err) != FG_OK);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     found += file_exists(left);
-    fg_journal *j = open_journal(f, f->files.journal, true, 0);
+    fg_journal *j = open_journal(f, f->place.files.journal, true, 0);
     assert_false(file_exists(left));
     const uint64_t end = fg_journal_end(j);
     if (end) assert_rows(j, end > WAITING ? end - WAITING : 0, end);
@@ -127,7 +123,7 @@ static void test_killed_while_it_is_rewritten(void **state) {
 
 static void test_a_full_disk_leaves_the_old_one(void **state) {
   fixture *f = *state;
-  fg_journal *j = open_journal(f, f->files.journal, false, 0);
+  fg_journal *j = open_journal(f, f->place.files.journal, false, 0);
   fg_error err;
   char line[256];
   for (uint64_t row = 1; row < 100; row++)

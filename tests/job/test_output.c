@@ -7,19 +7,20 @@
 #include "job/output.h"
 
 typedef struct fixture {
-  batch_files files;
-  fg_job_memory memory;
+  job_place place;
   fg_journal_key key;
   fg_output_options options;
 } fixture;
 
 static int set_up(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  files_make(&f->files);
-  fg_budget_create(&f->memory.host, "host memory", "--host-memory", 0, NULL);
+  place_make(&f->place);
   snprintf(f->key.text, sizeof f->key.text, "input 1\nmodel m\noptions o\n");
-  f->options = (fg_output_options){
-      .path = f->files.output, .key = &f->key, .repeatable = true, .rows = 10, .memory = &f->memory};
+  f->options = (fg_output_options){.path = f->place.files.output,
+                                   .key = &f->key,
+                                   .repeatable = true,
+                                   .rows = 10,
+                                   .memory = &f->place.memory};
   fault = (write_fault){0};
   *state = f;
   return 0;
@@ -27,9 +28,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
   fixture *f = *state;
-  files_remove(&f->files);
-  assert_int_equal(f->memory.used, 0);
-  fg_budget_destroy(f->memory.host);
+  place_remove(&f->place);
   free(f);
   return 0;
 }
@@ -111,9 +110,9 @@ static void test_rows_come_out_in_order(void **state) {
       }
     }
     assert_int_equal(fg_output_close(o, true, NULL), FG_OK);
-    assert_file_holds(f->files.output, "0123456789");
-    assert_false(file_exists(f->files.journal));
-    files_forget_output(&f->files);
+    assert_file_holds(f->place.files.output, "0123456789");
+    assert_false(file_exists(f->place.files.journal));
+    files_forget_output(&f->place.files);
   }
 }
 
@@ -121,22 +120,22 @@ static void test_the_journal_shrinks_when_nothing_waits(void **state) {
   fixture *f = *state;
   fg_output *o = open_output(f);
   struct stat st, later;
-  assert_int_equal(stat(f->files.journal, &st), 0);
+  assert_int_equal(stat(f->place.files.journal, &st), 0);
   put_rows(o, "210");
-  assert_int_equal(stat(f->files.journal, &later), 0);
+  assert_int_equal(stat(f->place.files.journal, &later), 0);
   assert_true(later.st_size > st.st_size);
   assert_int_equal(fg_output_sync(o, NULL), FG_OK);
-  assert_int_equal(stat(f->files.journal, &later), 0);
+  assert_int_equal(stat(f->place.files.journal, &later), 0);
   assert_int_equal(later.st_size, st.st_size);
   put_rows(o, "43");
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
-  assert_file_holds(f->files.output, "01234");
+  assert_file_holds(f->place.files.output, "01234");
 }
 
 static void test_a_pipe_gets_rows_in_order_too(void **state) {
   fixture *f = *state;
   char fifo[128];
-  snprintf(fifo, sizeof fifo, "%s/fifo", f->files.folder);
+  snprintf(fifo, sizeof fifo, "%s/fifo", f->place.files.folder);
   assert_int_equal(mkfifo(fifo, 0600), 0);
   int reader = open(fifo, O_RDONLY | O_NONBLOCK);
   f->options.path = fifo;
@@ -160,11 +159,12 @@ static void test_torn_ends_are_dropped(void **state) {
   put_rows(o, "01532"); // 0 1 2 3 in OUT, 5 waits
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
   size_t out_size, journal_size;
-  char *out = file_read(f->files.output, &out_size), *journal = file_read(f->files.journal, &journal_size);
+  char *out = file_read(f->place.files.output, &out_size),
+       *journal = file_read(f->place.files.journal, &journal_size);
   size_t row_size = out_size / 4;
   for (size_t cut = 0; cut <= out_size; cut++) {
-    file_write(f->files.output, out, cut);
-    file_write(f->files.journal, journal, journal_size);
+    file_write(f->place.files.output, out, cut);
+    file_write(f->place.files.journal, journal, journal_size);
     o = open_output(f);
     // 2 and 3: in OUT, or still in the journal, which the run had no time to trim
     for (uint64_t row = 0; row < 6; row++) {
@@ -176,7 +176,7 @@ static void test_torn_ends_are_dropped(void **state) {
                 : cut / row_size == 2 ? "24"
                                       : "4");
     assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
-    assert_file_holds(f->files.output, "012345");
+    assert_file_holds(f->place.files.output, "012345");
   }
   free(out);
   free(journal);
@@ -186,14 +186,14 @@ static void test_a_torn_journal_keeps_its_whole_records(void **state) {
   fixture *f = *state;
   fg_output *o = open_output(f);
   struct stat header;
-  assert_int_equal(stat(f->files.journal, &header), 0);
+  assert_int_equal(stat(f->place.files.journal, &header), 0);
   put_rows(o, "123");
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
   size_t size, record;
-  char *journal = file_read(f->files.journal, &size);
+  char *journal = file_read(f->place.files.journal, &size);
   record = (size - (size_t)header.st_size) / 3;
   for (size_t cut = (size_t)header.st_size; cut <= size; cut++) {
-    file_write(f->files.journal, journal, cut);
+    file_write(f->place.files.journal, journal, cut);
     o = open_output(f);
     size_t whole = (cut - (size_t)header.st_size) / record;
     for (uint64_t row = 1; row < 4; row++) assert_int_equal(fg_output_has(o, row), row <= whole);
@@ -202,7 +202,7 @@ static void test_a_torn_journal_keeps_its_whole_records(void **state) {
   for (size_t at = (size_t)header.st_size; at < size;
        at++) { // a bit that turned: this record and those behind it
     journal[at] ^= 4;
-    file_write(f->files.journal, journal, size);
+    file_write(f->place.files.journal, journal, size);
     journal[at] ^= 4;
     o = open_output(f);
     size_t whole = (at - (size_t)header.st_size) / record;
@@ -217,7 +217,7 @@ static void test_a_block_of_zeros_is_no_row(void **state) {
   fg_output *o = open_output(f);
   put_rows(o, "01");
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
-  FILE *file = fopen(f->files.output, "ab");
+  FILE *file = fopen(f->place.files.output, "ab");
   static const char zeros[64];
   fwrite(zeros, 1, sizeof zeros, file);
   fwrite("\n", 1, 1, file);
@@ -225,18 +225,18 @@ static void test_a_block_of_zeros_is_no_row(void **state) {
   o = open_output(f);
   assert_false(fg_output_has(o, 2));
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
-  assert_file_holds(f->files.output, "01");
+  assert_file_holds(f->place.files.output, "01");
 }
 
 // ---- what is refused ---------------------------------------------------------------------------------
 
 static void assert_refused(fixture *f, const char *words) {
   size_t before, after;
-  char *bytes = file_read(f->files.output, &before), *later;
+  char *bytes = file_read(f->place.files.output, &before), *later;
   fg_error err;
   assert_int_equal(try_open(f, &err), FG_INVALID);
   if (!strstr(err.message, words)) fail_msg("%s", err.message);
-  later = file_read(f->files.output, &after);
+  later = file_read(f->place.files.output, &after);
   assert_int_equal(before, after);
   assert_memory_equal(bytes, later, before);
   free(bytes);
@@ -263,12 +263,12 @@ static void test_another_job_is_refused_by_name(void **state) {
   assert_false(fg_output_has(o, 0) || fg_output_has(o, 2));
   put_rows(o, "01");
   assert_int_equal(fg_output_close(o, true, NULL), FG_OK);
-  assert_file_holds(f->files.output, "01");
+  assert_file_holds(f->place.files.output, "01");
 }
 
 static void test_a_finished_or_foreign_file_is_not_touched(void **state) {
   fixture *f = *state;
-  file_write(f->files.output, "my notes\n", 9);
+  file_write(f->place.files.output, "my notes\n", 9);
   assert_refused(f, "no journal");
   f->options.resume = FG_RESUME_REQUIRE;
   assert_refused(f, "no journal");
@@ -327,7 +327,7 @@ static void test_failed_rows_run_again_in_a_resumed_job(void **state) {
   o = open_output(f);
   put_rows(o, "31");
   assert_int_equal(fg_output_close(o, false, NULL), FG_OK);
-  assert_file_holds(f->files.output, "0123456");
+  assert_file_holds(f->place.files.output, "0123456");
 }
 
 static fg_status says_its_number(void *user, uint64_t row, const char *line, size_t length, fg_error *err) {
@@ -349,23 +349,23 @@ static void test_failed_rows_of_a_finished_job_run_again(void **state) {
   for (uint64_t row = 0; row < 10; row++) assert_int_equal(fg_output_has(o, row), row != 2 && row != 5);
   put_rows(o, "52");
   assert_int_equal(fg_output_close(o, true, NULL), FG_OK);
-  assert_file_holds(f->files.output, "0123456789");
+  assert_file_holds(f->place.files.output, "0123456789");
 }
 
 static void test_retry_does_not_touch_what_it_does_not_know(void **state) {
   fixture *f = *state;
   f->options.retry_errors = true;
   f->options.belongs = says_its_number;
-  file_write(f->files.output, "my notes\n", 9);
+  file_write(f->place.files.output, "my notes\n", 9);
   assert_refused(f, "does not answer this input");
   fg_text rows = {0};
   char text[128];
   for (uint64_t row = 0; row < 10; row++)
     fg_text_append(&rows, text, row_text(row == 4 ? 5 : row, row != 7, text));
-  file_write(f->files.output, rows.data, rows.length);
+  file_write(f->place.files.output, rows.data, rows.length);
   assert_refused(f, "row 4 is another");
   fg_text_free(&rows);
-  assert_false(file_exists(f->files.journal));
+  assert_false(file_exists(f->place.files.journal));
 }
 
 // ---- disks that are full or broken -------------------------------------------------------------------
@@ -378,7 +378,7 @@ static void test_short_writes_are_finished(void **state) {
   fault = (write_fault){.at = 1, .bytes = 5};
   put_rows(o, "21");
   assert_int_equal(fg_output_close(o, true, NULL), FG_OK);
-  assert_file_holds(f->files.output, "012");
+  assert_file_holds(f->place.files.output, "012");
 }
 
 static void test_a_full_disk_loses_no_row(void **state) {
@@ -405,8 +405,8 @@ static void test_a_full_disk_loses_no_row(void **state) {
         if (!fg_output_has(o, row)) put_rows(o, (char[]){(char)('0' + row), 0});
       }
       assert_int_equal(fg_output_close(o, true, NULL), FG_OK);
-      assert_file_holds(f->files.output, "01234");
-      files_forget_output(&f->files);
+      assert_file_holds(f->place.files.output, "01234");
+      files_forget_output(&f->place.files);
     }
   }
 }
@@ -417,7 +417,7 @@ static void test_a_broken_disk_says_so(void **state) {
   fg_output *o = open_output(f);
   fault = (write_fault){.at = 1, .error = EIO};
   assert_int_equal(put(o, 0, true, &err), FG_IO);
-  assert_non_null(strstr(err.message, f->files.output));
+  assert_non_null(strstr(err.message, f->place.files.output));
   (void)fg_output_close(o, false, NULL);
 }
 

@@ -7,30 +7,20 @@
 #include "job/id_set.h"
 #include "job/rows.h"
 
-typedef struct fixture {
-  batch_files files;
-  fg_job_memory memory;
-} fixture;
-
 static int set_up(void **state) {
-  fixture *f = calloc(1, sizeof *f);
-  files_make(&f->files);
-  fg_budget_create(&f->memory.host, "host memory", "--host-memory", 0, NULL);
-  *state = f;
+  *state = calloc(1, sizeof(job_place));
+  place_make(*state);
   return 0;
 }
 
 static int tear_down(void **state) {
-  fixture *f = *state;
-  files_remove(&f->files);
-  assert_int_equal(f->memory.used, 0);
-  fg_budget_destroy(f->memory.host);
-  free(f);
+  place_remove(*state);
+  free(*state);
   return 0;
 }
 
 // Reads all rows as "number:text|number:text|".
-static char *rows_of(fixture *f, const char *bytes, size_t count) {
+static char *rows_of(job_place *f, const char *bytes, size_t count) {
   file_write(f->files.input, bytes, count);
   fg_text all = {0};
   fg_rows *rows;
@@ -96,7 +86,7 @@ static void test_lines_across_chunks(void **state) {
 }
 
 static void test_a_line_too_long_is_one_row(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   size_t count = FG_ROW_MAX_BYTES + 10;
   char *bytes = malloc(count);
   memset(bytes, 'x', count);
@@ -125,7 +115,7 @@ static void test_a_line_too_long_is_one_row(void **state) {
 }
 
 static void test_a_row_that_does_not_fit_in_memory_is_refused(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   fg_budget *whole = f->memory.host;
   fg_budget_create(&f->memory.host, "host memory", "--host-memory", 1 << 20, NULL);
   fg_text file = {0};
@@ -144,7 +134,7 @@ static void test_a_row_that_does_not_fit_in_memory_is_refused(void **state) {
 }
 
 static void test_what_cannot_be_read_names_the_line(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   static const struct {
     const char *text, *code;
   } cases[] = {
@@ -170,7 +160,7 @@ static void test_what_cannot_be_read_names_the_line(void **state) {
 }
 
 static void test_deep_nesting_does_not_end_the_process(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   size_t depth = 1 << 20;
   char *text = malloc(depth);
   memset(text, '[', depth);
@@ -182,7 +172,7 @@ static void test_deep_nesting_does_not_end_the_process(void **state) {
 }
 
 static void test_any_change_of_the_input_changes_its_hash(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   static char bytes[200000];
   memset(bytes, 'x', sizeof bytes);
   fg_rows_survey first, second;
@@ -263,7 +253,7 @@ static void test_a_file_that_is_large_beside_the_budget_does_not_fill_the_cache(
 }
 
 static void test_ids_are_seen_once_each(void **state) {
-  fixture *f = *state;
+  job_place *f = *state;
   fg_id_set set = {.memory = &f->memory};
   fg_error err;
   char id[32];

@@ -1,17 +1,9 @@
 // From a folder to a packed store and back: what is packed is what was there, it is packed once, and what
 // cannot be used is refused with the tensor's name.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../io_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -59,9 +51,8 @@ typedef struct variant {
 } variant;
 
 typedef struct fixture {
-  char dir[64], model[96], offload[96];
-  fg_budget *budget;
-  fg_io *io;
+  io_rig rig;
+  char model[96], offload[96];
   fg_model_options options;
   fg_log log;
   char last_line[256], kept_line[256];
@@ -156,20 +147,16 @@ static bool count_progress(void *user, uint64_t done, uint64_t total) {
 
 static int setup(void **state) {
   fixture *f = calloc(1, sizeof *f);
-  strcpy(f->dir, "/tmp/fg-model-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->model, sizeof f->model, "%s/tiny", f->dir);
-  snprintf(f->offload, sizeof f->offload, "%s/off/load", f->dir);
-  assert_int_equal(fg_budget_create(&f->budget, "host memory", "--host-memory", 0, &f->err), FG_OK);
-  fg_io_options io = {.budget = f->budget};
-  assert_int_equal(fg_io_create(&f->io, &io, &f->err), FG_OK);
+  io_rig_make(&f->rig);
+  snprintf(f->model, sizeof f->model, "%s/tiny", f->rig.folder.path);
+  snprintf(f->offload, sizeof f->offload, "%s/off/load", f->rig.folder.path);
   f->log = (fg_log){.level = FG_LOG_INFO, .write = remember_line, .user = f};
   f->options = (fg_model_options){.model = f->model,
                                   .offload_dir = f->offload,
                                   .family = fg_layout_family_plain(),
                                   .panel_bytes = 1024,
-                                  .io = f->io,
-                                  .host = f->budget,
+                                  .io = f->rig.io,
+                                  .host = f->rig.budget,
                                   .log = &f->log,
                                   .progress = count_progress,
                                   .user = f};
@@ -179,11 +166,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   fixture *f = *state;
-  char command[128];
-  fg_io_destroy(f->io);
-  fg_budget_destroy(f->budget);
-  snprintf(command, sizeof command, "rm -r %s", f->dir);
-  int failed = system(command);
+  int failed = io_rig_remove(&f->rig);
   free(f);
   return failed;
 }
@@ -217,7 +200,7 @@ static void read_weight(fixture *f, const fg_store *store, const char *name, voi
   char *to = out;
   for (uint32_t i = 0; i < w->panels; i++) {
     const fg_panel *p = &store->panels[w->panel + i];
-    assert_int_equal(fg_io_read_now(f->io, store->file, p->offset, to, p->bytes, &f->err), FG_OK);
+    assert_int_equal(fg_io_read_now(f->rig.io, store->file, p->offset, to, p->bytes, &f->err), FG_OK);
     to += p->bytes;
   }
 }
@@ -267,7 +250,7 @@ static void test_store_holds_the_checkpoints_rows(void **state) {
   assert_int_equal(m->bos, 1);
   assert_int_equal(fg_model_weight_bytes(m, &f->options), fg_store_bytes(m->store));
   char buffer[8192] __attribute__((aligned(4096)));
-  assert_int_equal(fg_store_verify(m->store, f->io, buffer, sizeof buffer, &f->err), FG_OK);
+  assert_int_equal(fg_store_verify(m->store, f->rig.io, buffer, sizeof buffer, &f->err), FG_OK);
   fg_model_close(m);
 }
 
@@ -427,9 +410,9 @@ static void test_store_is_the_same_whoever_packed_it(void **state) {
   write_model(f->model, &(variant){0});
   read_wish(f, "int8", NULL, NULL);
   for (int i = 0; i < 3; i++) {
-    snprintf(f->offload, sizeof f->offload, "%s/off%d", f->dir, i);
+    snprintf(f->offload, sizeof f->offload, "%s/off%d", f->rig.folder.path, i);
     f->options.threads = i == 1 ? threads : NULL;
-    f->options.host = i == 2 ? small : f->budget;
+    f->options.host = i == 2 ? small : f->rig.budget;
     fg_model *m = open_model(f);
     files[i] = whole_file(fg_file_path(m->store->file), &bytes[i]);
     fg_model_close(m);
@@ -448,7 +431,7 @@ static void test_failing_disk_stops_packing_at_once(void **state) {
   write_model(f->model, &(variant){0});
   for (uint32_t after = 0; after < 60; after += 3) {
     const fg_io_fault fault = {.after = after, .every = 1, .os_error = after % 2 ? EIO : ENOSPC};
-    const fg_io_options options = {.budget = f->budget, .fault = &fault};
+    const fg_io_options options = {.budget = f->rig.budget, .fault = &fault};
     fg_io *io;
     assert_int_equal(fg_io_create(&io, &options, &f->err), FG_OK);
     f->options.io = io;
@@ -457,7 +440,7 @@ static void test_failing_disk_stops_packing_at_once(void **state) {
     assert_non_null(strchr(f->err.message, '/'));
     assert_int_equal(files_in(f->offload), 0);
     fg_io_destroy(io);
-    assert_int_equal(fg_budget_used(f->budget), 0);
+    assert_int_equal(fg_budget_used(f->rig.budget), 0);
   }
 }
 
@@ -587,8 +570,8 @@ static void test_interrupted_packing_leaves_nothing(void **state) {
     f->progress = 0;
     assert_int_equal(try_open(f), FG_CANCELLED);
     assert_int_equal(files_in(f->offload), 0);
-    if (!used) used = fg_budget_used(f->budget); // the queue's own buffers
-    assert_int_equal(fg_budget_used(f->budget), used);
+    if (!used) used = fg_budget_used(f->rig.budget); // the queue's own buffers
+    assert_int_equal(fg_budget_used(f->rig.budget), used);
   }
 }
 
@@ -604,7 +587,7 @@ static bool wait_for_a_word(void *user, uint64_t done, uint64_t total) {
 // In the other process: packs, and stops in the middle until told to go on.
 static int pack_slowly(fixture *f, int tell, int listen) {
   int pipes[2] = {tell, listen};
-  fg_io_options io = {.budget = f->budget, .backend = FG_IO_THREADS};
+  fg_io_options io = {.budget = f->rig.budget, .backend = FG_IO_THREADS};
   fg_model *model;
   if (fg_io_create(&f->options.io, &io, NULL)) return 9;
   f->options.log = NULL;
@@ -661,7 +644,7 @@ static void test_cap_is_checked_before_packing(void **state) {
 static void test_full_disk_is_refused_before_packing(void **state) {
   fixture *f = *state;
   char mounted[128];
-  snprintf(mounted, sizeof mounted, "%s/small", f->dir);
+  snprintf(mounted, sizeof mounted, "%s/small", f->rig.folder.path);
   assert_int_equal(mkdir(mounted, 0700), 0);
   if (mount("tmpfs", mounted, "tmpfs", 0, "size=64k") != 0) {
     print_message("cannot mount a small tmpfs: %s\n", strerror(errno));
@@ -724,7 +707,7 @@ static void test_fingerprint_is_of_weights_and_configuration(void **state) {
 
   const variant variants[] = {{0}, {.salt = 1}, {.config = other_config}};
   for (int i = 0; i < 3; i++) {
-    snprintf(other, sizeof other, "%s/other%d", f->dir, i);
+    snprintf(other, sizeof other, "%s/other%d", f->rig.folder.path, i);
     write_model(other, &variants[i]);
     f->options.model = other;
     m = open_model(f);

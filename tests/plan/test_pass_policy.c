@@ -1,55 +1,28 @@
 // Policies of layer passes: when a job runs so, what it gets of the memory, and that this is never more than
 // there is.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tinyllama.h"
 
 #include "plan/pass_policy.h"
 
-static const uint64_t MiB = 1024 * 1024;
-
-static uint64_t scratch(const void *user, uint32_t tokens) {
-  (void)user;
-  return tokens * 4096ull;
-}
-
-// About tinyllama-1.1b in bf16, and 1,000 rows of 200 tokens that are only scored.
+// 1,000 rows of 200 tokens that are only scored.
 static fg_plan_input scoring(uint64_t host) {
-  return (fg_plan_input){.one_memory = true,
-                         .host = host,
-                         .panel_bytes = 2000 * MiB,
-                         .largest_panel = 8 * MiB,
-                         .vector_bytes = MiB,
-                         .table_bytes = 125 * MiB,
-                         .page_bytes = 22 * 2 * 4 * 64 * 2 * 32,
-                         .padded_page_bytes = 22 * 2 * 4 * 64 * 2 * 32,
-                         .page_tokens = 32,
-                         .layers = 22,
-                         .context = 2048,
-                         .disk = 100000 * MiB,
-                         .device_per_token = 80 * 1024,
-                         .host_per_token = 1024,
-                         .host_per_seq = 128 * 1024,
-                         .device_fixed = 4 * MiB,
-                         .host_fixed = 2 * MiB,
-                         .pass = {.possible = true,
-                                  .hidden = 2048,
-                                  .held_bytes = 84 * MiB,
-                                  .row_device = 72 * 1024,
-                                  .row_host = 8,
-                                  .token_device = 16,
-                                  .token_host = 400,
-                                  .seq_device = 20,
-                                  .seq_host = 60},
-                         .longest_row = 200,
-                         .only_scored = true,
-                         .expected = {.requests = 1000, .tokens = 200},
-                         .scratch = scratch};
+  fg_plan_input in = tinyllama(host);
+  in.padded_page_bytes = in.page_bytes;
+  in.layers = 22;
+  in.disk = 100000 * MiB;
+  in.pass = (fg_pass_costs){.possible = true,
+                            .hidden = 2048,
+                            .held_bytes = 84 * MiB,
+                            .row_device = 72 * 1024,
+                            .row_host = 8,
+                            .token_device = 16,
+                            .token_host = 400,
+                            .seq_device = 20,
+                            .seq_host = 60};
+  in.longest_row = 200;
+  in.only_scored = true;
+  in.expected = (fg_workload){.requests = 1000, .tokens = 200};
+  return in;
 }
 
 static fg_policy make(const fg_plan_input *in) {
