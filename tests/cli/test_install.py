@@ -217,14 +217,16 @@ class Pages(Installed):
 
     @needs("mandoc")
     def test_page_of_a_command_says_every_line_of_its_help(self):
+        compared = 0
         for command in commands():
             page = self.installed("share", "man", "man1", f"flexgen-{command}.1")
             shown = " ".join(re.sub(r".\x08", "", call("mandoc", page).stdout).split())
             lines = run(command, "--help").stdout.decode().splitlines()
             helped = [re.split(r"\s{2,}", line.strip())[-1] for line in lines if line.startswith("  ")]
-            self.assertGreater(len(helped), 5)
             for words in helped:
                 self.assertIn(words, shown, command)
+            compared += len(helped)
+        self.assertGreater(compared, 200)
 
     def test_first_page_names_every_command(self):
         page = self.page("flexgen")

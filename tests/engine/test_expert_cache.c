@@ -1,16 +1,8 @@
 // The expert cache over a small store, on devices that the host can and cannot reach into: a unit's panels
 // are its own, only what is wanted is read, and what is wanted most stays.
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "store_bench.h"
 
-#include <cmocka.h>
+#include <fcntl.h>
 
 #include "engine/expert_cache.h"
 
@@ -18,28 +10,17 @@ enum { LAYERS = 3, EXPERTS = 5, UNITS = LAYERS * EXPERTS, PANELS = 3, K = 64, RO
 enum { PANEL_BYTES = ROWS * K * 4, UNIT_BYTES = PANELS * PANEL_BYTES }; // multiples of 4096
 
 typedef struct bench {
-  char path[64];
-  fg_budget *host, *memory;
-  fg_threads *threads;
-  fg_io *io;
-  fg_store *store;
-  fg_device *device;
+  store_bench base;
   fg_expert_cache *cache;
   fg_expert_unit units[UNITS];
-  fg_error err;
 } bench;
-
-#define must(call)                                                                                           \
-  do {                                                                                                       \
-    if ((call) != FG_OK) fail_msg("%s", b->err.message);                                                     \
-  } while (0)
 
 // Each unit is a matrix of two panels and one of one; every panel is filled with its own number.
 static void write_store(bench *b) {
   fg_store_writer *writer;
   void *data;
-  must(fg_store_writer_create(&writer, b->path, "key", "plain-1", "test", 0, b->io, &b->err));
-  must(fg_budget_alloc(b->host, PANEL_BYTES, "test data", &data, &b->err));
+  must(fg_store_writer_create(&writer, b->base.path, "key", "plain-1", "test", 0, b->base.io, &b->base.err));
+  must(fg_budget_alloc(b->base.host, PANEL_BYTES, "test data", &data, &b->base.err));
   for (uint32_t u = 0, panel = 0; u < UNITS; u++) {
     b->units[u] = (fg_expert_unit){.panel = panel, .panels = PANELS, .layer = (int32_t)(u / EXPERTS)};
     for (uint32_t m = 0; m < 2; m++) {
@@ -47,74 +28,59 @@ static void write_store(bench *b) {
       snprintf(w.name, sizeof w.name, "layers.%u.e%u.%s", u / EXPERTS, u % EXPERTS, m ? "down" : "gate_up");
       snprintf(w.layout, sizeof w.layout, "plain");
       w.n = m ? ROWS : 2 * ROWS;
-      must(fg_store_writer_weight(writer, &w, &b->err));
+      must(fg_store_writer_weight(writer, &w, &b->base.err));
       for (uint32_t row = 0; row < w.n; row += ROWS, panel++) {
         float *values = data;
         for (uint32_t i = 0; i < ROWS * K; i++) values[i] = (float)panel + (float)i / 65536;
-        must(fg_store_writer_panel(writer, row, ROWS, data, PANEL_BYTES, &b->err));
+        must(fg_store_writer_panel(writer, row, ROWS, data, PANEL_BYTES, &b->base.err));
       }
     }
   }
-  fg_budget_free(b->host, data);
-  must(fg_store_writer_finish(writer, &(fg_assets){0}, &b->err));
+  fg_budget_free(b->base.host, data);
+  must(fg_store_writer_finish(writer, &(fg_assets){0}, &b->base.err));
 }
 
 static void open_bench(bench *b, const char *device) {
-  snprintf(b->path, sizeof b->path, "/tmp/fg-experts-%d.fgstore", (int)getpid());
-  must(fg_budget_create(&b->host, "host memory", "--host-memory", 0, &b->err));
-  must(fg_budget_create(&b->memory, "device memory", "--device-memory", 0, &b->err));
-  must(fg_threads_create(&b->threads, 2, &b->err));
-  must(fg_io_create(&b->io, &(fg_io_options){.budget = b->host}, &b->err));
+  must(store_bench_make(&b->base));
   write_store(b);
-  must(fg_store_open(&b->store, b->path, &b->err));
-  fg_device_options options = {
-      .max_rows = 16, .max_width = K, .host = b->host, .memory = b->memory, .threads = b->threads};
-  must(fg_device_create(&b->device, device, &options, &b->err));
+  must(store_bench_open(&b->base, device, K));
 }
 
 static fg_status create_cache(bench *b, uint32_t slots) {
-  fg_expert_cache_options options = {.store = b->store,
-                                     .device = b->device,
-                                     .io = b->io,
-                                     .host = b->host,
+  fg_expert_cache_options options = {.store = b->base.store,
+                                     .device = b->base.device,
+                                     .io = b->base.io,
+                                     .host = b->base.host,
                                      .units = b->units,
                                      .unit_count = UNITS,
                                      .bytes = (uint64_t)slots * UNIT_BYTES};
-  return fg_expert_cache_create(&b->cache, &options, &b->err);
+  return fg_expert_cache_create(&b->cache, &options, &b->base.err);
 }
 
 static void close_bench(bench *b) {
   fg_expert_cache_destroy(b->cache);
-  fg_device_destroy(b->device);
-  fg_store_close(b->store);
-  fg_io_destroy(b->io);
-  fg_threads_destroy(b->threads);
-  assert_int_equal(fg_budget_used(b->host), 0);
-  assert_int_equal(fg_budget_used(b->memory), 0);
-  fg_budget_destroy(b->host);
-  fg_budget_destroy(b->memory);
-  unlink(b->path);
+  store_bench_close(&b->base);
 }
 
 // Brings all panels of the unit out in the compute queue's order, as a kernel would read them.
 static fg_status use_unit(bench *b, uint32_t unit, float *out) {
-  fg_status status = fg_expert_cache_acquire(b->cache, unit, &b->err);
+  fg_status status = fg_expert_cache_acquire(b->cache, unit, &b->base.err);
   for (uint32_t p = 0; status == FG_OK && p < PANELS; p++) {
     fg_view view = fg_expert_cache_panel(b->cache, b->units[unit].panel + p);
-    status = b->device->ops->download(b->device, FG_QUEUE_COMPUTE, view.memory, view.offset,
-                                      out + p * ROWS * K, PANEL_BYTES, &b->err);
+    status = b->base.device->ops->download(b->base.device, FG_QUEUE_COMPUTE, view.memory, view.offset,
+                                           out + p * ROWS * K, PANEL_BYTES, &b->base.err);
   }
-  return status == FG_OK ? fg_expert_cache_release(b->cache, &b->err) : status;
+  return status == FG_OK ? fg_expert_cache_release(b->cache, &b->base.err) : status;
 }
 
 // A layer of a step; what was brought out is looked at when the step has passed.
 static fg_status run_layer(bench *b, const uint32_t *units, uint32_t count) {
   float *out = calloc(count + 1, UNIT_BYTES);
-  fg_status status = fg_expert_cache_want(b->cache, units, count, &b->err);
+  fg_status status = fg_expert_cache_want(b->cache, units, count, &b->base.err);
   for (uint32_t i = 0; status == FG_OK && i < count; i++)
     status = use_unit(b, units[i], out + (size_t)i * PANELS * ROWS * K);
-  fg_status waited =
-      b->device->ops->host_wait(b->device, b->device->ops->record(b->device, FG_QUEUE_COMPUTE), &b->err);
+  fg_status waited = b->base.device->ops->host_wait(
+      b->base.device, b->base.device->ops->record(b->base.device, FG_QUEUE_COMPUTE), &b->base.err);
   if (status == FG_OK) status = waited;
   for (uint32_t i = 0; status == FG_OK && i < count * PANELS * ROWS * K; i++) {
     uint32_t panel = units[i / (PANELS * ROWS * K)] * PANELS + i / (ROWS * K) % PANELS;
@@ -226,14 +192,14 @@ static void test_damaged_panel_is_named_before_it_is_used(void **state) {
   (void)state;
   bench on = {0}, *b = &on;
   open_bench(b, "cpu");
-  int fd = open(b->path, O_RDWR);
-  assert_int_equal(pwrite(fd, "x", 1, (off_t)b->store->panels[7 * PANELS + 2].offset + 100), 1);
+  int fd = open(b->base.path, O_RDWR);
+  assert_int_equal(pwrite(fd, "x", 1, (off_t)b->base.store->panels[7 * PANELS + 2].offset + 100), 1);
   assert_int_equal(fsync(fd), 0);
   close(fd);
   must(create_cache(b, 3));
   must(run_layer(b, (uint32_t[]){6}, 1));
   assert_int_equal(run_layer(b, (uint32_t[]){7}, 1), FG_CORRUPT);
-  assert_non_null(strstr(b->err.message, "layers.1.e2.down"));
+  assert_non_null(strstr(b->base.err.message, "layers.1.e2.down"));
   close_bench(b);
 }
 
