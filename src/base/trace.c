@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/intervals.h"
-#include "base/text_buffer.h"
+#include "base/utf8.h"
 
 enum {
   FLUSH_BYTES = 64 << 10,
@@ -75,38 +75,20 @@ static void flush(fg_trace *t) {
   t->flushed_ns = fg_now_ns();
 }
 
-static bool is_continuation(unsigned char c) {
-  return (c & 0xc0) == 0x80;
-}
-
-// Length of the well-formed UTF-8 sequence at `s` (a NUL ends it early), 0 if there is none.
-static size_t utf8_length(const unsigned char *s) {
-  if (s[0] < 0x80) return 1;
-  if (s[0] >= 0xc2 && s[0] <= 0xdf) return is_continuation(s[1]) ? 2 : 0;
-  if ((s[0] & 0xf0) == 0xe0) {
-    if (!is_continuation(s[1]) || (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)) return 0;
-    return is_continuation(s[2]) ? 3 : 0;
-  }
-  if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-    if (!is_continuation(s[1]) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)) return 0;
-    return is_continuation(s[2]) && is_continuation(s[3]) ? 4 : 0;
-  }
-  return 0;
-}
-
 static void put_string(fg_text *text, const char *string) {
   fg_text_append(text, "\"", 1);
-  for (const unsigned char *s = (const unsigned char *)string; *s;) {
-    size_t length = utf8_length(s);
-    if (*s == '"' || *s == '\\')
-      fg_text_printf(text, "\\%c", *s);
-    else if (*s < 0x20)
-      fg_text_printf(text, "\\u%04x", *s);
-    else if (length == 0)
+  for (size_t left = strlen(string), length; left > 0; string += length, left -= length) {
+    const unsigned char first = (unsigned char)*string;
+    fg_utf8_state state;
+    length = fg_utf8_scan(string, left, &state);
+    if (first == '"' || first == '\\')
+      fg_text_printf(text, "\\%c", first);
+    else if (first < 0x20)
+      fg_text_printf(text, "\\u%04x", first);
+    else if (state != FG_UTF8_VALID)
       fg_text_append_string(text, "\\ufffd");
     else
-      fg_text_append(text, s, length);
-    s += length ? length : 1;
+      fg_text_append(text, string, length);
   }
   fg_text_append(text, "\"", 1);
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum { MAX_DEPTH = 64 };
 
 static fg_status fail(const fg_json_scan *scan, fg_error *err, const char *what) {
@@ -51,19 +53,8 @@ static int32_t take_hex4(fg_json_scan *scan) {
   return value;
 }
 
-// At most four bytes: never more than the escape that stood there.
-static size_t put_utf8(char *out, uint32_t c) {
-  if (c < 0x80) {
-    out[0] = (char)c;
-    return 1;
-  }
-  size_t count = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-  for (size_t i = count; i-- > 1; c >>= 6) out[i] = (char)(0x80 | (c & 0x3f));
-  out[0] = (char)((0xf00 >> count) | c);
-  return count;
-}
-
-// The rest of an escape whose backslash was taken, as UTF-8. Returns the bytes written, 0 on failure.
+// The rest of an escape whose backslash was taken, as UTF-8, which is never longer than the escape was.
+// Returns the bytes written, 0 on failure.
 static size_t take_escape(fg_json_scan *scan, char *out) {
   static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
   if (scan->at == scan->length) return 0;
@@ -75,27 +66,12 @@ static size_t take_escape(fg_json_scan *scan, char *out) {
   }
   int32_t unit = c == 'u' ? take_hex4(scan) : -1;
   if (unit <= 0 || (unit >= 0xdc00 && unit <= 0xdfff)) return 0;
-  if (unit < 0xd800 || unit > 0xdbff) return put_utf8(out, (uint32_t)unit);
+  if (unit < 0xd800 || unit > 0xdbff) return fg_utf8_put((uint32_t)unit, out);
   if (scan->length - scan->at < 6 || memcmp(scan->text + scan->at, "\\u", 2) != 0) return 0;
   scan->at += 2;
   int32_t low = take_hex4(scan);
   if (low < 0xdc00 || low > 0xdfff) return 0;
-  return put_utf8(out, 0x10000u + (((uint32_t)unit - 0xd800u) << 10) + ((uint32_t)low - 0xdc00u));
-}
-
-// Length of the valid UTF-8 sequence that starts with a byte >= 0x80; 0 if there is none.
-static size_t utf8_sequence(const unsigned char *s, size_t left) {
-  size_t count = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
-                 : s[0] >= 0xe0 && s[0] <= 0xef ? 3
-                 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
-                                                : 0;
-  if (count == 0 || count > left) return 0;
-  for (size_t i = 1; i < count; i++) {
-    if ((s[i] & 0xc0) != 0x80) return 0;
-  }
-  bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-  bool beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f); // surrogates, > U+10FFFF
-  return overlong || beyond ? 0 : count;
+  return fg_utf8_put(0x10000u + (((uint32_t)unit - 0xd800u) << 10) + ((uint32_t)low - 0xdc00u), out);
 }
 
 fg_status fg_scan_string(fg_json_scan *scan, char **out, fg_error *err) {
@@ -117,8 +93,9 @@ fg_status fg_scan_string(fg_json_scan *scan, char **out, fg_error *err) {
       count = take_escape(scan, to);
       if (count == 0) return fail(scan, err, "invalid escape in a string");
     } else {
-      if (c >= 0x80) count = utf8_sequence((unsigned char *)from, scan->length - scan->at);
-      if (count == 0) return fail(scan, err, "string is not UTF-8");
+      fg_utf8_state state = FG_UTF8_VALID;
+      if (c >= 0x80) count = fg_utf8_scan(from, scan->length - scan->at, &state);
+      if (state != FG_UTF8_VALID) return fail(scan, err, "string is not UTF-8");
       memmove(to, from, count);
       scan->at += count;
     }

@@ -187,7 +187,7 @@ static void test_the_file_is_json_with_what_was_reported(void **state) {
   assert_true(json_number_value(json_object_get(sample, "dur")) == 0);
   const json_t *named = find_event(events, "M", "thread_name");
   assert_string_equal(json_string_value(json_object_get(json_object_get(named, "args"), "name")),
-                      "read \"1\"\\\n\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+                      "read \"1\"\\\n\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd");
   assert_non_null(find_event(events, "C", "host memory"));
   json_decref(events);
   unlink(path);
