@@ -102,4 +102,15 @@ static inline fg_status run_failing(rig *r, const fg_call *call, fg_error *err) 
   return r->device->ops->host_wait(r->device, r->device->ops->record(r->device, FG_QUEUE_COMPUTE), err);
 }
 
+static const char *const devices[] = {"cpu", "fake"};
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+static inline void each_device(void (*check)(rig *r)) {
+  for (int i = 0; i < DEVICES; i++) {
+    rig r = make_rig(devices[i], 2, FG_COMPUTE_F32);
+    check(&r);
+    drop_rig(&r);
+  }
+}
+
 #endif

@@ -6,17 +6,6 @@
 
 #include "rig.h"
 
-static const char *const devices[] = {"cpu", "fake"};
-enum { DEVICES = sizeof devices / sizeof *devices };
-
-static inline void each_device(void (*check)(rig *r)) {
-  for (int i = 0; i < DEVICES; i++) {
-    rig r = make_rig(devices[i], 2, FG_COMPUTE_F32);
-    check(&r);
-    drop_rig(&r);
-  }
-}
-
 static inline void assert_near(double got, double want, double bound) {
   if (!(fabs(got - want) <= bound)) fail_msg("%.9g, not %.9g", got, want);
 }

@@ -10,16 +10,7 @@
 
 #include "rig.h"
 
-static const char *const devices[] = {"cpu", "fake"};
-enum { DEVICES = sizeof devices / sizeof *devices, ROWS = 37, EXPERTS = 11, USED = 3, WIDTH = 50 };
-
-static void each_device(void (*check)(rig *r)) {
-  for (int i = 0; i < DEVICES; i++) {
-    rig r = make_rig(devices[i], 2, FG_COMPUTE_F32);
-    check(&r);
-    drop_rig(&r);
-  }
-}
+enum { ROWS = 37, EXPERTS = 11, USED = 3, WIDTH = 50 };
 
 // Rows apart, and a bias: each row is what fg_route says of it.
 static void check_route(rig *r) {
