@@ -4,8 +4,11 @@
 // between the two parts only moves by one place and the order never changes. Three promises follow.
 // The oldest sequence always runs, and whoever runs gets at least one token in every step (there are
 // never more running sequences than tokens in a step), so nothing starves. A step takes pages from a
-// younger sequence only. And at most one prompt is in progress, the youngest running one: another is
+// younger sequence only. And at most one prompt is cut by a step's end, the youngest running one: another is
 // admitted only when all before it got everything they asked for.
+//
+// A sequence that waits for what a step computes is admitted in that step, with all its pages, and begins in
+// the next. So it keeps its place, nobody takes away what it waits for, and those behind it are admitted too.
 #include "engine/scheduler.h"
 
 #include <stddef.h>
@@ -22,7 +25,6 @@ typedef struct sequence {
   uint32_t pages;          // held
   fg_seq_text text;        // tokens NULL: it does not share
   uint32_t published;      // of its pages, the first ones, which others find; it owns all that they follow
-  bool waited;             // a step, for pages that others computed
 } sequence;
 
 struct fg_scheduler {
@@ -304,7 +306,7 @@ static uint64_t pages_owed(const fg_scheduler *s) {
 typedef struct found {
   uint32_t pages;
   uint32_t without_owner; // of them
-  uint32_t later;         // blocks behind them that this step computes, for the next one to share
+  uint32_t later;         // pages behind them that this step computes, for the next one to share
 } found;
 
 // Writes the pages into the table that the sequence will get.
@@ -320,46 +322,50 @@ static found find_pages(const fg_scheduler *s, uint32_t slot, uint32_t *table) {
     const bool now = s->writers[table[i]] != FG_NO_SEQ && s->limits.share != FG_SHARING_WITHIN;
     *(now || f.later ? &f.later : &f.pages) += 1;
   }
-  if (f.pages && s->limits.may_share) f.pages = s->limits.may_share(s->limits.user, slot, table, f.pages);
+  const uint32_t all = f.pages + f.later;
+  const uint32_t may =
+      all && s->limits.may_share ? s->limits.may_share(s->limits.user, slot, table, all) : all;
+  f.pages = min_u32(f.pages, may);
+  f.later = may - f.pages;
   for (uint32_t i = 0; i < f.pages; i++) f.without_owner += !fg_page_pool_owners(s->pool, table[i]);
   return f;
 }
 
-// Whether a step's wait saves the larger part of what the sequence has to compute. Not twice: what it waited
-// for may have gone.
+// Whether a step's wait saves the larger part of what the sequence has to compute.
 static bool should_wait(const fg_scheduler *s, const sequence *q, const found *f) {
   const uint64_t later = (uint64_t)f->later * s->limits.page_tokens;
-  return !q->waited && 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
+  return 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
 }
 
-static void share_pages(fg_scheduler *s, sequence *q, uint32_t count) {
+// The first waiting sequence runs, behind the first pages of its table.
+static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared) {
+  sequence *q = &s->sequences[slot];
+  q->table = s->free_tables[--s->free_table_count];
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
-  for (uint32_t i = 0; i < count; i++) fg_page_pool_share(s->pool, table[i]);
-  q->waited = false;
-  q->pages = q->published = count;
-  q->computed = count * s->limits.page_tokens;
+  for (uint32_t i = 0; i < shared; i++) fg_page_pool_share(s->pool, table[i]);
+  q->pages = q->published = shared;
+  q->computed = shared * s->limits.page_tokens;
+  s->last_running = slot;
+  s->running++;
+  s->waiting--;
 }
 
 static void plan_admissions(fg_scheduler *s, fg_step *step) {
   uint64_t owed = pages_owed(s);
   while (s->waiting && s->running < s->max_running && step->tokens < s->limits.max_tokens) {
-    uint32_t slot = first_waiting(s), row = s->free_tables[s->free_table_count - 1];
+    const uint32_t slot = first_waiting(s), row = s->free_tables[s->free_table_count - 1];
     sequence *q = &s->sequences[slot];
     const found f = find_pages(s, slot, s->tables + (size_t)row * s->table_pages);
-    uint32_t needed = pages_for(&s->limits, q->known) - f.pages;
+    const bool waits = should_wait(s, q, &f);
+    const uint32_t shared = waits ? f.pages + f.later : f.pages;
+    const uint32_t needed = pages_for(&s->limits, q->known) - shared;
     if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
     if (s->whole && q->known > s->limits.max_tokens - step->tokens) return;
-    if (should_wait(s, q, &f)) {
-      q->waited = true;
-      return;
-    }
-    q->table = row;
-    s->free_table_count--;
-    share_pages(s, q, f.pages);
-    s->last_running = slot;
-    s->running++;
-    s->waiting--;
-    plan_chunk(s, step, slot);
+    admit(s, slot, shared);
+    if (waits)
+      (void)take_pages(s, q, q->known);
+    else
+      plan_chunk(s, step, slot);
     owed += pages_for(&s->limits, q->known) + 1 - q->pages;
   }
 }

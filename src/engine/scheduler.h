@@ -25,7 +25,7 @@
 // Invariants: a sequence in a step has pages for every token up to the end of its chunk; pages in which the
 // step writes have one owner that writes; a sequence that fits alone is never starved: the oldest always
 // runs, and each running sequence gets at least one token of every step unless it waits for pages of older
-// ones.
+// ones, or for their tokens, where several wait for what one step computes.
 #ifndef FG_ENGINE_SCHEDULER_H
 #define FG_ENGINE_SCHEDULER_H
 

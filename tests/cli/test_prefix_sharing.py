@@ -114,6 +114,16 @@ class PrefixSharing(Case):
                 self.compare(harness.MODEL, "--dtype", "f32", *device, *tiers, "--max-num-batched-tokens", 64,
                              "--max-num-seqs", 6)
 
+    # The second of a pair waits for what the step of the first computes, and nobody waits for the two.
+    def test_rows_given_twice_share_on_slower_tiers_and_let_others_run(self):
+        draw = random.Random(9)
+        texts = [[draw.randrange(3, 333) for _ in range(70 + i)] for i in range(32)]
+        write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=texts[i // 2], max_tokens=1, temperature=0.8, logprobs=1,
+                                               return_token_ids=True) for i in range(64)])
+        tokens = self.compare(harness.MODEL, "--dtype", "f32", *ALL_ON_DISK, "--max-num-batched-tokens", 1024,
+                              "--max-num-seqs", 16, least=0.3)
+        self.assertLess(tokens["steps"], 12)
+
     def test_sequences_that_give_way_find_their_pages_again_or_not_and_give_the_same(self):
         write_rows(self.path("in.jsonl"), tree(200, of_group=8, answer=300))
         with open(self.path("policy.json"), "w") as file:

@@ -99,6 +99,18 @@ static const situation situations[] = {
      {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_AFTER, .cached_pages = 16},
      "t10/4 t11/4 t7/4 s s",
      {"0:0+10! 1:0+11!", "0:10+1! 1:11+1! 2:4+3!"}},
+    {"those behind one that waits a step are admitted",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_AFTER, .cached_pages = 16},
+     "t10/8 t11/8 a5 s s",
+     {"0:0+10! 2:0+5!", "0:10+1! 2:5+1! 1:8+3!"}},
+    {"what one waits for stays when nothing is kept",
+     {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_AFTER},
+     "t9/9 t12/8 s r0 s",
+     {"0:0+9!", "1:8+4!"}},
+    {"one that waits keeps its place and its pages",
+     {ROOM(32, 4, 8, 4, 32), .share = FG_SHARING_AFTER, .cached_pages = 8},
+     "t10/8 t11/8 a5 s r0 s s",
+     {"0:0+10!", "1:8+3! 2:0+5!", "1:11+1! 2:5+1!"}},
     {"the last token is computed, though all are known",
      {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
      "t8/8 t8/8 t9/9 s",
@@ -176,6 +188,42 @@ static void play(const situation *t) {
 static void test_situations_give_their_steps(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof situations / sizeof *situations; i++) play(&situations[i]);
+}
+
+// Each of `pairs` texts is given twice, one after the other, and ends with its first token.
+static uint32_t steps_of_pairs(fg_sharing share, uint32_t pairs, uint32_t running) {
+  enum { TEXT = 40 };
+  const fg_scheduler_limits limits = {ROOM(running * TEXT, running, 12 * running, 4, TEXT), .share = share,
+                                      .cached_pages = TEXT / 4};
+  fg_scheduler *s;
+  fg_error err;
+  fg_step step;
+  int32_t(*texts)[TEXT] = calloc(pairs, sizeof *texts);
+  assert_int_equal(fg_scheduler_create(&s, &limits, &err), FG_OK);
+  for (uint32_t i = 0; i < 2 * pairs; i++) {
+    fg_seq seq;
+    for (uint32_t t = 0; t < TEXT; t++) texts[i / 2][t] = (int32_t)(i / 2);
+    const fg_seq_text text = {.tokens = texts[i / 2], .most = UINT32_MAX};
+    assert_int_equal(fg_scheduler_add(s, TEXT, &seq, &err), FG_OK);
+    fg_scheduler_share(s, seq, &text);
+  }
+  uint32_t steps = 0, tokens = 0;
+  for (fg_scheduler_plan(s, &step); step.chunk_count; fg_scheduler_plan(s, &step), steps++) {
+    fg_scheduler_done(s, &step);
+    for (uint32_t i = 0; i < step.chunk_count; i++)
+      if (step.chunks[i].last) fg_scheduler_remove(s, step.chunks[i].seq);
+    tokens += step.tokens;
+  }
+  assert_int_equal(tokens, pairs * (TEXT + 4)); // the second of each computes its last page
+  fg_scheduler_destroy(s);
+  free(texts);
+  return steps;
+}
+
+static void test_rows_that_wait_for_a_step_do_not_end_its_admissions(void **state) {
+  (void)state;
+  assert_int_equal(steps_of_pairs(FG_SHARING_WITHIN, 80, 16), 10);
+  assert_in_range(steps_of_pairs(FG_SHARING_AFTER, 80, 16), 11, 17);
 }
 
 static void test_add_refuses_what_can_never_run(void **state) {
@@ -529,6 +577,7 @@ static void test_preemption_wastes_little(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_situations_give_their_steps),
+      cmocka_unit_test(test_rows_that_wait_for_a_step_do_not_end_its_admissions),
       cmocka_unit_test(test_add_refuses_what_can_never_run),
       cmocka_unit_test(test_random_jobs_keep_every_promise),
       cmocka_unit_test(test_preemption_wastes_little),
