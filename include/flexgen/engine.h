@@ -31,6 +31,7 @@ typedef struct fg_row_length {
   // Of the prompt's first tokens, those with which the row before it begins as well, where rows stand in the
   // order of their token tree; 0: none, or not known.
   uint32_t shared;
+  bool drawn; // its first token is not simply the one with the largest logit
 } fg_row_length;
 
 // In which order the rows of a job are best submitted, groups that share a prefix kept together.

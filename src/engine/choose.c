@@ -29,7 +29,7 @@ static uint32_t own_tokens(const fg_workload *job, const fg_plan_job *rows) {
 // What decides whether the job may run in layer passes. A token that is generated last is never computed
 // with.
 static void look_at_rows(fg_plan_input *in, const fg_workload *job, bool shares) {
-  double all = 0, shared = 0;
+  double all = 0, shared = 0, drawn = 0;
   in->only_scored = job->length_count > 0;
   for (uint32_t i = 0; i < job->length_count; i++) {
     const fg_row_length *r = &job->lengths[i];
@@ -38,9 +38,11 @@ static void look_at_rows(fg_plan_input *in, const fg_workload *job, bool shares)
     if (tokens > in->longest_row) in->longest_row = tokens;
     all += r->prompt;
     shared += shares ? r->shared : 0;
+    drawn += r->drawn && r->generated;
     in->mean_row += tokens;
   }
   if (job->length_count) in->mean_row /= job->length_count;
+  if (job->length_count) in->drawn = drawn / job->length_count;
   in->shared = all > 0 ? shared / all : 0;
   in->longest_row = (uint32_t)fmin(in->longest_row, in->context);
 }
@@ -146,7 +148,8 @@ fg_status fg_engine_plan_rest(const fg_engine *e, const fg_plan_input *input, fg
 static fg_row_length *rows_apart(const fg_plan_job *job) {
   fg_row_length *rows = calloc(job->count, sizeof *rows);
   for (uint32_t i = 0; rows && i < job->count; i++)
-    rows[i] = (fg_row_length){.prompt = job->rows[i].prompt, .generated = job->rows[i].generated};
+    rows[i] = (fg_row_length){
+        .prompt = job->rows[i].prompt, .generated = job->rows[i].generated, .drawn = job->rows[i].drawn};
   return rows;
 }
 

@@ -80,6 +80,7 @@ fg_status fg_engine_keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
   e->pending++;
   s->beyond_pass = is_beyond_pass(e, &s->request);
   e->beyond_pass += s->beyond_pass;
+  if (fg_readout_keeps_logits(&s->request)) fg_scheduler_mark_drawn(e->scheduler, s->seq);
   return FG_OK;
 }
 

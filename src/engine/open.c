@@ -321,7 +321,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                   .kv_backend = e->io_backend};
   const fg_readout_shape readout = {.vocab = e->model->graph->vocab,
                                     .rows = p->max_tokens,
-                                    .draws = p->micro_tokens ? 0 : p->max_seqs + fg_draft_room(e),
+                                    .draws = p->micro_tokens ? p->pass_draws : p->max_seqs + fg_draft_room(e),
                                     .top = p->micro_tokens ? FG_PASS_TOP : FG_MAX_TOP};
   if (status == FG_OK) status = fg_executor_create(&e->executor, &executor, err);
   if (status == FG_OK) status = fg_readout_create(&e->readout, &readout, e->threads, e->host, err);
@@ -334,7 +334,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   fg_speculation_begin(&e->speculation);
   if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
-  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(e->scheduler);
+  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(e->scheduler, p->pass_draws);
   e->runner_bytes = fg_budget_used(e->host) - before;
   return status;
 }

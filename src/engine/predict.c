@@ -10,7 +10,7 @@
 // another row has.
 typedef struct row {
   uint32_t prompt, generated, left, shared;
-  bool begun;
+  bool drawn, begun;
 } row;
 
 typedef struct walk {
@@ -37,6 +37,7 @@ static row row_of(const walk *w, uint64_t number) {
   const uint32_t longest = p->micro_tokens ? p->pass_len : p->max_len, page = w->options->page_tokens;
   row out = {.prompt = r->prompt ? min_u32(r->prompt, longest) : 1};
   out.generated = min_u32(r->generated, longest - out.prompt);
+  out.drawn = r->drawn && out.generated;
   out.left = out.generated;
   out.shared = number && !p->micro_tokens ? min_u32(w->shared[place], out.prompt - 1) / page * page : 0;
   return out;
@@ -54,6 +55,7 @@ static fg_status add_row(walk *w, fg_error *err) {
     w->rows = grown;
     w->capacity = capacity;
   }
+  if (r.drawn) fg_scheduler_mark_drawn(w->scheduler, seq);
   w->rows[seq] = r;
   w->pending++;
   return FG_OK;
@@ -245,7 +247,7 @@ static fg_status open_walk(walk *w, fg_error *err) {
                                       .page_tokens = w->options->page_tokens,
                                       .max_len = p->max_len};
   status = fg_scheduler_create(&w->scheduler, &limits, err);
-  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(w->scheduler);
+  if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(w->scheduler, p->pass_draws);
   return status;
 }
 

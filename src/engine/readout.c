@@ -43,11 +43,16 @@ void fg_readout_costs(uint32_t vocab, uint32_t more_draws, uint32_t threads, fg_
   plan->host_per_seq += draw;
   plan->host_fixed += more_draws * draw + threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
   plan->pass.token_host += sizeof(readout_row) + FG_PASS_TOP * sizeof(fg_candidate);
+  plan->pass.draw_host = draw;
+  plan->pass.draws = more_draws;
 }
 
 bool fg_readout_fits_pass(const fg_request *r) {
-  return r->max_tokens <= 1 && r->logprobs <= FG_PASS_TOP && r->prompt_logprobs <= FG_PASS_TOP &&
-         (r->max_tokens == 0 || fg_sampler_takes_largest(&r->sampling, 0));
+  return r->max_tokens <= 1 && r->logprobs <= FG_PASS_TOP && r->prompt_logprobs <= FG_PASS_TOP;
+}
+
+bool fg_readout_keeps_logits(const fg_request *r) {
+  return r->max_tokens > 0 && !fg_sampler_takes_largest(&r->sampling, 0);
 }
 
 fg_status fg_readout_create(fg_readout **out, const fg_readout_shape *shape, fg_threads *threads,

@@ -5,8 +5,9 @@
 // one that takes the largest logit; a row that is drawn otherwise keeps its logits. At the end the draws are
 // made, in parallel, one row a thread. Row numbers are those of fg_executor_select.
 //
-// Under a policy of layer passes there are many rows and none keeps its logits, nor more than FG_PASS_TOP
-// candidates: fg_readout_fits_pass says which requests that excludes.
+// Under a policy of layer passes there are many rows, of which few keep their logits
+// (fg_readout_keeps_logits), and none more than FG_PASS_TOP candidates: fg_readout_fits_pass says which
+// requests that excludes.
 //
 // Threads: one owner.
 #ifndef FG_ENGINE_READOUT_H
@@ -34,6 +35,8 @@ void fg_readout_destroy(fg_readout *readout); // NULL is allowed
 void fg_readout_costs(uint32_t vocab, uint32_t more_draws, uint32_t threads, fg_plan_input *plan);
 
 bool fg_readout_fits_pass(const fg_request *request);
+// Whether its first token is drawn from a row of logits that is kept.
+bool fg_readout_keeps_logits(const fg_request *request);
 
 void fg_readout_begin(fg_readout *readout);
 // top: number of candidates wanted with the token.

@@ -220,8 +220,8 @@ static fg_status shrink_to(fg_engine *e, uint64_t limit, fg_error *err) {
   return status;
 }
 
-// Layer passes cannot take what nobody said would come: rows that get more than one token, or draw it, or ask
-// for many candidates, or are longer. Ordinary steps take them all; where there is no room for these, such
+// Layer passes cannot take what nobody said would come: rows that get more than one token, or ask for many
+// candidates, or are longer. Ordinary steps take them all; where there is no room for these, such
 // rows end with what would make it.
 static fg_status leave_passes(fg_engine *e, fg_error *err) {
   fg_forecast *f = &e->forecast;

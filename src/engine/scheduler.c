@@ -25,11 +25,13 @@ typedef struct sequence {
   uint32_t pages;          // held
   fg_seq_text text;        // tokens NULL: it does not share
   uint32_t published;      // of its pages, the first ones, which others find; it owns all that they follow
+  bool drawn;              // fg_scheduler_mark_drawn
 } sequence;
 
 struct fg_scheduler {
   fg_scheduler_limits limits;
   bool whole;           // fg_scheduler_admit_whole
+  uint32_t draws;       // of a step then
   uint32_t max_running; // rows and tokens of a step, whichever is less
   uint32_t table_pages; // length of one page table
 
@@ -162,8 +164,13 @@ void fg_scheduler_destroy(fg_scheduler *s) {
   free(s);
 }
 
-void fg_scheduler_admit_whole(fg_scheduler *s) {
+void fg_scheduler_admit_whole(fg_scheduler *s, uint32_t draws) {
   s->whole = true;
+  s->draws = draws ? draws : 1;
+}
+
+void fg_scheduler_mark_drawn(fg_scheduler *s, fg_seq seq) {
+  s->sequences[seq].drawn = true;
 }
 
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens) {
@@ -350,8 +357,14 @@ static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared) {
   s->waiting--;
 }
 
+// Where sequences are admitted whole: there is room in the step for all of it.
+static bool has_room(const fg_scheduler *s, const fg_step *step, const sequence *q, uint32_t drawn) {
+  return !s->whole || (q->known <= s->limits.max_tokens - step->tokens && drawn + q->drawn <= s->draws);
+}
+
 static void plan_admissions(fg_scheduler *s, fg_step *step) {
   uint64_t owed = pages_owed(s);
+  uint32_t drawn = 0;
   while (s->waiting && s->running < s->max_running && step->tokens < s->limits.max_tokens) {
     const uint32_t slot = first_waiting(s), row = s->free_tables[s->free_table_count - 1];
     sequence *q = &s->sequences[slot];
@@ -360,8 +373,9 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const uint32_t shared = waits ? f.pages + f.later : f.pages;
     const uint32_t needed = pages_for(&s->limits, q->known) - shared;
     if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
-    if (s->whole && q->known > s->limits.max_tokens - step->tokens) return;
+    if (!has_room(s, step, q, drawn)) return;
     admit(s, slot, shared);
+    drawn += q->drawn;
     if (waits)
       (void)take_pages(s, q, q->known);
     else

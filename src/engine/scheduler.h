@@ -85,12 +85,14 @@ typedef struct fg_step {
 fg_status fg_scheduler_create(fg_scheduler **out, const fg_scheduler_limits *limits, fg_error *err);
 void fg_scheduler_destroy(fg_scheduler *s);
 // From now on sequences are admitted with all their tokens or not at all, so that each begins and ends in one
-// step if it gets no token. One of more tokens than a step takes is never admitted.
-void fg_scheduler_admit_whole(fg_scheduler *s);
+// step if it gets no token. One of more tokens than a step takes is never admitted. Of those that are marked
+// as drawn a step admits no more than `draws`, and at least one.
+void fg_scheduler_admit_whole(fg_scheduler *s, uint32_t draws);
 
 // A new sequence of `known` tokens at the end of the queue. It must satisfy fg_scheduler_fits.
 fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_error *err);
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens); // could ever run to this length, alone
+void fg_scheduler_mark_drawn(fg_scheduler *s, fg_seq seq);      // fg_scheduler_admit_whole
 
 // What a sequence that shares tells of itself.
 typedef struct fg_seq_text {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "engine/sampler.h"
 #include "job/id_set.h"
 #include "job/order.h"
 #include "job/rows.h"
@@ -47,13 +48,12 @@ static fg_order_item hash_blocks(look *l, const fg_ids *prompt) {
 }
 
 // A request, so many times: samples of one prompt.
-static void keep_length(look *l, const fg_ids *prompt, uint32_t generated, uint32_t times) {
+static void keep_length(look *l, const fg_ids *prompt, fg_row_length length, uint32_t times) {
   fg_workload *w = &l->out->workload;
   const fg_order_item item = hash_blocks(l, prompt);
   for (uint32_t i = 0; i < times && w->length_count < FG_WORKLOAD_LENGTHS; i++) {
     l->items[w->length_count] = item;
-    l->out->lengths[w->length_count++] =
-        (fg_row_length){.prompt = (uint32_t)prompt->count, .generated = generated};
+    l->out->lengths[w->length_count++] = length;
   }
 }
 
@@ -89,8 +89,10 @@ static void take_request(look *l, const fg_job_request *r) {
     l->requests += r->n;
     l->generated += (double)r->n * generated;
     l->tokens += (double)r->n * (prompt + (double)generated);
+    const fg_row_length length = {
+        .prompt = prompt, .generated = generated, .drawn = !fg_sampler_takes_largest(&r->sampling, 0)};
     if (i < REQUESTS_OF_A_ROW)
-      keep_length(l, &r->prompts[i].ids, generated, r->n < REQUESTS_OF_A_ROW ? r->n : REQUESTS_OF_A_ROW);
+      keep_length(l, &r->prompts[i].ids, length, r->n < REQUESTS_OF_A_ROW ? r->n : REQUESTS_OF_A_ROW);
   }
 }
 

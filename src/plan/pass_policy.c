@@ -14,6 +14,7 @@ enum {
   MOST_ROWS = 1024,     // of a batch: products are as fast as they get at a quarter of it
   LEAST_ROWS = 64,
   DEFAULT_ROW = 512, // tokens
+  LEAST_DRAWS = 8,   // that a look at some rows may have missed
 };
 
 static const double MOST_SHARED = 0.1; // of a job's tokens, that are better computed once
@@ -66,13 +67,15 @@ void fg_pass_memory(const fg_plan_input *in, const fg_policy *p, uint64_t *host,
   const fg_hidden_limits hidden = fg_pass_hidden_limits(p, c->hidden);
   const uint64_t streaming = p->ring_bytes + p->expert_bytes;
   const uint64_t table = pages_of(in, p->pass_len) * sizeof(int32_t);
+  const uint64_t draws = p->pass_draws > c->draws ? p->pass_draws - c->draws : 0;
   fg_hidden_bytes(&hidden, in->one_memory, host, device);
   *device += in->device_fixed + in->vector_bytes + streaming + c->row_device * p->micro_tokens +
              c->token_device * p->max_tokens + (c->seq_device + table) * p->max_seqs +
              in->page_bytes / in->layers * p->device_pages;
   *host += in->host_fixed + in->small_table_bytes + (in->one_memory ? 0 : streaming) +
            c->row_host * p->micro_tokens + c->token_host * p->max_tokens +
-           (c->seq_host + table) * p->max_seqs + in->scratch(in->user, p->micro_tokens);
+           (c->seq_host + table) * p->max_seqs + c->draw_host * draws +
+           in->scratch(in->user, p->micro_tokens);
 }
 
 static bool fits(const fg_plan_input *in, const fg_policy *p) {
@@ -109,6 +112,13 @@ static void set_pages(const fg_plan_input *in, const shape *s, fg_policy *p) {
   p->pages = (uint32_t)max_u64(pages, pages_of(in, p->max_len) + 1);
 }
 
+// Rows of logits that are kept. A step takes no more sequences that need one, which costs speed where too few
+// were expected.
+static uint32_t draws_of(const fg_plan_input *in, uint32_t seqs) {
+  const uint64_t drawn = (uint64_t)(in->drawn * seqs * 5 / 4) + LEAST_DRAWS;
+  return (uint32_t)min_u64(max_u64(drawn, in->pass.draws), seqs);
+}
+
 static void set_tokens(const fg_plan_input *in, const shape *s, uint32_t longest, uint64_t tokens,
                        fg_policy *p) {
   p->order = in->order ? in->order : FG_ORDER_INPUT;
@@ -123,6 +133,7 @@ static void set_tokens(const fg_plan_input *in, const shape *s, uint32_t longest
   if (in->expected.requests) seqs = min_u64(seqs, in->expected.requests);
   if (in->max_seqs) seqs = in->max_seqs;
   p->max_seqs = (uint32_t)min_u64(seqs, tokens);
+  p->pass_draws = draws_of(in, p->max_seqs);
   p->ring_bytes = s->ring;
   p->expert_bytes = s->resident ? 0 : in->expert_least;
   // A wish for weights comes before tokens that nobody wished for.

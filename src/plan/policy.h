@@ -34,6 +34,8 @@ typedef struct fg_pass_costs {
   uint64_t row_device, row_host;     // of each row of a batch
   uint64_t token_device, token_host; // of each token of a step, without the residual stream
   uint64_t seq_device, seq_host;     // of each sequence, without its page table
+  uint64_t draw_host;                // of each sequence whose token is drawn from all logits, beyond
+  uint32_t draws;                    // so many, which are in host_fixed
 } fg_pass_costs;
 
 typedef struct fg_plan_input {
@@ -60,11 +62,12 @@ typedef struct fg_plan_input {
   const void *user;
   fg_pass_costs pass;
   // Of the job's rows: tokens of the longest that was seen, and on average; none is known to get more than
-  // one token; share of their tokens with which the row before begins as well.
+  // one token; share of their tokens with which the row before begins as well; share of those whose token is
+  // drawn from all logits.
   uint32_t longest_row;
   double mean_row;
   bool only_scored;
-  double shared;
+  double shared, drawn;
   // wishes; 0 = choose
   uint32_t max_tokens, max_seqs, max_len;
   uint32_t device_pages, disk_pages; // of the KV cache; both 0 = choose
@@ -93,10 +96,10 @@ typedef struct fg_policy {
   uint64_t device_weight_bytes; // resident panels where the device computes
   uint64_t host_weight_bytes;   // resident panels in host memory (devices of their own memory)
   bool tables_resident;
-  // Layer passes: rows of a batch, 0 in ordinary steps; the longest sequence that a step takes; where rows of
-  // the residual stream have room. `device_pages` are then those of a batch in one layer, `pages` numbers
-  // without memory.
-  uint32_t micro_tokens, pass_len;
+  // Layer passes: rows of a batch, 0 in ordinary steps; the longest sequence that a step takes; sequences of
+  // a step whose logits are kept to draw from them; where rows of the residual stream have room.
+  // `device_pages` are then those of a batch in one layer, `pages` numbers without memory.
+  uint32_t micro_tokens, pass_len, pass_draws;
   uint32_t hidden_rows, hidden_host_rows, hidden_disk_rows;
   uint64_t host_needed, device_needed; // all of the above and the workspace
 } fg_policy;

@@ -94,11 +94,47 @@ class LayerPasses(Case):
             spilled = figures["tiers"]["disk"]["hidden_bytes_written"]
             (self.assertGreater if "hidden_memory_tokens" in wishes else self.assertEqual)(spilled, 0)
 
+    def drawn_rows(self):
+        kinds = ({"temperature": 0.9, "seed": 4, "logprobs": 3}, {"temperature": 1.3, "top_p": 0.7, "top_k": 40},
+                 {"logit_bias": {"7": 2}, "logprobs": 0}, {"temperature": 0.7, "min_p": 0.01, "presence_penalty": 1},
+                 {"temperature": 0.8, "echo": True, "logprobs": 2}, {})
+        for i, r in enumerate(self.rows(48, 30, 333, max_tokens=1)):
+            yield {**r, "body": {**r["body"], **kinds[i % len(kinds)]}}
+
+    # Their logits are kept whole; what is drawn is what ordinary steps draw.
+    def test_one_token_that_is_drawn_comes_from_a_pass_too(self):
+        write_rows(self.path("in.jsonl"), self.drawn_rows())
+        for options in ((), ("--device", "fake", "--device-memory", "64M")):
+            expected, figures, _ = self.batch("memory.jsonl", harness.MODEL, *options)
+            self.assertEqual(figures["policy"]["micro_batch_tokens"], 0)
+            there, figures, said = self.batch("there.jsonl", harness.MODEL, *self.policy(**FORCED), *options)
+            self.assertEqual(there, expected, options)
+            self.assertEqual(figures["policy"]["micro_batch_tokens"], 64)
+            self.assertNotIn("a layer pass cannot take", said)
+
+    # Nobody could look at what comes through a pipe: a pass takes as many of these rows as it has room for.
+    def test_more_rows_that_are_drawn_than_were_expected_make_shorter_passes(self):
+        write_rows(self.path("in.jsonl"), self.drawn_rows())
+        expected, _, _ = self.batch("memory.jsonl", harness.MODEL)
+        with open(self.path("in.jsonl"), "rb") as file:
+            rows = file.read()
+        for options, most in ((("--speculation", "false"), 8), ((), 64)):
+            self.succeed("batch", harness.MODEL, "-i", "-", "--max-num-seqs", 64, "-o", self.path("there.jsonl"), "--offload-dir",
+                         self.path("stores"), "--deterministic-ids", "--dtype", "f32", "--overwrite", "--stats",
+                         self.path("stats.json"), *self.policy(micro_batch_tokens=64, max_num_batched_tokens=2000),
+                         *options, stdin=rows)
+            there = [r["response"]["body"]["choices"] for r in read_rows(self.path("there.jsonl"))]
+            self.assertEqual(there, expected)
+            with open(self.path("stats.json")) as file:
+                figures = json.load(file)
+            self.assertEqual(figures["policy"]["micro_batch_tokens"], 64)
+            drawn = 48 - 48 // 6
+            self.assertGreaterEqual(figures["tokens"]["steps"], -(-drawn // most))
+            (self.assertGreater if most < drawn else self.assertLess)(figures["tokens"]["steps"], 4, options)
+
     # Each of these ends the passes; nobody loses a row.
     def test_rows_that_a_pass_cannot_take_are_answered_by_ordinary_steps(self):
-        beyond = {"more tokens": {"max_tokens": 7}, "drawn": {"max_tokens": 1, "temperature": 0.9, "seed": 4},
-                  "biased": {"max_tokens": 1, "logit_bias": {"7": 2}}, "penalised": {"max_tokens": 1, "presence_penalty": 1},
-                  "many candidates": {"max_tokens": 1, "logprobs": 20}}
+        beyond = {"more tokens": {"max_tokens": 7}, "many candidates": {"max_tokens": 1, "logprobs": 20}}
         for what, body in beyond.items():
             scored = list(self.rows(12, 60, 333, max_tokens=0, echo=True, logprobs=2))
             other = next(self.rows(1, 60, 333, **body))

@@ -68,21 +68,28 @@ static void test_whole_rows_are_admitted_in_order_and_never_in_part(void **state
         .max_tokens = most, .max_seqs = 16, .pages = most / 8 + 34, .page_tokens = 8, .max_len = most};
     fg_scheduler *s;
     assert_int_equal(fg_scheduler_create(&s, &limits, NULL), FG_OK);
-    fg_scheduler_admit_whole(s);
+    const uint32_t draws = 1 + (uint32_t)rand() % 6;
+    fg_scheduler_admit_whole(s, draws);
     uint32_t length[64], done = 0;
+    bool drawn[64];
     fg_seq seq[64];
     for (uint32_t i = 0; i < count; i++) {
       length[i] = 1 + (uint32_t)rand() % most;
       assert_int_equal(fg_scheduler_add(s, length[i], &seq[i], NULL), FG_OK);
+      drawn[i] = rand() % 2;
+      if (drawn[i]) fg_scheduler_mark_drawn(s, seq[i]);
     }
     for (fg_step step; fg_scheduler_plan(s, &step), step.chunk_count;) {
       assert_true(step.tokens <= most);
       assert_int_equal(step.preempted, 0);
+      uint32_t kept = 0;
       for (uint32_t c = 0; c < step.chunk_count; c++, done++) {
         assert_int_equal(step.chunks[c].seq, seq[done]);
         assert_int_equal(step.chunks[c].begin, 0);
         assert_int_equal(step.chunks[c].count, length[done]);
+        kept += drawn[done];
       }
+      assert_true(kept <= draws);
       const uint32_t first = done - step.chunk_count;
       fg_scheduler_done(s, &step);
       for (uint32_t c = first; c < done; c++) fg_scheduler_remove(s, seq[c]);

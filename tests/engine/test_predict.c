@@ -115,7 +115,8 @@ static void test_inputs_of_products_are_made_for_each_token(void **state) {
 static void test_what_rows_share_is_computed_once(void **state) {
   (void)state;
   const fg_policy p = policy(512, 4);
-  const fg_row_length rows[] = {{100, 2, 0}, {101, 2, 100}, {102, 2, 97}, {103, 2, 10}};
+  const fg_row_length rows[] = {
+      {100, 2, 0, false}, {101, 2, 100, false}, {102, 2, 97, false}, {103, 2, 10, false}};
   const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 4, 4);
   assert_int_equal(out.prompt_tokens, 100 + 101 + 102 + 103);
   assert_int_equal(out.shared_tokens, 2 * 96);
@@ -132,7 +133,7 @@ static void test_what_rows_share_is_computed_once(void **state) {
 static void test_a_prompt_that_is_shared_whole_still_gives_its_last_token(void **state) {
   (void)state;
   const fg_policy p = policy(512, 4);
-  const fg_row_length rows[] = {{64, 1, 0}, {64, 1, 64}};
+  const fg_row_length rows[] = {{64, 1, 0, false}, {64, 1, 64, false}};
   const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 2, 2);
   assert_int_equal(out.shared_tokens, 32);
 }
@@ -143,7 +144,7 @@ static void test_pages_that_are_shared_are_held_once(void **state) {
   fg_policy p = policy(512, 8);
   p.max_len = 128;
   p.pages = p.device_pages = 12;
-  const fg_row_length alone = {100, 20, 0}, shared = {100, 20, 96};
+  const fg_row_length alone = {100, 20, 0, false}, shared = {100, 20, 96, false};
   const fg_predict_options options = {.policy = &p};
   const fg_prediction a = predict(options, &alone, 1, 64), b = predict(options, &shared, 1, 64);
   assert_true(b.steps < 0.7 * a.steps);
@@ -154,7 +155,7 @@ static void test_pages_that_are_shared_are_held_once(void **state) {
 static void test_the_longest_first_make_the_tail_short(void **state) {
   (void)state;
   fg_policy p = policy(64, 2);
-  const fg_row_length rows[] = {{8, 10, 0}, {8, 10, 0}, {8, 10, 0}, {8, 30, 0}};
+  const fg_row_length rows[] = {{8, 10, 0, false}, {8, 10, 0, false}, {8, 10, 0, false}, {8, 30, 0, false}};
   assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 40);
   p.order = FG_ORDER_LONGEST;
   assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 30);
@@ -172,7 +173,7 @@ static void test_a_row_that_is_only_scored_passes_once(void **state) {
 static void test_what_is_left_of_a_long_job_goes_on_as_it_did(void **state) {
   (void)state;
   const fg_policy p = policy(128, 16);
-  const fg_row_length rows[] = {{200, 20, 0}, {50, 60, 0}, {400, 5, 0}};
+  const fg_row_length rows[] = {{200, 20, 0, false}, {50, 60, 0, false}, {400, 5, 0, false}};
   const fg_predict_options all = {.policy = &p}, some = {.policy = &p, .most_steps = 200};
   const fg_prediction whole = predict(all, rows, 3, 3000), part = predict(some, rows, 3, 3000);
   assert_true(whole.steps > 2000);

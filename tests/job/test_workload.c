@@ -81,6 +81,16 @@ static void test_what_rows_share_is_counted_in_the_order_in_which_they_run(void 
   }
 }
 
+static void test_rows_that_draw_from_all_logits_are_told_apart(void **state) {
+  fg_workload w = look(*state,
+                       ROW("a", "\"prompt\":[1,2,3],\"temperature\":0")                           //
+                       ROW("b", "\"prompt\":[5,2,3]")                                             //
+                       ROW("c", "\"prompt\":[7,2,3],\"temperature\":0,\"logit_bias\":{\"5\":1}"), //
+                       0);
+  assert_int_equal(w.length_count, 3);
+  for (uint32_t i = 0; i < 3; i++) assert_int_equal(w.lengths[i].drawn, i > 0);
+}
+
 static void test_what_tells_nothing_gives_zeros(void **state) {
   static const char *const texts[] = {"", "\n\n", "garbage\n", "[]\n", "{\"body\":7}\n{\"body\":{}}\n"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -101,6 +111,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rows_beyond_the_sample_count, set_up_files, tear_down_files),
       cmocka_unit_test_setup_teardown(test_what_rows_share_is_counted_in_the_order_in_which_they_run,
                                       set_up_files, tear_down_files),
+      cmocka_unit_test_setup_teardown(test_rows_that_draw_from_all_logits_are_told_apart, set_up_files,
+                                      tear_down_files),
       cmocka_unit_test_setup_teardown(test_what_tells_nothing_gives_zeros, set_up_files, tear_down_files),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -57,6 +57,24 @@ static void test_scored_rows_of_a_larger_model_run_in_layer_passes_within_budget
   }
 }
 
+static void test_rows_that_are_drawn_have_room_for_their_logits_within_budget(void **state) {
+  (void)state;
+  for (uint64_t host = 200; host < 2000; host += 100) {
+    fg_plan_input in = scoring(host * MiB);
+    in.pass.draw_host = 128 * 1024;
+    in.pass.draws = 16;
+    const fg_policy none = make(&in);
+    in.drawn = 1;
+    const fg_policy all = make(&in);
+    uint64_t memory, device;
+    fg_policy_memory(&in, &all, &memory, &device);
+    assert_true(memory <= in.host);
+    if (!none.micro_tokens) continue;
+    assert_true(none.pass_draws >= 16 && none.pass_draws < none.max_seqs);
+    assert_int_equal(all.pass_draws, all.max_seqs);
+  }
+}
+
 static void test_quarter_of_the_model_is_enough_to_read_it_few_times(void **state) {
   (void)state;
   const fg_plan_input in = scoring(500 * MiB);
@@ -164,6 +182,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_model_that_fits_runs_ordinary_steps),
       cmocka_unit_test(test_scored_rows_of_a_larger_model_run_in_layer_passes_within_budget),
+      cmocka_unit_test(test_rows_that_are_drawn_have_room_for_their_logits_within_budget),
       cmocka_unit_test(test_quarter_of_the_model_is_enough_to_read_it_few_times),
       cmocka_unit_test(test_more_memory_never_means_more_passes),
       cmocka_unit_test(test_what_a_job_does_not_need_for_tokens_goes_to_weights),
