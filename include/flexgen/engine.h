@@ -49,6 +49,7 @@ typedef struct fg_workload {
   const fg_row_length *lengths; // of requests in their order, of a long job a sample; NULL = unknown; copied
   uint32_t length_count;
   uint32_t longest;    // no request has more tokens, prompt and answer; 0 = unknown
+  uint32_t prompt_top; // most candidates that a request, of those that were seen, wants with a prompt token
   uint64_t host_bytes; // of the host budget that the caller will take for itself: the plan leaves them
 } fg_workload;
 

@@ -76,6 +76,7 @@ struct fg_engine {
   double drafting_seconds, drafting_before;
   uint64_t drafted_tokens, accepted_tokens, drafted_steps;
   fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
+  uint32_t noted_top;     // candidates that it has room for with a token
   uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes
   uint32_t sample_track, step_track;
   uint64_t process_bytes; // reserved for what is not counted one by one

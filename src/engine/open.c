@@ -291,7 +291,6 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   fg_executor_costs(g, e->model->store, one_memory, plan);
   if (e->attends_on_host) fg_kv_host_costs(g, plan);
   fg_readout_costs(g->vocab, fg_draft_room(e), fg_threads_count(e->threads), plan);
-  if (!o->no_prefix_sharing) plan->host_per_page = fg_sharing_page_bytes(g->kv.page_tokens);
   status = fg_engine_choose_policy(e, err);
   if (status == FG_OK && !plan->max_len && g->max_positions && e->policy.max_len < g->max_positions)
     fg_log_line(&e->log, FG_LOG_WARN,

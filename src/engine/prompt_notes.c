@@ -8,7 +8,7 @@ typedef struct note {
   int32_t token;
   float logprob;
   uint32_t rank, top_count;
-  fg_candidate top[FG_NOTED_TOP];
+  fg_candidate top[]; // [shape.top]
 } note;
 
 typedef struct page_notes {
@@ -17,26 +17,30 @@ typedef struct page_notes {
 
 struct fg_prompt_notes {
   fg_budget *budget;
-  uint32_t page_tokens;
+  fg_notes_shape shape;
   page_notes *pages; // [pages]
-  note *notes;       // [pages, page_tokens]
+  char *notes;       // [pages, page_tokens] of note_bytes
 };
 
-uint64_t fg_prompt_notes_page_bytes(uint32_t page_tokens) {
-  return sizeof(page_notes) + page_tokens * sizeof(note);
+static uint64_t note_bytes(fg_notes_shape shape) {
+  return sizeof(note) + shape.top * sizeof(fg_candidate);
 }
 
-fg_status fg_prompt_notes_create(fg_prompt_notes **out, uint32_t pages, uint32_t page_tokens,
+uint64_t fg_prompt_notes_page_bytes(fg_notes_shape shape) {
+  return sizeof(page_notes) + shape.page_tokens * note_bytes(shape);
+}
+
+fg_status fg_prompt_notes_create(fg_prompt_notes **out, uint32_t pages, fg_notes_shape shape,
                                  fg_budget *budget, fg_error *err) {
   *out = NULL;
   fg_prompt_notes *n = calloc(1, sizeof *n);
   if (!n) return fg_fail(err, FG_NO_SPACE, "no memory for notes on prompts");
   n->budget = budget;
-  n->page_tokens = page_tokens;
+  n->shape = shape;
   static const char what[] = "log-probabilities of prompts that are shared";
   fg_status status = fg_budget_alloc(budget, pages * sizeof *n->pages, what, (void **)&n->pages, err);
   if (status == FG_OK)
-    status = fg_budget_alloc(budget, (uint64_t)pages * page_tokens * sizeof *n->notes, what,
+    status = fg_budget_alloc(budget, (uint64_t)pages * shape.page_tokens * note_bytes(shape), what,
                              (void **)&n->notes, err);
   if (status != FG_OK) {
     fg_prompt_notes_destroy(n);
@@ -54,7 +58,8 @@ void fg_prompt_notes_destroy(fg_prompt_notes *n) {
 }
 
 static note *note_at(const fg_prompt_notes *n, fg_note_place at) {
-  return &n->notes[(size_t)at.page * n->page_tokens + at.offset];
+  const uint64_t number = (uint64_t)at.page * n->shape.page_tokens + at.offset;
+  return (note *)(n->notes + number * note_bytes(n->shape));
 }
 
 void fg_prompt_notes_begin(fg_prompt_notes *n, uint32_t page) {
@@ -63,9 +68,10 @@ void fg_prompt_notes_begin(fg_prompt_notes *n, uint32_t page) {
 
 void fg_prompt_notes_put(fg_prompt_notes *n, fg_note_place at, const fg_token_info *info) {
   page_notes *p = &n->pages[at.page];
-  if (at.top > FG_NOTED_TOP || at.offset != p->filled || (p->filled && at.top != p->top)) return;
+  if (at.top > n->shape.top || at.offset != p->filled || (p->filled && at.top != p->top)) return;
   note *to = note_at(n, at);
-  *to = (note){info->token, info->logprob, info->rank, info->top_count, {{0}}};
+  *to = (note){
+      .token = info->token, .logprob = info->logprob, .rank = info->rank, .top_count = info->top_count};
   if (info->top_count) memcpy(to->top, info->top, info->top_count * sizeof *to->top);
   p->top = at.top;
   p->filled++;

@@ -4,7 +4,9 @@
 // A sequence that shares pages does not compute their tokens, so it has no logits there. Where it wants the
 // log-probabilities of its prompt all the same, they are those that the page's writer was told. A note stands
 // at the position that gave the logits and is of the token behind it, which of a page's last position is in
-// another page: so it names its token, and holds for that one alone.
+// another page: so it names its token, and holds for that one alone. All notes have room for as many
+// candidates as the job's requests are expected to want with a token, each 8 bytes; of requests for more
+// nothing is noted, so they compute what they score.
 #ifndef FG_ENGINE_PROMPT_NOTES_H
 #define FG_ENGINE_PROMPT_NOTES_H
 
@@ -13,14 +15,18 @@
 
 typedef struct fg_prompt_notes fg_prompt_notes;
 
-// Candidates that are kept with a token; of requests for more nothing is noted. Five is what OpenAI's API
-// knows.
+// Candidates for which there is always room. Five is what OpenAI's API knows.
 enum { FG_NOTED_TOP = 5 };
 
-fg_status fg_prompt_notes_create(fg_prompt_notes **out, uint32_t pages, uint32_t page_tokens,
+// What is kept of each page: tokens, and candidates with each at most.
+typedef struct fg_notes_shape {
+  uint32_t page_tokens, top;
+} fg_notes_shape;
+
+fg_status fg_prompt_notes_create(fg_prompt_notes **out, uint32_t pages, fg_notes_shape shape,
                                  fg_budget *budget, fg_error *err);
 void fg_prompt_notes_destroy(fg_prompt_notes *notes);      // NULL is allowed
-uint64_t fg_prompt_notes_page_bytes(uint32_t page_tokens); // of each page, charged to the budget
+uint64_t fg_prompt_notes_page_bytes(fg_notes_shape shape); // of each page, charged to the budget
 
 // Position `offset` of a page, and what was asked there: candidates with each token.
 typedef struct fg_note_place {

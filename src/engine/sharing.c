@@ -5,10 +5,14 @@
 #include "base/size.h"
 #include "engine/sparsity.h"
 
+static fg_notes_shape notes_shape(const fg_engine *e) {
+  return (fg_notes_shape){.page_tokens = e->model->graph->kv.page_tokens, .top = e->noted_top};
+}
+
 // Of a number of pages that costs most for each: the index has a power of two of buckets.
-uint64_t fg_sharing_page_bytes(uint32_t page_tokens) {
+uint64_t fg_sharing_page_bytes(const fg_engine *e) {
   const fg_scheduler_limits with = {.pages = 1025,
-                                    .page_tokens = page_tokens,
+                                    .page_tokens = e->model->graph->kv.page_tokens,
                                     .max_tokens = 1,
                                     .max_seqs = 1,
                                     .max_len = 1,
@@ -16,7 +20,7 @@ uint64_t fg_sharing_page_bytes(uint32_t page_tokens) {
   fg_scheduler_limits without = with;
   without.share = FG_SHARING_OFF;
   const uint64_t index = fg_scheduler_bytes(&with) - fg_scheduler_bytes(&without);
-  return index / with.pages + 1 + fg_prompt_notes_page_bytes(page_tokens);
+  return index / with.pages + 1 + fg_prompt_notes_page_bytes(notes_shape(e));
 }
 
 // ---- what may be shared ----------------------------------------------------------------------------------
@@ -59,7 +63,7 @@ static bool will_be_noted(const fg_engine *e, fg_seq writer, const fg_request *r
   const uint32_t next = position + 1;
   return position >= fg_scheduler_computed(e->scheduler, writer) && next < w->request.prompt_count &&
          next >= w->reported && w->request.prompt_logprobs == r->prompt_logprobs &&
-         r->prompt_logprobs <= FG_NOTED_TOP && w->tokens[next] == r->prompt[next];
+         r->prompt_logprobs <= (int32_t)e->noted_top && w->tokens[next] == r->prompt[next];
 }
 
 static bool is_told(const fg_engine *e, const fg_request *r, const uint32_t *pages, uint32_t position) {
@@ -106,7 +110,7 @@ void fg_sharing_open(fg_engine *e, fg_scheduler_limits *limits) {
   fg_status status = fg_budget_reserve(e->host, bytes, "the index of shared prefixes", &err);
   if (status == FG_OK) {
     e->sharing_bytes = bytes;
-    status = fg_prompt_notes_create(&e->notes, limits->pages, limits->page_tokens, e->host, &err);
+    status = fg_prompt_notes_create(&e->notes, limits->pages, notes_shape(e), e->host, &err);
   }
   if (status == FG_OK) return;
   fg_sharing_close(e);

@@ -11,8 +11,8 @@
 
 #include "engine/engine_state.h"
 
-// Host memory for each page of the KV cache, as the plan counts it.
-uint64_t fg_sharing_page_bytes(uint32_t page_tokens);
+// Host memory for each page of the KV cache, as the plan counts it, with notes on the engine's requests.
+uint64_t fg_sharing_page_bytes(const fg_engine *engine);
 
 // Sets the limits' part of sharing, and reserves its memory; off where the user does not want it, or that
 // memory is not left.

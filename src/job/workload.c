@@ -81,6 +81,8 @@ static void order_lengths(look *l) {
 }
 
 static void take_request(look *l, const fg_job_request *r) {
+  const uint32_t top = r->echo && r->logprobs > 0 ? (uint32_t)r->logprobs : 0;
+  if (top > l->out->workload.prompt_top) l->out->workload.prompt_top = top;
   for (uint32_t i = 0; i < r->prompt_count; i++) {
     const uint32_t prompt = (uint32_t)r->prompts[i].ids.count;
     uint32_t generated = fg_job_request_room(r, &l->context, i);

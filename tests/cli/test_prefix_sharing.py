@@ -174,11 +174,16 @@ class PrefixSharing(Case):
         write_rows(self.path("in.jsonl"), rows)
         for options in ((), ("--max-num-batched-tokens", 100), ALL_ON_DISK):
             self.compare(harness.MODEL, "--dtype", "f32", *options, least=0.6)
+        for r in rows:
+            r["body"]["logprobs"] = 20
+        write_rows(self.path("in.jsonl"), rows)
+        self.compare(harness.MODEL, "--dtype", "f32", least=0.6)
 
     def test_notes_of_prompts_hold_for_who_asks_the_same_only(self):
         draw = random.Random(6)
         prompt = [draw.randrange(3, 333) for _ in range(100)]
-        asked = [{}, {"logprobs": 0}, {"logprobs": 3}, {"logprobs": 5}, {"logprobs": 3}, {"logprobs": 0}, {}]
+        asked = [{}, {"logprobs": 0}, {"logprobs": 3}, {"logprobs": 5}, {"logprobs": 3}, {"logprobs": 0}, {},
+                 {"logprobs": 17}, {"logprobs": 17}]
         write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=prompt, max_tokens=i % 2, echo=True, return_token_ids=True,
                                                return_tokens_as_token_ids=True, **more) for i, more in enumerate(asked)])
         self.compare(harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 128, least=0.2)

@@ -13,7 +13,7 @@
 #include "engine/prompt_notes.h"
 #include "flexgen/engine.h"
 
-enum { REQUESTS = 6, COMMON = 75, PROMPT = 100, ANSWER = 20, PAGE = 32, TOP = 2, MIB = 1 << 20 };
+enum { REQUESTS = 6, COMMON = 75, PROMPT = 100, ANSWER = 20, PAGE = 32, TOP = 2, NOTED = 9, MIB = 1 << 20 };
 
 // ---- notes -----------------------------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ static fg_prompt_notes *make_notes(fg_budget **budget) {
   fg_prompt_notes *n;
   fg_error err;
   assert_int_equal(fg_budget_create(budget, "memory", "--memory", 0, &err), FG_OK);
-  assert_int_equal(fg_prompt_notes_create(&n, 4, 2, *budget, &err), FG_OK);
+  assert_int_equal(fg_prompt_notes_create(&n, 4, (fg_notes_shape){2, NOTED}, *budget, &err), FG_OK);
   return n;
 }
 
@@ -58,7 +58,7 @@ static void test_notes_have_no_gaps(void **state) {
   fg_token_info out, in = info_of(5, NULL, 0);
   fg_prompt_notes_put(n, (fg_note_place){.page = 0, .offset = 1}, &in);
   assert_false(fg_prompt_notes_get(n, (fg_note_place){0, 1, 0}, 5, &out));
-  const fg_note_place many = {.page = 0, .top = FG_NOTED_TOP + 1};
+  const fg_note_place many = {.page = 0, .top = NOTED + 1};
   fg_prompt_notes_put(n, many, &in);
   assert_false(fg_prompt_notes_get(n, many, 5, &out));
   fg_prompt_notes_destroy(n);
