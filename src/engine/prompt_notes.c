@@ -12,7 +12,7 @@ typedef struct note {
 } note;
 
 typedef struct page_notes {
-  uint32_t filled, top; // positions from the first on; candidates that were asked for there
+  uint32_t first, end, top; // positions; candidates that were asked for there
 } page_notes;
 
 struct fg_prompt_notes {
@@ -63,23 +63,24 @@ static note *note_at(const fg_prompt_notes *n, fg_note_place at) {
 }
 
 void fg_prompt_notes_begin(fg_prompt_notes *n, uint32_t page) {
-  n->pages[page].filled = 0;
+  n->pages[page] = (page_notes){0};
 }
 
 void fg_prompt_notes_put(fg_prompt_notes *n, fg_note_place at, const fg_token_info *info) {
   page_notes *p = &n->pages[at.page];
-  if (at.top > n->shape.top || at.offset != p->filled || (p->filled && at.top != p->top)) return;
+  if (at.top > n->shape.top) return;
+  if (p->first == p->end) *p = (page_notes){at.offset, at.offset, at.top};
+  if (at.offset != p->end || at.top != p->top) return;
   note *to = note_at(n, at);
   *to = (note){
       .token = info->token, .logprob = info->logprob, .rank = info->rank, .top_count = info->top_count};
   if (info->top_count) memcpy(to->top, info->top, info->top_count * sizeof *to->top);
-  p->top = at.top;
-  p->filled++;
+  p->end++;
 }
 
 bool fg_prompt_notes_get(const fg_prompt_notes *n, fg_note_place at, int32_t token, fg_token_info *info) {
   const page_notes *p = &n->pages[at.page];
-  if (at.offset >= p->filled || at.top != p->top) return false;
+  if (at.offset < p->first || at.offset >= p->end || at.top != p->top) return false;
   const note *from = note_at(n, at);
   if (from->token != token) return false;
   *info = (fg_token_info){.token = from->token,

@@ -35,7 +35,8 @@ typedef struct fg_note_place {
 
 // The page is written from its first token on: what was noted of it is of another text.
 void fg_prompt_notes_begin(fg_prompt_notes *notes, uint32_t page);
-// Positions come in their order; one that does not follow those that are there is not kept.
+// Positions come in their order, from any of the page on; one that does not follow those that are there is
+// not kept.
 void fg_prompt_notes_put(fg_prompt_notes *notes, fg_note_place at, const fg_token_info *info);
 // What is noted of `token` behind the position; NULL: nothing, or not with so many candidates. info->top
 // stays until the page begins anew.

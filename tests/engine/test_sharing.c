@@ -26,7 +26,7 @@ static fg_prompt_notes *make_notes(fg_budget **budget) {
   fg_prompt_notes *n;
   fg_error err;
   assert_int_equal(fg_budget_create(budget, "memory", "--memory", 0, &err), FG_OK);
-  assert_int_equal(fg_prompt_notes_create(&n, 4, (fg_notes_shape){2, NOTED}, *budget, &err), FG_OK);
+  assert_int_equal(fg_prompt_notes_create(&n, 4, (fg_notes_shape){4, NOTED}, *budget, &err), FG_OK);
   return n;
 }
 
@@ -56,8 +56,10 @@ static void test_notes_have_no_gaps(void **state) {
   fg_budget *budget;
   fg_prompt_notes *n = make_notes(&budget);
   fg_token_info out, in = info_of(5, NULL, 0);
-  fg_prompt_notes_put(n, (fg_note_place){.page = 0, .offset = 1}, &in);
-  assert_false(fg_prompt_notes_get(n, (fg_note_place){0, 1, 0}, 5, &out));
+  fg_prompt_notes_put(n, (fg_note_place){.page = 0, .offset = 0}, &in);
+  fg_prompt_notes_put(n, (fg_note_place){.page = 0, .offset = 2}, &in);
+  assert_true(fg_prompt_notes_get(n, (fg_note_place){0, 0, 0}, 5, &out));
+  assert_false(fg_prompt_notes_get(n, (fg_note_place){0, 2, 0}, 5, &out));
   const fg_note_place many = {.page = 0, .top = NOTED + 1};
   fg_prompt_notes_put(n, many, &in);
   assert_false(fg_prompt_notes_get(n, many, 5, &out));
@@ -202,6 +204,22 @@ static void test_scored_prompts_that_are_shared_tell_the_same(void **state) {
   }
 }
 
+// Nobody scores their beginning; the one that does not compute a token hears of it by the other's notes.
+static void test_log_probabilities_from_the_middle_of_a_page_on_are_told(void **state) {
+  const fixture *f = *state;
+  for (uint32_t from = 9; from < 2 * PAGE; from += 13) {
+    fg_engine *engine = open_engine(f->directory, true);
+    answer answers[REQUESTS] = {0};
+    for (int32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i, true, from + (uint32_t)i % 2);
+    run_all(engine);
+    fg_engine_close(engine);
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+      check_answer(&answers[i], &f->alone[i]);
+      check_prompt(&answers[i], &f->alone[i], from + i % 2);
+    }
+  }
+}
+
 // A beginning that nobody scored does for a row that wants the log-probabilities of its end.
 static void test_log_probabilities_from_a_position_on_leave_what_is_before_it_shared(void **state) {
   const fixture *f = *state;
@@ -266,6 +284,7 @@ int main(void) {
       cmocka_unit_test(test_notes_hold_for_their_token_and_what_was_asked),
       cmocka_unit_test(test_notes_have_no_gaps),
       cmocka_unit_test(test_scored_prompts_that_are_shared_tell_the_same),
+      cmocka_unit_test(test_log_probabilities_from_the_middle_of_a_page_on_are_told),
       cmocka_unit_test(test_log_probabilities_from_a_position_on_leave_what_is_before_it_shared),
       cmocka_unit_test(test_cancelled_writer_leaves_what_others_share),
       cmocka_unit_test(test_a_smaller_budget_in_the_middle_of_a_group_changes_nothing),
