@@ -229,8 +229,9 @@ void fg_engine_shrink(fg_engine *engine, uint64_t host_memory);
 typedef struct fg_engine_stats {
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
   // prompt_tokens were computed, of which distinct ones for the first time; shared ones were not, because
-  // others had computed the same beginning. Distinct and shared ones make up the prompts.
-  uint64_t prompt_tokens_distinct, prompt_tokens_shared;
+  // others had computed the same beginning; of these, what is behind the last page that all of it is shared
+  // was copied. Distinct and shared ones make up the prompts.
+  uint64_t prompt_tokens_distinct, prompt_tokens_shared, prompt_tokens_copied;
   // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its
   // row did not take.
   uint64_t drafted_tokens, drafted_steps, accepted_tokens;

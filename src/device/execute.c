@@ -63,17 +63,12 @@ static fg_status execute_matmul(fg_cpu_executor *e, const fg_call *call, fg_erro
 }
 
 static fg_execute_fn *const ops[FG_OP_COUNT] = {
-    [FG_OP_NORM] = fg_execute_norm,
-    [FG_OP_MATMUL] = execute_matmul,
-    [FG_OP_ROPE] = fg_execute_rope,
-    [FG_OP_KV_STORE] = fg_execute_kv_store,
-    [FG_OP_ATTENTION] = fg_execute_attention,
-    [FG_OP_ACT] = fg_execute_act,
-    [FG_OP_GLU] = fg_execute_glu,
-    [FG_OP_ADD] = fg_execute_add,
-    [FG_OP_MAP] = fg_execute_map,
-    [FG_OP_SELECT] = fg_execute_select,
-    [FG_OP_ROUTE] = fg_execute_route,
+    [FG_OP_NORM] = fg_execute_norm,       [FG_OP_MATMUL] = execute_matmul,
+    [FG_OP_ROPE] = fg_execute_rope,       [FG_OP_KV_STORE] = fg_execute_kv_store,
+    [FG_OP_KV_COPY] = fg_execute_kv_copy, [FG_OP_ATTENTION] = fg_execute_attention,
+    [FG_OP_ACT] = fg_execute_act,         [FG_OP_GLU] = fg_execute_glu,
+    [FG_OP_ADD] = fg_execute_add,         [FG_OP_MAP] = fg_execute_map,
+    [FG_OP_SELECT] = fg_execute_select,   [FG_OP_ROUTE] = fg_execute_route,
     [FG_OP_SCATTER] = fg_execute_scatter,
 };
 

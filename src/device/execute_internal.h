@@ -49,6 +49,6 @@ fg_status fg_resolve_cache(const fg_view *view, const fg_kv_geometry *kv, uint8_
 
 fg_execute_fn fg_execute_norm, fg_execute_rope, fg_execute_act, fg_execute_glu, fg_execute_add,
     fg_execute_map, fg_execute_select, fg_execute_route, fg_execute_scatter;
-fg_execute_fn fg_execute_kv_store, fg_execute_attention;
+fg_execute_fn fg_execute_kv_store, fg_execute_kv_copy, fg_execute_attention;
 
 #endif

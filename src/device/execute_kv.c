@@ -1,4 +1,4 @@
-// Storing keys and values.
+// Storing keys and values, and copying stored ones.
 #include <string.h>
 
 #include "device/execute_internal.h"
@@ -89,5 +89,53 @@ fg_status fg_execute_kv_store(fg_cpu_executor *e, const fg_call *call, fg_error 
       return fg_fail(err, FG_INTERNAL, "slot %d of a cache of %llu pages of %u tokens", (int)j.slots[r],
                      (unsigned long long)pages, kv->page_tokens);
   fg_execute_items(e, (call->rows - 1) / ITEM_TOKENS + 1, call->rows * (k_width + v_width), store_item, &j);
+  return FG_OK;
+}
+
+typedef struct copy_job {
+  const fg_kv_geometry *kv;
+  const fg_page_copy *copies;
+  uint32_t count;
+  uint8_t *cache;
+  uint64_t page_bytes;
+} copy_job;
+
+// Of a head, whose rows follow each other in a page, all copies: so one may be made of another.
+static void copy_head(void *arg, uint32_t head, uint32_t thread) {
+  (void)thread;
+  const copy_job *j = arg;
+  const uint64_t keys = fg_kv_key_offset(j->kv, head, 0), key = fg_kv_row_bytes(j->kv->dtype, j->kv->k_dim);
+  const uint64_t values = fg_kv_value_offset(j->kv, head, 0), value = fg_kv_value_step(j->kv);
+  for (uint32_t i = 0; i < j->count; i++) {
+    const fg_page_copy *c = &j->copies[i];
+    const uint8_t *from = j->cache + (uint64_t)c->from * j->page_bytes;
+    uint8_t *to = j->cache + (uint64_t)c->to * j->page_bytes;
+    memcpy(to + keys, from + keys, (uint64_t)c->tokens * key);
+    if (!j->kv->v_in_k) memcpy(to + values, from + values, (uint64_t)c->tokens * value);
+  }
+}
+
+fg_status fg_execute_kv_copy(fg_cpu_executor *e, const fg_call *call, fg_error *err) {
+  const fg_kv_geometry *kv = &call->params.kv_store.kv;
+  copy_job j = {.kv = kv, .count = call->rows};
+  void *copies;
+  uint64_t pages, tokens = 0;
+  fg_status status = fg_check_geometry(e, kv, false, err);
+  if (!status) status = fg_resolve_cache(&call->out, kv, &j.cache, &pages, err);
+  if (!status)
+    status = fg_view_resolve(&call->b, "copies", 1, call->rows, sizeof(fg_page_copy), &copies, err);
+  if (status) return status;
+  j.copies = copies;
+  j.page_bytes = fg_kv_page_bytes(kv);
+  for (uint32_t i = 0; i < j.count; i++) {
+    const fg_page_copy *c = &j.copies[i];
+    if (c->from < 0 || c->to < 0 || c->from == c->to || (uint64_t)c->from >= pages ||
+        (uint64_t)c->to >= pages || c->tokens < 1 || (uint32_t)c->tokens > kv->page_tokens)
+      return fg_fail(err, FG_INTERNAL,
+                     "%d tokens of page %d to page %d in a cache of %llu pages of %u tokens", (int)c->tokens,
+                     (int)c->from, (int)c->to, (unsigned long long)pages, kv->page_tokens);
+    tokens += (uint32_t)c->tokens;
+  }
+  fg_execute_items(e, kv->kv_heads, tokens * kv->kv_heads * (kv->k_dim + kv->v_dim), copy_head, &j);
   return FG_OK;
 }

@@ -11,6 +11,7 @@
 // | MATMUL    | x [r, k]      | panel        | bias [n]    | [r, n] (= or +=); c may be absent |
 // | ROPE      | inv_freq *    |              |             | [r, heads, dim] in place *** |
 // | KV_STORE  | k [r, h*dk]   | v [r, h*dv]  |             | cache of the layer; b absent: V is in K |
+// | KV_COPY   |               | copies [r]   |             | cache of the layer: fg_page_copy |
 // | ATTENTION | q [r, H*dk] **** | cache        | numbers [H] | [r, H*dv]; c where heads have numbers |
 // | ACT       |               |              |             | [r, w] in place |
 // | GLU       | x [r, 2f]     |              |             | [r, f] = act(x[:, :f]) * x[:, f:] |
@@ -49,6 +50,7 @@ typedef enum fg_op {
   FG_OP_MATMUL,
   FG_OP_ROPE,
   FG_OP_KV_STORE,
+  FG_OP_KV_COPY,
   FG_OP_ATTENTION,
   FG_OP_ACT,
   FG_OP_GLU,
@@ -91,6 +93,11 @@ typedef struct fg_shared_segment {
   int32_t level;                 // neighbours of one level have no row in common
 } fg_shared_segment;
 
+// The first tokens of a page, which another page gets too. Copies are made in their order.
+typedef struct fg_page_copy {
+  int32_t from, to, tokens;
+} fg_page_copy;
+
 // A part of ATTENTION: calls of rising segments, with the same a, out and state, give the bits of one call.
 // Each row takes of it what it sees, perhaps nothing, so rows of all lengths may be in all of them. Until the
 // last, out holds no output, and `state` of the call [r, 2 * H] the rest of what the next one begins with.
@@ -128,7 +135,7 @@ typedef union fg_op_params {
   struct {
     fg_kv_geometry kv;
     bool rotated; // rows are turned before they are rounded (rotate.h)
-  } kv_store;
+  } kv_store;     // KV_COPY, where nothing is turned
   struct {
     fg_kv_geometry kv;
     uint32_t heads;

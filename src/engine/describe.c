@@ -84,6 +84,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .prompt_tokens = e->prompt_tokens,
       .prompt_tokens_distinct = e->prompt_tokens - e->prompt_tokens_repeated,
       .prompt_tokens_shared = e->prompt_tokens_shared,
+      .prompt_tokens_copied = e->prompt_tokens_copied,
       .generated_tokens = e->generated_tokens,
       .preemptions = e->preemptions,
       .drafted_tokens = e->drafted_tokens,

@@ -216,7 +216,9 @@ static void put_together(fg_engine *e, const fg_step *step) {
                                     .count = chunk->count,
                                     .prompt = s->request.prompt_count,
                                     .known = s->count + chunk->drafts,
-                                    .longest = s->request.prompt_count + s->request.max_tokens};
+                                    .longest = s->request.prompt_count + s->request.max_tokens,
+                                    .copied = chunk->copied,
+                                    .source = chunk->source};
     uint32_t row = fg_executor_add(e->executor, &tokens, pages, page_count);
     select_rows(e, chunk, row);
   }
@@ -326,7 +328,9 @@ static void count_prompt_tokens(fg_engine *e, const fg_step *step) {
     const uint32_t end = c->begin + c->count < prompt ? c->begin + c->count : prompt;
     const uint32_t repeated = s->reached < end ? s->reached : end;
     e->prompt_tokens += end - begin;
-    if (begin > s->reached) e->prompt_tokens_shared += begin - s->reached;
+    const uint32_t shared = begin > s->reached ? begin - s->reached : 0;
+    e->prompt_tokens_shared += shared;
+    e->prompt_tokens_copied += c->copied < shared ? c->copied : shared;
     if (repeated > begin) e->prompt_tokens_repeated += repeated - begin;
     if (end > s->reached) s->reached = end;
   }

@@ -88,7 +88,8 @@ struct fg_engine {
   fg_request_id next_id;
   fg_status failed; // a step failed: only close is left
   uint64_t steps, prompt_tokens, generated_tokens, preemptions;
-  uint64_t prompt_tokens_shared, prompt_tokens_repeated; // repeated: of prompt_tokens
+  uint64_t prompt_tokens_shared, prompt_tokens_copied; // copied: of those that are shared
+  uint64_t prompt_tokens_repeated;                     // of prompt_tokens
   // replan.h
   fg_measured_time mark; // when rates were last compared
   uint64_t memory_ns;    // when the machine's memory was last looked at

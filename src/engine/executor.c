@@ -12,7 +12,7 @@
 // ---- putting a step together -------------------------------------------------------------------------
 
 void fg_executor_begin(fg_executor *x, const uint32_t *dropped, uint32_t dropped_count) {
-  x->tokens = x->chunks = x->selected = 0;
+  x->tokens = x->chunks = x->selected = x->copies = 0;
   x->added = FG_OK;
   if (x->pass) fg_layer_pass_begin(x->pass);
   fg_kv_cache_drop(x->kv, dropped, dropped_count);
@@ -40,6 +40,14 @@ static void list_pages(fg_executor *x, const fg_kv_chunk *chunk, int32_t *table,
     table[i] = (int32_t)fg_kv_cache_slot(x->kv, chunk->pages[i]);
 }
 
+static void add_copy(fg_executor *x, const fg_chunk_tokens *tokens, const uint32_t *pages) {
+  const uint32_t page = pages[tokens->begin / x->options.graph->kv.page_tokens];
+  ((fg_page_copy *)(x->host_arrays + x->at.copies))[x->copies++] =
+      (fg_page_copy){.from = (int32_t)fg_kv_cache_slot(x->kv, tokens->source),
+                     .to = (int32_t)fg_kv_cache_slot(x->kv, page),
+                     .tokens = (int32_t)tokens->copied};
+}
+
 uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const uint32_t *pages,
                          uint32_t page_count) {
   const int32_t *ids = tokens->ids;
@@ -54,6 +62,7 @@ uint32_t fg_executor_add(fg_executor *x, const fg_chunk_tokens *tokens, const ui
                               count, tokens->longest, tokens->prompt, tokens->known};
   list_pages(x, &cached, table, &number, &row);
   if (x->added != FG_OK) return first;
+  if (tokens->copied) add_copy(x, tokens, pages);
   for (uint32_t i = 0; i < count; i++) {
     uint32_t position = begin + i;
     x->ids[first + i] = ids[i];
@@ -107,6 +116,7 @@ fg_status fg_executor_upload_arrays(fg_executor *x, fg_error *err) {
                {x->at.shared, sizeof(fg_shared_segment) * (uint64_t)x->shared.segment_count},
                {x->at.members, sizeof(fg_query_row) * (uint64_t)x->shared.member_count},
                {x->at.starts, x->shared.segment_count ? sizeof(int32_t) * (uint64_t)x->chunks : 0},
+               {x->at.copies, sizeof(fg_page_copy) * (uint64_t)x->copies},
                {x->at.tables, sizeof(int32_t) * (uint64_t)x->chunks * x->at.table_stride}};
   for (uint32_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (parts[i].bytes == 0) continue;
@@ -278,6 +288,17 @@ static fg_status run_node(fg_executor *x, const fg_node *node, const frame *f, f
   return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);
 }
 
+// Behind a KV_STORE, before anybody looks at the layer's keys.
+static fg_status copy_tokens(fg_executor *x, const frame *f, fg_error *err) {
+  fg_call call = {.op = FG_OP_KV_COPY,
+                  .rows = x->copies,
+                  .b = {x->array_memory, x->at.copies, 1},
+                  .out = fg_kv_cache_view(x->kv, f->layer),
+                  .layer = f->layer};
+  call.params.kv_store.kv = x->options.graph->kv;
+  return x->options.device->ops->run(x->options.device, FG_QUEUE_COMPUTE, &call, err);
+}
+
 // On some rows of the step; the cache, of which a view has no rows, stays where it is.
 static fg_call batch_call(const fg_executor *x, const fg_node *node, const frame *f,
                           const fg_kv_batch *batch) {
@@ -365,6 +386,8 @@ fg_status fg_executor_program(fg_executor *x, int32_t layer, uint32_t rows, fg_e
       status = run_batches(x, &program->nodes[i++], &f, err);
     else
       status = run_node(x, &program->nodes[i], &f, err);
+    if (status == FG_OK && x->copies && program->nodes[i].op == FG_OP_KV_STORE)
+      status = copy_tokens(x, &f, err);
     if (status == FG_OK && program->experts.count && i == program->experts.after)
       status = run_experts(x, &f, err);
     if (status != FG_OK) return status;

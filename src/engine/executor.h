@@ -54,6 +54,7 @@ void fg_executor_begin(fg_executor *executor, const uint32_t *dropped, uint32_t 
 typedef struct fg_chunk_tokens {
   const int32_t *ids; // [count]
   uint32_t begin, count, prompt, known, longest;
+  uint32_t copied, source; // tokens before `begin` that its page gets from another one
 } fg_chunk_tokens;
 
 // Adds tokens, which the sequence's pages cover; the list of these stays as it is until the step has run.

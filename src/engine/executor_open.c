@@ -97,8 +97,8 @@ void fg_executor_costs(const fg_graph *g, const fg_store *store, bool one_memory
   plan->layers = g->layers;
   plan->restarts = g->rope_restarts;
   uint64_t array_token = 4 * sizeof(int32_t) + FG_SHARED_LEVELS * sizeof(fg_query_row),
-           array_seq =
-               (6 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t) + sizeof(fg_shared_segment);
+           array_seq = (6 + (uint64_t)pages_of(g, plan->context)) * sizeof(int32_t) +
+                       sizeof(fg_shared_segment) + sizeof(fg_page_copy);
   plan->device_per_token +=
       register_bytes_per_token(g) + array_token + (uint64_t)2 * most_heads(g) * sizeof(float);
   plan->device_per_seq += array_seq;
@@ -224,7 +224,8 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
   const uint64_t sharing = p->micro_tokens ? 0 : 1; // sequences of a layer pass have pages of their own
   at->members = at->shared + sharing * sizeof(fg_shared_segment) * p->max_seqs;
   at->starts = at->members + sharing * FG_SHARED_LEVELS * sizeof(fg_query_row) * p->max_tokens;
-  at->tables = at->starts + sharing * sizeof(int32_t) * p->max_seqs;
+  at->copies = at->starts + sharing * sizeof(int32_t) * p->max_seqs;
+  at->tables = at->copies + sharing * sizeof(fg_page_copy) * p->max_seqs;
   at->bytes = at->tables + sizeof(int32_t) * (uint64_t)p->max_seqs * at->table_stride;
   fg_device *d = x->options.device;
   fg_budget *host = x->options.host;

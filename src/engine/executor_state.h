@@ -12,7 +12,8 @@
 
 // The step's arrays, in host memory and again on the device: offsets in bytes.
 typedef struct fg_step_arrays {
-  uint64_t positions, lengths, slots, selected, chunks, prompts, shared, members, starts, tables, bytes;
+  uint64_t positions, lengths, slots, selected, chunks, prompts, shared, members, starts, copies, tables,
+      bytes;
   uint32_t table_stride;
 } fg_step_arrays;
 
@@ -51,7 +52,7 @@ struct fg_executor {
   float *host_logits;  // where it cannot reach the logits
   uint32_t head_rows;  // rows of a block of logits
   uint64_t resident;
-  uint32_t tokens, chunks, selected;
+  uint32_t tokens, chunks, selected, copies;
   uint32_t batches; // into which a layer's attention is cut; 0: it is not
   fg_shared_lists shared;
   fg_status added; // the first failure of putting the step together, and its message

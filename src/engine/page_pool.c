@@ -114,6 +114,11 @@ uint32_t fg_page_pool_find(const fg_page_pool *p, const fg_prefix_block *block) 
   return p->index ? fg_prefix_index_find(p->index, block) : FG_NO_PAGE;
 }
 
+uint32_t fg_page_pool_find_part(const fg_page_pool *p, uint32_t before, const int32_t *tokens, uint32_t count,
+                                uint32_t *page) {
+  return p->index ? fg_prefix_index_find_part(p->index, before, tokens, count, page) : 0;
+}
+
 uint32_t fg_page_pool_owners(const fg_page_pool *p, uint32_t page) {
   return p->entries[page].owners;
 }

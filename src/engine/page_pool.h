@@ -30,6 +30,9 @@ void fg_page_pool_leave(fg_page_pool *pool, uint32_t page);
 
 // The page of a text's block, or FG_NO_PAGE.
 uint32_t fg_page_pool_find(const fg_page_pool *pool, const fg_prefix_block *block);
+// The same of the first tokens of a block behind a published page (fg_prefix_index_find_part).
+uint32_t fg_page_pool_find_part(const fg_page_pool *pool, uint32_t before, const int32_t *tokens,
+                                uint32_t count, uint32_t *page);
 uint32_t fg_page_pool_owners(const fg_page_pool *pool, uint32_t page);
 // One owner more of a page that was found.
 void fg_page_pool_share(fg_page_pool *pool, uint32_t page);

@@ -8,8 +8,8 @@
 
 typedef struct node {
   uint64_t hash, kind;
-  uint32_t before, next; // next: of the same bucket
-  uint32_t followers;
+  uint32_t before, next;    // next: of the same bucket
+  uint32_t followers, last; // last: of those in the index the one that was put last, or FG_NO_PAGE
   bool here;
 } node;
 
@@ -84,15 +84,32 @@ uint32_t fg_prefix_index_find(const fg_prefix_index *x, const fg_prefix_block *b
   return FG_NO_PAGE;
 }
 
+uint32_t fg_prefix_index_find_part(const fg_prefix_index *x, uint32_t before, const int32_t *tokens,
+                                   uint32_t count, uint32_t *page) {
+  const uint32_t last = x->nodes[before].last;
+  if (last == FG_NO_PAGE) return 0;
+  const int32_t *there = tokens_of(x, last);
+  uint32_t same = 0;
+  while (same < count && same < x->page_tokens && there[same] == tokens[same]) same++;
+  if (same) *page = last;
+  return same;
+}
+
 void fg_prefix_index_put(fg_prefix_index *x, uint32_t page, const fg_prefix_block *block) {
   const uint64_t hash = hash_of(x, block);
   uint32_t *bucket = &x->buckets[hash & x->bucket_mask];
-  x->nodes[page] =
-      (node){.hash = hash, .kind = block->kind, .before = block->before, .next = *bucket, .here = true};
+  x->nodes[page] = (node){.hash = hash,
+                          .kind = block->kind,
+                          .before = block->before,
+                          .next = *bucket,
+                          .last = FG_NO_PAGE,
+                          .here = true};
   memcpy(tokens_of(x, page), block->tokens, block_bytes(x));
   *bucket = page;
-  if (block->before != FG_NO_PAGE) x->nodes[block->before].followers++;
   x->count++;
+  if (block->before == FG_NO_PAGE) return;
+  x->nodes[block->before].followers++;
+  x->nodes[block->before].last = page;
 }
 
 void fg_prefix_index_remove(fg_prefix_index *x, uint32_t page) {
@@ -100,9 +117,12 @@ void fg_prefix_index_remove(fg_prefix_index *x, uint32_t page) {
   uint32_t *link = &x->buckets[n->hash & x->bucket_mask];
   while (*link != page) link = &x->nodes[*link].next;
   *link = n->next;
-  if (n->before != FG_NO_PAGE) x->nodes[n->before].followers--;
   n->here = false;
   x->count--;
+  if (n->before == FG_NO_PAGE) return;
+  node *before = &x->nodes[n->before];
+  before->followers--;
+  if (before->last == page) before->last = FG_NO_PAGE;
 }
 
 bool fg_prefix_index_has(const fg_prefix_index *x, uint32_t page) {

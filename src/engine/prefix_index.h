@@ -32,6 +32,10 @@ uint64_t fg_prefix_index_bytes(uint32_t pages, uint32_t page_tokens); // what cr
 
 // The page that holds the block, or FG_NO_PAGE. `before` is in the index.
 uint32_t fg_prefix_index_find(const fg_prefix_index *index, const fg_prefix_block *block);
+// Of the page whose block was put last behind `before`, a page in the index: how many of its first tokens, at
+// most `count`, are these. *page is that page; untouched if they are none.
+uint32_t fg_prefix_index_find_part(const fg_prefix_index *index, uint32_t before, const int32_t *tokens,
+                                   uint32_t count, uint32_t *page);
 // The page is not in the index, and no page there holds the block. Tokens are copied.
 void fg_prefix_index_put(fg_prefix_index *index, uint32_t page, const fg_prefix_block *block);
 // The page is in the index and has no followers.

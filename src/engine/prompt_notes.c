@@ -78,6 +78,16 @@ void fg_prompt_notes_put(fg_prompt_notes *n, fg_note_place at, const fg_token_in
   p->end++;
 }
 
+void fg_prompt_notes_copy(fg_prompt_notes *n, uint32_t from, uint32_t to, uint32_t count) {
+  page_notes p = n->pages[from];
+  if (p.end > count) p.end = count;
+  if (p.first > p.end) p.first = p.end;
+  n->pages[to] = p;
+  memcpy(note_at(n, (fg_note_place){.page = to, .offset = p.first}),
+         note_at(n, (fg_note_place){.page = from, .offset = p.first}),
+         (p.end - p.first) * note_bytes(n->shape));
+}
+
 bool fg_prompt_notes_get(const fg_prompt_notes *n, fg_note_place at, int32_t token, fg_token_info *info) {
   const page_notes *p = &n->pages[at.page];
   if (at.offset < p->first || at.offset >= p->end || at.top != p->top) return false;

@@ -38,6 +38,8 @@ void fg_prompt_notes_begin(fg_prompt_notes *notes, uint32_t page);
 // Positions come in their order, from any of the page on; one that does not follow those that are there is
 // not kept.
 void fg_prompt_notes_put(fg_prompt_notes *notes, fg_note_place at, const fg_token_info *info);
+// What is noted of the first `count` positions of a page is noted of those of another one, which was begun.
+void fg_prompt_notes_copy(fg_prompt_notes *notes, uint32_t from, uint32_t to, uint32_t count);
 // What is noted of `token` behind the position; NULL: nothing, or not with so many candidates. info->top
 // stays until the page begins anew.
 bool fg_prompt_notes_get(const fg_prompt_notes *notes, fg_note_place at, int32_t token, fg_token_info *info);

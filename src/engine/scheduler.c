@@ -25,6 +25,8 @@ typedef struct sequence {
   uint32_t pages;          // held
   fg_seq_text text;        // tokens NULL: it does not share
   uint32_t published;      // of its pages, the first ones, which others find; it owns all that they follow
+  uint32_t end;            // positions before it are computed when the step is done; or `computed`, if more
+  uint32_t copied, source; // as of its chunk in this step
   bool drawn;              // fg_scheduler_mark_drawn
 } sequence;
 
@@ -207,7 +209,7 @@ static void release(fg_scheduler *s, sequence *q) {
   while (q->pages) fg_page_pool_leave(s->pool, table[--q->pages]);
   s->free_tables[s->free_table_count++] = q->table;
   q->table = NONE;
-  q->computed = q->published = 0;
+  q->computed = q->published = q->end = 0;
   s->running--;
 }
 
@@ -249,6 +251,13 @@ static fg_prefix_block block_of(const fg_scheduler *s, const sequence *q, uint32
       .before = before, .kind = q->text.kind, .tokens = q->text.tokens + (size_t)i * s->limits.page_tokens};
 }
 
+// The tokens [begin, end) of the sequence come to stand in its pages.
+static void note_writer(fg_scheduler *s, uint32_t slot, fg_seq writer, uint32_t begin, uint32_t end) {
+  const uint32_t *table = s->tables + (size_t)s->sequences[slot].table * s->table_pages;
+  const uint32_t page = s->limits.page_tokens;
+  for (uint32_t i = begin / page; s->writers && i <= (end - 1) / page; i++) s->writers[table[i]] = writer;
+}
+
 static uint32_t full_pages(const fg_scheduler *s, const sequence *q, uint32_t end) {
   return q->text.tokens ? min_u32(end, q->text.most) / s->limits.page_tokens : 0;
 }
@@ -262,16 +271,21 @@ static void publish(fg_scheduler *s, uint32_t slot, uint32_t end) {
     const uint32_t i = q->published;
     const fg_prefix_block block = block_of(s, q, i, i ? table[i - 1] : FG_NO_PAGE);
     if (!fg_page_pool_publish(s->pool, table[i], &block)) return;
-    s->writers[table[i]] = slot;
   }
 }
 
 static void put_chunk(fg_scheduler *s, fg_step *step, uint32_t slot, uint32_t end) {
-  const sequence *q = &s->sequences[slot];
+  sequence *q = &s->sequences[slot];
   if (end <= q->computed) return;
-  s->chunks[step->chunk_count++] =
-      (fg_chunk){.seq = slot, .begin = q->computed, .count = end - q->computed, .last = end == q->known};
+  s->chunks[step->chunk_count++] = (fg_chunk){.seq = slot,
+                                              .begin = q->computed,
+                                              .count = end - q->computed,
+                                              .last = end == q->known,
+                                              .copied = q->copied,
+                                              .source = q->source};
   step->tokens += end - q->computed;
+  q->end = end;
+  note_writer(s, slot, slot, q->computed, end);
   publish(s, slot, end);
 }
 
@@ -312,29 +326,76 @@ static uint64_t pages_owed(const fg_scheduler *s) {
 // What is there of a waiting sequence's text.
 typedef struct found {
   uint32_t pages;
-  uint32_t without_owner; // of them
   uint32_t later;         // pages behind them that this step computes, for the next one to share
+  uint32_t part, source;  // tokens behind the pages that can be copied, from a page
+  uint32_t without_owner; // of all these pages
 } found;
+
+static uint32_t count_same(const int32_t *a, const int32_t *b, uint32_t most) {
+  uint32_t i = 0;
+  while (i < most && a[i] == b[i]) i++;
+  return i;
+}
+
+// Of block i of the sequence's text, whose blocks before are in `table`: tokens that the youngest running
+// sequence has.
+static uint32_t find_part_before(const fg_scheduler *s, const sequence *q, const uint32_t *table, uint32_t i,
+                                 uint32_t most, uint32_t *source) {
+  if (s->last_running == NONE) return 0;
+  const sequence *p = &s->sequences[s->last_running];
+  const uint32_t *theirs = s->tables + (size_t)p->table * s->table_pages, begin = i * s->limits.page_tokens;
+  const uint32_t there = min_u32(p->end > p->computed ? p->end : p->computed, p->text.most);
+  if (!p->text.tokens || there <= begin) return 0;
+  if (i ? theirs[i - 1] != table[i - 1] : p->text.kind != q->text.kind) return 0;
+  const uint32_t same =
+      count_same(q->text.tokens + begin, p->text.tokens + begin, min_u32(most, there - begin));
+  const bool is_copy = p->copied >= same && p->computed / s->limits.page_tokens == i;
+  *source = is_copy ? p->source : theirs[i];
+  return same;
+}
+
+// Of block i, at most `most` tokens, fewer than it has.
+static uint32_t find_part(const fg_scheduler *s, const sequence *q, const uint32_t *table, uint32_t i,
+                          uint32_t most, uint32_t *source) {
+  const uint32_t before = i ? table[i - 1] : FG_NO_PAGE;
+  const fg_prefix_block block = block_of(s, q, i, before);
+  if ((uint64_t)(i + 1) * s->limits.page_tokens <= q->known) {
+    *source = fg_page_pool_find(s->pool, &block);
+    if (*source != FG_NO_PAGE) return most;
+  }
+  uint32_t page;
+  const uint32_t same = find_part_before(s, q, table, i, most, source);
+  const uint32_t more = i ? fg_page_pool_find_part(s->pool, before, block.tokens, most, &page) : 0;
+  if (more <= same) return same;
+  *source = page;
+  return more;
+}
 
 // Writes the pages into the table that the sequence will get.
 static found find_pages(const fg_scheduler *s, uint32_t slot, uint32_t *table) {
   const sequence *q = &s->sequences[slot];
+  const uint32_t page = s->limits.page_tokens;
   found f = {0};
   if (!q->text.tokens) return f;
-  const uint32_t most = min_u32(q->known - 1, q->text.most) / s->limits.page_tokens;
-  for (uint32_t i = 0; i < most; i++) {
-    const fg_prefix_block block = block_of(s, q, i, i ? table[i - 1] : FG_NO_PAGE);
-    table[i] = fg_page_pool_find(s->pool, &block);
-    if (table[i] == FG_NO_PAGE) break;
-    const bool now = s->writers[table[i]] != FG_NO_SEQ && s->limits.share != FG_SHARING_WITHIN;
+  const bool within = s->limits.share == FG_SHARING_WITHIN;
+  const uint32_t most = min_u32(q->known - 1, q->text.most);
+  uint32_t all = 0;
+  for (; all < most / page; all++) {
+    const fg_prefix_block block = block_of(s, q, all, all ? table[all - 1] : FG_NO_PAGE);
+    table[all] = fg_page_pool_find(s->pool, &block);
+    if (table[all] == FG_NO_PAGE) break;
+    const bool now = s->writers[table[all]] != FG_NO_SEQ && !within;
     *(now || f.later ? &f.later : &f.pages) += 1;
   }
-  const uint32_t all = f.pages + f.later;
-  const uint32_t may =
-      all && s->limits.may_share ? s->limits.may_share(s->limits.user, slot, table, all) : all;
-  f.pages = min_u32(f.pages, may);
-  f.later = may - f.pages;
-  for (uint32_t i = 0; i < f.pages; i++) f.without_owner += !fg_page_pool_owners(s->pool, table[i]);
+  const uint32_t left = min_u32(most - all * page, page - 1);
+  uint32_t tokens = all * page + (within && left ? find_part(s, q, table, all, left, &table[all]) : 0);
+  if (tokens && s->limits.may_share) tokens = s->limits.may_share(s->limits.user, slot, table, tokens);
+  f.pages = min_u32(f.pages, tokens / page);
+  f.later = tokens / page - f.pages;
+  f.part = within ? tokens % page : 0;
+  f.source = table[tokens / page];
+  for (uint32_t i = 0; i < f.pages + (f.part > 0); i++)
+    f.without_owner += !fg_page_pool_owners(s->pool, table[i]);
   return f;
 }
 
@@ -344,14 +405,30 @@ static bool should_wait(const fg_scheduler *s, const sequence *q, const found *f
   return 2 * later > q->known - (uint64_t)f->pages * s->limits.page_tokens;
 }
 
+// The page that is copied from belongs to the sequence too until the step is done. If there is none to copy
+// to, the tokens are computed.
+static void copy_part(fg_scheduler *s, sequence *q, const found *f) {
+  fg_page_pool_share(s->pool, f->source);
+  const uint32_t page = fg_page_pool_take(s->pool);
+  if (page == FG_NO_PAGE) {
+    fg_page_pool_leave(s->pool, f->source);
+    return;
+  }
+  s->tables[(size_t)q->table * s->table_pages + q->pages++] = page;
+  q->computed += f->part;
+  q->copied = f->part;
+  q->source = f->source;
+}
+
 // The first waiting sequence runs, behind the first pages of its table.
-static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared) {
+static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared, const found *f) {
   sequence *q = &s->sequences[slot];
   q->table = s->free_tables[--s->free_table_count];
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
   for (uint32_t i = 0; i < shared; i++) fg_page_pool_share(s->pool, table[i]);
   q->pages = q->published = shared;
   q->computed = shared * s->limits.page_tokens;
+  if (f->part) copy_part(s, q, f);
   s->last_running = slot;
   s->running++;
   s->waiting--;
@@ -374,7 +451,7 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const uint32_t needed = pages_for(&s->limits, q->known) - shared;
     if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
     if (!has_room(s, step, q, drawn)) return;
-    admit(s, slot, shared);
+    admit(s, slot, shared, &f);
     drawn += q->drawn;
     if (waits)
       (void)take_pages(s, q, q->known);
@@ -410,11 +487,11 @@ uint32_t fg_scheduler_draft(fg_scheduler *s, fg_step *step, uint32_t chunk, uint
   return drafts;
 }
 
-// What the chunk wrote is there now.
+// What the chunk wrote is there now, and nothing is copied any more.
 static void end_writing(fg_scheduler *s, const fg_chunk *c) {
-  const uint32_t *table = s->tables + (size_t)s->sequences[c->seq].table * s->table_pages;
-  for (uint32_t i = c->begin / s->limits.page_tokens; i < (c->begin + c->count) / s->limits.page_tokens; i++)
-    s->writers[table[i]] = FG_NO_SEQ;
+  note_writer(s, c->seq, FG_NO_SEQ, c->begin, c->begin + c->count);
+  if (c->copied) fg_page_pool_leave(s->pool, c->source);
+  s->sequences[c->seq].copied = 0;
 }
 
 // Full pages that were not published because others held the same: these take their place, so that what
@@ -483,4 +560,13 @@ uint32_t fg_scheduler_free_pages(const fg_scheduler *s) {
 }
 fg_seq fg_scheduler_writer(const fg_scheduler *s, uint32_t page) {
   return s->writers ? s->writers[page] : FG_NO_SEQ;
+}
+uint32_t fg_scheduler_copied(const fg_scheduler *s, uint32_t page, uint32_t *source) {
+  const fg_seq writer = fg_scheduler_writer(s, page);
+  if (writer == FG_NO_SEQ) return 0;
+  const sequence *q = &s->sequences[writer];
+  const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
+  if (!q->copied || table[q->computed / s->limits.page_tokens] != page) return 0;
+  *source = q->source;
+  return q->copied;
 }

@@ -12,10 +12,14 @@
 //
 // A sequence whose tokens are told *shares*: full pages that hold the beginning of its text, which another
 // sequence computed or computes, are its own too when it is admitted, and it begins to compute behind them.
-// At least its last token is computed, whose logits are wanted. Pages that are not full are never shared: a
-// text that leaves another within a page computes that page from its first token, at most page_tokens - 1
-// tokens that are known elsewhere; a copy would have to be made in every layer, wherever the page is, to save
-// them. Where two sequences computed the same page all the same, one of both is given up after the step.
+// At least its last token is computed, whose logits are wanted. Where two sequences computed the same page
+// all the same, one of both is given up after the step.
+//
+// A text that leaves another within a page gets a page of its own there. With FG_SHARING_WITHIN the tokens up
+// to that place are *copied* into it, of the sequence before it in the list or of the full page that was
+// computed last behind those that are shared: in each layer, when all keys of the step are stored and before
+// any query meets them, in the order of the chunks, for what is copied may be a copy itself. The page that is
+// copied from stays until the step is done.
 //
 // A decoding sequence's chunk may be made longer by *drafted* tokens, which are not known: they are computed
 // as if they were. Those that turn out to be right are appended as computed; what the others wrote lies
@@ -48,9 +52,9 @@ typedef enum fg_sharing {
                      // any query meets them
 } fg_sharing;
 
-// How many of the `count` pages found for a sequence, the first of its text, may stand for computing them.
-// Pages of the step that is being planned have a writer (fg_scheduler_writer).
-typedef uint32_t fg_may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t count);
+// How many of the first `tokens` tokens of a sequence, found in `pages`, may stand for computing them. Pages
+// of the step that is being planned have a writer (fg_scheduler_writer).
+typedef uint32_t fg_may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t tokens);
 
 typedef struct fg_scheduler_limits {
   uint32_t max_tokens; // of a step
@@ -70,6 +74,8 @@ typedef struct fg_chunk {
   uint32_t begin, count; // positions [begin, begin + count)
   uint32_t drafts;       // of them, the last ones: not known
   bool last;             // reaches the last known token: its logits give the next one
+  uint32_t copied;       // tokens before `begin` in its page, which are copied
+  uint32_t source;       // from this page
 } fg_chunk;
 
 typedef struct fg_step {
@@ -130,8 +136,10 @@ uint32_t fg_scheduler_known(const fg_scheduler *s, fg_seq seq);
 uint32_t fg_scheduler_running(const fg_scheduler *s);
 uint32_t fg_scheduler_waiting(const fg_scheduler *s);
 uint32_t fg_scheduler_free_pages(const fg_scheduler *s); // without owner
-// Who computes the page's content in the step that is planned; FG_NO_SEQ: it is there.
+// Who computes some of the page's content in the step that is planned; FG_NO_SEQ: it is there.
 fg_seq fg_scheduler_writer(const fg_scheduler *s, uint32_t page);
+// How many of the page's first tokens are copied in that step, and from which page.
+uint32_t fg_scheduler_copied(const fg_scheduler *s, uint32_t page, uint32_t *source);
 uint64_t fg_scheduler_bytes(const fg_scheduler_limits *limits); // what create allocates
 
 #endif

@@ -66,25 +66,28 @@ static bool will_be_noted(const fg_engine *e, fg_seq writer, const fg_request *r
          r->prompt_logprobs <= (int32_t)e->noted_top && w->tokens[next] == r->prompt[next];
 }
 
-static bool is_told(const fg_engine *e, const fg_request *r, const uint32_t *pages, uint32_t position) {
-  const uint32_t page = pages[position / e->model->graph->kv.page_tokens];
+// Whether the page that holds the position has, or gets in the step that is planned, what `r` wants of it.
+static bool is_told(const fg_engine *e, const fg_request *r, uint32_t page, uint32_t position) {
+  const uint32_t offset = position % e->model->graph->kv.page_tokens;
+  for (uint32_t source; offset < fg_scheduler_copied(e->scheduler, page, &source);) page = source;
   const fg_seq writer = fg_scheduler_writer(e->scheduler, page);
+  const fg_note_place at = {page, offset, (uint32_t)r->prompt_logprobs};
   fg_token_info info;
   if (writer != FG_NO_SEQ && position >= fg_scheduler_computed(e->scheduler, writer))
     return will_be_noted(e, writer, r, position);
-  return fg_prompt_notes_get(e->notes, place_of(e, r, pages, position), r->prompt[position + 1], &info);
+  return fg_prompt_notes_get(e->notes, at, r->prompt[position + 1], &info);
 }
 
-// Pages before the first token whose log-probability is wanted and known to nobody.
-static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t count) {
+// Those before the first token that gives a log-probability which is wanted and known to nobody.
+static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t tokens) {
   const fg_engine *e = user;
   const fg_sequence *s = e->sequences[seq];
   const fg_request *r = &s->request;
-  const uint32_t tokens = e->model->graph->kv.page_tokens;
-  if (r->prompt_logprobs < 0) return count;
-  for (uint32_t next = s->reported; next < r->prompt_count && next <= count * tokens; next++)
-    if (!is_told(e, r, pages, next - 1)) return (next - 1) / tokens;
-  return count;
+  const uint32_t page_tokens = e->model->graph->kv.page_tokens;
+  if (r->prompt_logprobs < 0) return tokens;
+  for (uint32_t next = s->reported; next < r->prompt_count && next <= tokens; next++)
+    if (!is_told(e, r, pages[(next - 1) / page_tokens], next - 1)) return next - 1;
+  return tokens;
 }
 
 // ---- a runner --------------------------------------------------------------------------------------------
@@ -134,7 +137,8 @@ void fg_sharing_begin_step(fg_engine *e, const fg_step *step) {
     const fg_chunk *c = &step->chunks[i];
     uint32_t count;
     const uint32_t *pages = fg_scheduler_pages(e->scheduler, c->seq, &count);
-    for (uint32_t page = (c->begin + tokens - 1) / tokens; page * tokens < c->begin + c->count; page++)
+    const uint32_t begun = (c->begin - c->copied + tokens - 1) / tokens;
+    for (uint32_t page = begun; page * tokens < c->begin + c->count; page++)
       fg_prompt_notes_begin(e->notes, pages[page]);
   }
 }
@@ -143,6 +147,10 @@ fg_status fg_sharing_report(fg_engine *e, fg_sequence *s, const fg_chunk *chunk,
   const fg_request *r = &s->request;
   uint32_t count;
   const uint32_t *pages = fg_scheduler_pages(e->scheduler, s->seq, &count);
+  if (e->notes && chunk->copied && (r->prompt_logprobs < 0 || s->reported <= chunk->begin)) {
+    const uint32_t page = pages[chunk->begin / e->model->graph->kv.page_tokens];
+    fg_prompt_notes_copy(e->notes, chunk->source, page, chunk->copied);
+  }
   for (; r->prompt_logprobs >= 0 && s->reported <= chunk->begin && s->reported < r->prompt_count;
        s->reported++) {
     const fg_note_place at = place_of(e, r, pages, s->reported - 1);

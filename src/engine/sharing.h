@@ -23,8 +23,10 @@ void fg_sharing_close(fg_engine *engine);
 void fg_sharing_tell(fg_engine *engine, const fg_sequence *sequence);
 // The step that was planned is put together.
 void fg_sharing_begin_step(fg_engine *engine, const fg_step *step);
-// Reports what is noted of prompt tokens that a sequence does not compute before its chunk, in their order.
-// FG_INTERNAL: the scheduler shared what it may not.
+// A step's chunks in their order: takes over what is noted of tokens that the chunk's page got from another
+// one, where the sequence's own notes follow upon it or it makes none, and reports what is noted of prompt
+// tokens before the chunk that the sequence does not compute. FG_INTERNAL: the scheduler shared what it may
+// not.
 fg_status fg_sharing_report(fg_engine *engine, fg_sequence *sequence, const fg_chunk *chunk, fg_error *err);
 // The token behind a prompt position was scored; for those that will share it.
 void fg_sharing_note(fg_engine *engine, const fg_sequence *sequence, uint32_t position,

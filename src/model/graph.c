@@ -219,12 +219,13 @@ static bool (*const checks[FG_OP_COUNT])(checker *c, const fg_node *n) = {
     [FG_OP_MATMUL] = check_matmul,
     [FG_OP_ROPE] = check_rope,
     [FG_OP_KV_STORE] = check_kv_store,
+    [FG_OP_KV_COPY] = NULL, // the engine's own
     [FG_OP_ATTENTION] = check_attention,
     [FG_OP_ACT] = check_act,
     [FG_OP_GLU] = check_glu,
     [FG_OP_ADD] = check_copy,
     [FG_OP_MAP] = check_map,
-    [FG_OP_SELECT] = NULL, // the engine's own
+    [FG_OP_SELECT] = NULL, // so is this
     [FG_OP_ROUTE] = check_route,
     [FG_OP_SCATTER] = check_scatter,
 };

@@ -160,6 +160,19 @@ class PrefixSharing(Case):
                                "--max-num-seqs", 64)
         self.assertEqual((tokens["steps"], tokens["prompt"]), (1, len(instruction) + 40))
 
+    # Two pages of the prompt are shared, 25 tokens of the third are copied, and each sample computes the last token.
+    def test_samples_of_a_prompt_compute_its_last_token_alone(self):
+        draw = random.Random(7)
+        prompt = [draw.randrange(3, 200) for _ in range(2 * PAGE_TOKENS + 26)]
+        write_rows(self.path("in.jsonl"), [row("r", prompt=prompt, n=8, max_tokens=20, temperature=0.9, ignore_eos=True,
+                                               logprobs=2, return_token_ids=True)])
+        coded = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        for model, *options in ((harness.MODEL,), (harness.MODEL, "--max-num-seqs", 3), (harness.MODEL, *FAKE),
+                                (coded, "--cache-dtype", "int8"), (coded, "--cache-dtype", "int4")):
+            tokens = self.compare(model, "--dtype", "f32", *options, least=0.7)
+            self.assertEqual(tokens["prompt"], len(prompt) + 7, options)
+            self.assertEqual(tokens["prompt_copied"], 7 * 25, options)
+
     # As lm-evaluation-harness asks: a context with each of its choices, all of it echoed with log-probabilities.
     def test_choices_that_are_scored_share_their_context(self):
         draw = random.Random(4)
@@ -173,7 +186,8 @@ class PrefixSharing(Case):
                                 echo=True, return_token_ids=True, return_tokens_as_token_ids=True))
         write_rows(self.path("in.jsonl"), rows)
         for options in ((), ("--max-num-batched-tokens", 100), ALL_ON_DISK):
-            self.compare(harness.MODEL, "--dtype", "f32", *options, least=0.6)
+            tokens = self.compare(harness.MODEL, "--dtype", "f32", *options, least=0.6)
+            (self.assertEqual if options == ALL_ON_DISK else self.assertGreater)(tokens["prompt_copied"], 0, options)
         for r in rows:
             r["body"]["logprobs"] = 20
         write_rows(self.path("in.jsonl"), rows)

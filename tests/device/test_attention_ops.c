@@ -173,12 +173,92 @@ static void test_segments_that_cannot_be_are_refused(void **state) {
   drop_rig(&r);
 }
 
+// ---- copies of a page's first tokens ----------------------------------------------------------------------
+
+enum { COPY_DIM = 48, COPY_PAGES = 4, COPY_BYTES = COPY_PAGES * 2 * KV_HEADS * PAGE * COPY_DIM * 4 };
+
+// Tokens of a text come to stand in a page of the cache, from its first place on.
+static void store_in_page(rig *r, fg_memory *cache, const fg_kv_geometry *kv, int32_t page, uint32_t count) {
+  uint64_t state = 11;
+  float *x = random_floats(&state, PAGE * KV_HEADS * COPY_DIM);
+  int32_t slots[PAGE];
+  for (int32_t i = 0; i < PAGE; i++) slots[i] = page * PAGE + i;
+  fg_memory *values = put(r, x, PAGE * KV_HEADS * COPY_DIM * 4), *m = put(r, slots, sizeof slots);
+  fg_call call = {.op = FG_OP_KV_STORE,
+                  .rows = count,
+                  .a = view_of(values, KV_HEADS * COPY_DIM),
+                  .b = view_of(values, KV_HEADS * COPY_DIM),
+                  .out = view_of(cache, 0),
+                  .batch = {.tokens = count, .slots = view_of(m, 1)}};
+  call.params.kv_store.kv = *kv;
+  run_call(r, &call);
+  drop_memory(r, values), drop_memory(r, m);
+  free(x);
+}
+
+static fg_memory *empty_cache(rig *r) {
+  static const char zeros[COPY_BYTES];
+  return put(r, zeros, sizeof zeros);
+}
+
+// As if they had been stored there; the second copy is one of the first.
+static void check_copies(rig *r) {
+  const fg_kv_geometry kinds[] = {{KV_HEADS, COPY_DIM, COPY_DIM, PAGE, FG_F32, false, 0},
+                                  {KV_HEADS, COPY_DIM, COPY_DIM, PAGE, FG_BF16, false, 4096},
+                                  {KV_HEADS, COPY_DIM, COPY_DIM, PAGE, FG_I8G64M, false, 0},
+                                  {KV_HEADS, COPY_DIM, COPY_DIM, PAGE, FG_I4G64M, false, 0},
+                                  {KV_HEADS, COPY_DIM, 32, PAGE, FG_F32, true, 0}};
+  static const fg_page_copy copies[] = {{0, 2, 9}, {2, 3, 4}};
+  static char got[COPY_BYTES], want[COPY_BYTES];
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    fg_memory *copied = empty_cache(r), *stored = empty_cache(r), *list = put(r, copies, sizeof copies);
+    store_in_page(r, copied, &kinds[i], 0, 12);
+    fg_call call = {.op = FG_OP_KV_COPY, .rows = 2, .b = view_of(list, 1), .out = view_of(copied, 0)};
+    call.params.kv_store.kv = kinds[i];
+    run_call(r, &call);
+    store_in_page(r, stored, &kinds[i], 0, 12);
+    store_in_page(r, stored, &kinds[i], 2, 9);
+    store_in_page(r, stored, &kinds[i], 3, 4);
+    take(r, copied, got, sizeof got);
+    take(r, stored, want, sizeof want);
+    assert_memory_equal(got, want, sizeof got);
+    drop_memory(r, list);
+  }
+}
+
+static void test_tokens_of_a_page_are_copied(void **state) {
+  (void)state;
+  each_device(check_copies);
+}
+
+static void test_copies_that_cannot_be_are_refused(void **state) {
+  (void)state;
+  static const fg_page_copy bad[] = {{-1, 2, 9}, {0, -1, 9}, {0, COPY_PAGES, 9}, {COPY_PAGES, 0, 9},
+                                     {1, 1, 9},  {0, 1, 0},  {0, 1, PAGE + 1}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
+    fg_error err = {0};
+    fg_memory *cache = empty_cache(&r), *list = put(&r, &bad[i], sizeof bad[i]);
+    fg_call call = {.op = FG_OP_KV_COPY, .rows = 1, .b = view_of(list, 1), .out = view_of(cache, 0)};
+    call.params.kv_store.kv = (fg_kv_geometry){KV_HEADS, COPY_DIM, COPY_DIM, PAGE, FG_F32, false, 0};
+    assert_int_equal(run_failing(&r, &call, &err), FG_INTERNAL);
+    assert_non_null(strstr(err.message, "to page"));
+    call.rows = 2; // the list ends before
+    assert_int_equal(run_failing(&r, &call, &err), FG_INTERNAL);
+    assert_non_null(strstr(err.message, "copies"));
+    drop_memory(&r, cache), drop_memory(&r, list);
+    drop_rig(&r);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_attention_to_a_rotated_cache),
       cmocka_unit_test(test_store_and_attention_of_a_mixed_step),
       cmocka_unit_test(test_sparse_attention_of_a_mixed_step),
       cmocka_unit_test(test_sparse_attention_beyond_its_scratch_is_refused),
+      cmocka_unit_test(test_tokens_of_a_page_are_copied),
+      cmocka_unit_test(test_copies_that_cannot_be_are_refused),
       cmocka_unit_test(test_attention_in_segments),
       cmocka_unit_test(test_segments_that_cannot_be_are_refused),
   };

@@ -156,11 +156,34 @@ static void test_random_trees_are_found_as_by_a_search_through_all(void **state)
   assert_true(removed > 1000);
 }
 
+// Of several that follow it is the one that was put last, and nothing once that has gone.
+static void test_the_last_block_behind_a_page_is_found_by_its_first_tokens(void **state) {
+  (void)state;
+  fg_prefix_index *x = make(4);
+  const int32_t ce[] = {3, 5}, f[] = {6, 6};
+  uint32_t page = FG_NO_PAGE;
+  put(x, 0, FG_NO_PAGE, 0, ab);
+  assert_int_equal(fg_prefix_index_find_part(x, 0, cd, 2, &page), 0);
+  put(x, 1, 0, 0, cd);
+  assert_int_equal(fg_prefix_index_find_part(x, 0, ce, 2, &page), 1);
+  assert_int_equal(page, 1);
+  assert_int_equal(fg_prefix_index_find_part(x, 0, cd, 2, &page), 2);
+  assert_int_equal(fg_prefix_index_find_part(x, 0, cd, 1, &page), 1);
+  put(x, 2, 0, 0, f);
+  page = FG_NO_PAGE;
+  assert_int_equal(fg_prefix_index_find_part(x, 0, cd, 2, &page), 0);
+  assert_int_equal(page, FG_NO_PAGE);
+  fg_prefix_index_remove(x, 2);
+  assert_int_equal(fg_prefix_index_find_part(x, 0, f, 2, &page), 0);
+  fg_prefix_index_destroy(x);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_block_is_known_by_its_tokens_and_those_before),
       cmocka_unit_test(test_kinds_share_nothing),
       cmocka_unit_test(test_removed_page_is_not_found_and_can_hold_another_text),
+      cmocka_unit_test(test_the_last_block_behind_a_page_is_found_by_its_first_tokens),
       cmocka_unit_test(test_random_trees_are_found_as_by_a_search_through_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,37 @@ static void test_notes_hold_for_their_token_and_what_was_asked(void **state) {
   fg_budget_destroy(budget);
 }
 
+static void test_notes_on_a_part_of_a_page_go_with_its_copy(void **state) {
+  (void)state;
+  enum { TOKENS = 4 };
+  fg_budget *budget;
+  fg_prompt_notes *n;
+  fg_error err;
+  assert_int_equal(fg_budget_create(&budget, "memory", "--memory", 0, &err), FG_OK);
+  assert_int_equal(fg_prompt_notes_create(&n, 3, (fg_notes_shape){TOKENS, NOTED}, budget, &err), FG_OK);
+  const fg_candidate top[] = {{7, -0.25f}};
+  for (uint32_t i = 1; i < TOKENS; i++) {
+    const fg_token_info in = info_of(20 + (int32_t)i, top, 1);
+    fg_prompt_notes_put(n, (fg_note_place){0, i, 1}, &in);
+  }
+  fg_prompt_notes_copy(n, 0, 2, 3);
+  fg_prompt_notes_copy(n, 0, 1, 1);
+  fg_prompt_notes_begin(n, 0);
+  for (uint32_t i = 0; i < TOKENS; i++) {
+    fg_token_info out;
+    const int32_t token = 20 + (int32_t)i;
+    assert_int_equal(fg_prompt_notes_get(n, (fg_note_place){2, i, 1}, token, &out), i == 1 || i == 2);
+    if (i == 1 || i == 2) assert_true(out.token == token && out.top[0].token == 7);
+    assert_false(fg_prompt_notes_get(n, (fg_note_place){1, i, 1}, token, &out));
+  }
+  const fg_token_info next = info_of(31, top, 1); // and goes on
+  fg_prompt_notes_put(n, (fg_note_place){2, 3, 1}, &next);
+  fg_token_info out;
+  assert_true(fg_prompt_notes_get(n, (fg_note_place){2, 3, 1}, 31, &out));
+  fg_prompt_notes_destroy(n);
+  fg_budget_destroy(budget);
+}
+
 static void test_notes_have_no_gaps(void **state) {
   (void)state;
   fg_budget *budget;
@@ -196,7 +227,9 @@ static void test_scored_prompts_that_are_shared_tell_the_same(void **state) {
   fg_engine_stats stats;
   fg_engine_get_stats(engine, &stats);
   fg_engine_close(engine);
-  assert_int_equal(stats.prompt_tokens_shared, (REQUESTS - 1) * (COMMON / PAGE) * PAGE);
+  // The last common token gives the logits of the next one, which differs.
+  assert_int_equal(stats.prompt_tokens_shared, (REQUESTS - 1) * (COMMON - 1));
+  assert_int_equal(stats.prompt_tokens_copied, (REQUESTS - 1) * ((COMMON - 1) % PAGE));
   assert_int_equal(stats.prompt_tokens_distinct, REQUESTS * PROMPT - stats.prompt_tokens_shared);
   for (int i = 0; i < REQUESTS; i++) {
     check_answer(&answers[i], &f->alone[i]);
@@ -225,13 +258,13 @@ static void test_log_probabilities_from_a_position_on_leave_what_is_before_it_sh
   const fixture *f = *state;
   fg_engine *engine = open_engine(f->directory, true);
   answer answers[3] = {0};
-  const uint32_t from[] = {0, COMMON, 2 * PAGE}; // that last one needs the logits of a token before it
+  const uint32_t from[] = {0, COMMON, 2 * PAGE}; // each needs the logits of the token before it
   for (int32_t i = 0; i < 3; i++) submit(engine, &answers[i], i, i > 0, from[i]);
   run_all(engine);
   fg_engine_stats stats;
   fg_engine_get_stats(engine, &stats);
   fg_engine_close(engine);
-  assert_int_equal(stats.prompt_tokens_shared, 2 * PAGE + PAGE);
+  assert_int_equal(stats.prompt_tokens_shared, (COMMON - 1) + (2 * PAGE - 1));
   for (int i = 0; i < 3; i++) check_answer(&answers[i], &f->alone[i]);
   for (int i = 1; i < 3; i++) check_prompt(&answers[i], &f->alone[i], from[i]);
 }
@@ -282,6 +315,7 @@ static void test_a_smaller_budget_in_the_middle_of_a_group_changes_nothing(void 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_notes_hold_for_their_token_and_what_was_asked),
+      cmocka_unit_test(test_notes_on_a_part_of_a_page_go_with_its_copy),
       cmocka_unit_test(test_notes_have_no_gaps),
       cmocka_unit_test(test_scored_prompts_that_are_shared_tell_the_same),
       cmocka_unit_test(test_log_probabilities_from_the_middle_of_a_page_on_are_told),
