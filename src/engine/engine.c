@@ -303,6 +303,15 @@ static uint32_t scored_rows(const fg_sequence *s, const fg_chunk *c) {
   return r->prompt_logprobs >= 0 && first < end ? end - first : 0;
 }
 
+// With which the sequences of both chunks begin.
+static uint32_t common_pages(const fg_engine *e, const fg_chunk *a, const fg_chunk *b) {
+  uint32_t most_a, most_b, count = 0;
+  const uint32_t *in_a = fg_scheduler_pages(e->scheduler, a->seq, &most_a);
+  const uint32_t *in_b = fg_scheduler_pages(e->scheduler, b->seq, &most_b);
+  while (count < most_a && count < most_b && in_a[count] == in_b[count]) count++;
+  return count;
+}
+
 // The step that was just planned, as the forecast sees it.
 static fg_step_work work_of(const fg_engine *e, const fg_step *step, fg_step_pages *pages) {
   fg_step_work work = {0};
@@ -313,7 +322,8 @@ static fg_step_work work_of(const fg_engine *e, const fg_step *step, fg_step_pag
     fg_predict_add_chunk(&work, &e->forecast.model, c, r->prompt_count, c->last && r->max_tokens > 0);
     work.selected += c->drafts;
     work.selected += scored_rows(e->sequences[c->seq], c);
-    fg_predict_add_pages(pages, c, e->forecast.input.page_tokens);
+    const uint32_t common = i && e->policy.open_slots ? common_pages(e, c - 1, c) : 0;
+    fg_predict_add_pages(pages, c, e->forecast.input.page_tokens, common);
   }
   return work;
 }

@@ -22,9 +22,15 @@ static fg_kv_chunk next_of(const fg_kv_chunk *c) {
   return next;
 }
 
-// Places of a frame for a chunk that is expected: its page that is being filled may leave its slot.
-static uint32_t places_for(const fg_kv_cache *kv, const fg_kv_chunk *next) {
-  return fg_kv_places_taken(kv, next) + ((next->begin + 1) % kv->page_tokens == 0);
+// Places of a frame for a chunk that is expected, as they are listed: its page that is being filled may leave
+// its slot.
+static uint32_t places_for(const fg_kv_cache *kv, const fg_kv_chunk *before, const fg_kv_chunk *next) {
+  uint32_t count = fg_kv_places_taken(kv, next) + ((next->begin + 1) % kv->page_tokens == 0);
+  for (uint32_t i = 0; before && i * kv->page_tokens < next->begin; i++) {
+    const fg_kv_home home = fg_kv_places_of(kv->places, next->pages[i]).home;
+    count -= (home == FG_KV_DISK || home == FG_KV_HOST) && fg_kv_sees_page(kv, 0, before, next, i);
+  }
+  return count;
 }
 
 // Begins to read what chunks from kv->expected on will see, as far as the frame has room. False: they see
@@ -32,16 +38,19 @@ static uint32_t places_for(const fg_kv_cache *kv, const fg_kv_chunk *next) {
 static bool fill(fg_kv_cache *kv, fg_kv_frame *f) {
   const uint32_t room = kv->options.policy->frame_pages, first = kv->expected;
   uint32_t taken = 0;
+  fg_kv_chunk last, *before = NULL;
   f->layer = 0;
   f->page_count = 0;
   for (; kv->expected < kv->chunk_count && kv->expected - first < FG_FRAME_CHUNKS; kv->expected++) {
     const fg_kv_chunk *c = &kv->chunks[kv->expected];
     if (!goes_on(c)) continue;
     const fg_kv_chunk next = next_of(c);
-    const uint32_t places = places_for(kv, &next);
+    const uint32_t places = places_for(kv, before, &next);
     if (taken + places > room) break;
     taken += places;
-    fg_kv_frame_expect(kv, f, &next);
+    fg_kv_frame_expect(kv, f, before, &next);
+    last = next;
+    before = &last;
   }
   if (f->page_count) fg_kv_frame_read(kv, f);
   return f->page_count > 0;
@@ -66,14 +75,16 @@ void fg_kv_ahead_fill(fg_kv_cache *kv) {
 // ---- when the step is there -----------------------------------------------------------------------------
 
 // Whether all old pages that a chunk's queries see stand in the frame, in order, from *at on, which then
-// is behind them.
-static bool holds(const fg_kv_cache *kv, const fg_kv_frame *f, const fg_kv_chunk *c, uint32_t *at) {
+// is behind them; but for those of the chunk before, or NULL.
+static bool holds(const fg_kv_cache *kv, const fg_kv_frame *f, const fg_kv_chunk *before,
+                  const fg_kv_chunk *c, uint32_t *at) {
   uint32_t next = *at;
   fg_chunk_page page = {.host_part = fg_kv_host_part(kv, 0, c)};
   for (; page.index <= (c->begin + c->count - 1) / kv->page_tokens; page.index++) {
     page.place = fg_kv_places_of(kv->places, c->pages[page.index]);
     const fg_frame_use use = fg_kv_frame_use_of(kv, c, &page);
     if (use != FG_FRAME_IN && use != FG_FRAME_HERE) continue;
+    if (before && fg_kv_sees_page(kv, 0, before, c, page.index)) continue;
     while (next < f->page_count && f->pages[next].place.serial != page.place.serial) next++;
     if (next++ == f->page_count) return false;
   }
@@ -99,9 +110,10 @@ static uint32_t match(const fg_kv_cache *kv, const fg_kv_frame *f, uint32_t chun
   uint32_t at = 0, elsewhere = 0, places = f->page_count;
   for (; chunk < kv->chunk_count && chunk - first < FG_FRAME_CHUNKS; chunk++) {
     const fg_kv_chunk *c = &kv->chunks[chunk];
-    elsewhere += fg_kv_places_taken(kv, c);
+    const fg_kv_chunk *before = chunk > first ? c - 1 : NULL;
+    elsewhere += before ? fg_kv_places_behind(kv, before, c) : fg_kv_places_taken(kv, c);
     places += new_places(kv, c);
-    if (elsewhere > room || places > room || !holds(kv, f, c, &at)) break;
+    if (elsewhere > room || places > room || !holds(kv, f, before, c, &at)) break;
   }
   return at ? chunk : first;
 }

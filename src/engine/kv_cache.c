@@ -212,6 +212,16 @@ uint32_t fg_kv_places_taken(const fg_kv_cache *kv, const fg_kv_chunk *c) {
   return count;
 }
 
+uint32_t fg_kv_places_behind(const fg_kv_cache *kv, const fg_kv_chunk *before, const fg_kv_chunk *c) {
+  uint32_t count = fg_kv_places_taken(kv, c);
+  for (uint32_t i = 0; !kv->attends && i * kv->page_tokens < before->begin && i < c->page_count; i++) {
+    if (before->pages[i] != c->pages[i]) break;
+    const fg_kv_home home = fg_kv_places_of(kv->places, c->pages[i]).home;
+    count -= home == FG_KV_DISK || home == FG_KV_HOST;
+  }
+  return count;
+}
+
 // A batch takes chunks, from `chunk` on, as long as their pages have room in a frame: it has that for any one
 // of them. There are kv->batches before it.
 static void cut_batches(fg_kv_cache *kv, uint32_t chunk) {
@@ -219,10 +229,11 @@ static void cut_batches(fg_kv_cache *kv, uint32_t chunk) {
   uint32_t taken = 0;
   bool elsewhere = false;
   for (uint32_t c = chunk; c < kv->chunk_count; c++) {
-    const uint32_t pages = fg_kv_places_taken(kv, &kv->chunks[c]);
-    if (kv->batches == before || taken + pages > room ||
-        c - kv->batch_first[kv->batches - 1] == FG_FRAME_CHUNKS) {
+    const bool first = kv->batches == before;
+    uint32_t pages = first ? 0 : fg_kv_places_behind(kv, &kv->chunks[c - 1], &kv->chunks[c]);
+    if (first || taken + pages > room || c - kv->batch_first[kv->batches - 1] == FG_FRAME_CHUNKS) {
       kv->batch_first[kv->batches++] = c;
+      pages = fg_kv_places_taken(kv, &kv->chunks[c]);
       taken = 0;
     }
     taken += pages;

@@ -4,7 +4,8 @@
 // at a time, while that layer attends: a step's chunks are cut into *batches*, and KV_STORE and ATTENTION of
 // a batch run on a *frame*, a run of pages behind those of the layers in the same block of memory, so that
 // kernels see it as pages with high numbers. In a frame stand old pages of the batch's sequences, which are
-// read ahead, and new ones that go to other tiers, which are written from there once they are computed.
+// read ahead, each once for those of its neighbours in the step that share it, and new ones that go to other
+// tiers, which are written from there once they are computed.
 // Frames are a ring in the order (layer, batch): the next ones are read while this one is computed, and those
 // before it are written. When a step is over, so are its writes.
 //

@@ -85,9 +85,18 @@ static inline fg_kv_frame *fg_kv_frame_at(const fg_kv_cache *kv, uint64_t index)
   return kv->ring[index % kv->options.policy->frames];
 }
 
+// Whether both chunks have the same page as page i of their sequences.
+static inline bool fg_kv_same_page(const fg_kv_cache *kv, const fg_kv_chunk *a, const fg_kv_chunk *b,
+                                   uint32_t i) {
+  return i <= (a->begin + a->count - 1) / kv->page_tokens && a->pages[i] == b->pages[i];
+}
+
 // Places of a frame that a chunk takes in a layer that sees all: its pages whose home is not fast memory, but
 // those to which the host attends in their home.
 uint32_t fg_kv_places_taken(const fg_kv_cache *kv, const fg_kv_chunk *c);
+// The same behind another chunk of the frame: old pages that both begin with are there once. Where the host
+// attends to some, each may have its own.
+uint32_t fg_kv_places_behind(const fg_kv_cache *kv, const fg_kv_chunk *before, const fg_kv_chunk *c);
 // The first pages of a chunk's sequence to which the host attends, and those in a layer: none if the layer
 // sees none of them.
 uint32_t fg_kv_host_pages(const fg_kv_cache *kv, const fg_kv_chunk *c);
@@ -97,8 +106,10 @@ uint32_t fg_kv_host_part(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chun
 void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t batch);
 // The same with old pages that are in the frame, or on their way.
 void fg_kv_frame_adopt(fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch);
-// Lists the old pages that a chunk will see in the frame's layer; its own are not there yet.
-void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c);
+// Lists the old pages that a chunk will see in the frame's layer, but for those of the chunk that was listed
+// before it, or NULL; its own are not there yet.
+void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *before,
+                        const fg_kv_chunk *c);
 void fg_kv_frame_read(fg_kv_cache *kv, fg_kv_frame *f); // what was listed so
 
 // A page of a chunk in a layer, and what a frame does with it. `host_part`: fg_kv_host_part.
@@ -110,6 +121,10 @@ fg_frame_use fg_kv_frame_use_of(const fg_kv_cache *kv, const fg_kv_chunk *c, con
 
 // The first page that a query of the chunk sees. Kernels take keys in blocks at fixed positions.
 uint32_t fg_kv_first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *c);
+// Whether chunk `a` attends from the frame to the old page that is page i of both; each to its own where the
+// host attends to some.
+bool fg_kv_sees_page(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *a, const fg_kv_chunk *b,
+                     uint32_t i);
 // Each takes a frame from its state to the next, and waits where it must.
 fg_status fg_kv_frame_upload(fg_kv_cache *kv, fg_kv_frame *f, fg_error *err); // READING: the reads
 fg_status fg_kv_frame_computed(fg_kv_cache *kv, fg_kv_frame *f,

@@ -8,6 +8,12 @@ uint32_t fg_kv_first_seen(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chu
   return window && end > window ? (end - window) / kv->page_tokens : 0;
 }
 
+bool fg_kv_sees_page(const fg_kv_cache *kv, uint32_t layer, const fg_kv_chunk *a, const fg_kv_chunk *b,
+                     uint32_t i) {
+  return !kv->attends && (uint64_t)i * kv->page_tokens < a->begin && i >= fg_kv_first_seen(kv, layer, a) &&
+         a->pages[i] == b->pages[i];
+}
+
 // The number by which kernels know place 0 of the frame in the layer's view.
 static uint64_t first_number(const fg_kv_cache *kv, const fg_kv_frame *f) {
   return (kv->layers - f->layer) * kv->slots + (uint64_t)f->number * kv->options.policy->frame_pages;
@@ -41,11 +47,20 @@ static uint32_t find_page(fg_kv_frame *f, fg_kv_place place, fg_frame_use use) {
   return f->found++;
 }
 
+// Whether the number is that of an old page's place in the frame.
+static bool stands(const fg_kv_cache *kv, const fg_kv_frame *f, uint64_t number, fg_kv_place place) {
+  const uint64_t i = number - first_number(kv, f);
+  return i < f->page_count && f->pages[i].use == FG_FRAME_IN && f->pages[i].place.serial == place.serial;
+}
+
 // The number by which kernels know the page: the device's, or the host's if it attends to it. 0 is any page:
-// nobody looks.
+// nobody looks. `known`: that of the chunk before, if it has the same page. What is in the frame for that one
+// is there for this one too, and is handed on past chunks that do not look at it.
 static uint64_t number_page(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c,
-                            const fg_chunk_page *page) {
+                            const fg_chunk_page *page, uint64_t known) {
   const fg_frame_use use = fg_kv_frame_use_of(kv, c, page);
+  const bool seen = use == FG_FRAME_IN || (use == FG_FRAME_NONE && page->index >= page->host_part);
+  if (seen && page->place.slot == FG_KV_NO_SLOT && stands(kv, f, known, page->place)) return known;
   switch (use) {
   case FG_FRAME_OUT: return first_number(kv, f) + list_page(f, page->place, use);
   case FG_FRAME_IN: return first_number(kv, f) + find_page(f, page->place, use);
@@ -57,19 +72,23 @@ static uint64_t number_page(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_c
   return page->index < page->host_part ? page->place.index : 0;
 }
 
-// The chunk's row of the page tables.
-static void list_pages(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c, int32_t *table) {
+// The row of the page tables of chunk k of the batch.
+static void list_pages(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c, uint32_t k) {
+  int32_t *table = f->tables + (uint64_t)k * kv->table_stride;
   fg_chunk_page page = {.layer = f->layer, .host_part = fg_kv_host_part(kv, f->layer, c)};
   for (; page.index <= (c->begin + c->count - 1) / kv->page_tokens; page.index++) {
+    const bool same = k > 0 && fg_kv_same_page(kv, c - 1, c, page.index);
     page.place = fg_kv_places_of(kv->places, c->pages[page.index]);
-    table[page.index] = (int32_t)number_page(kv, f, c, &page);
+    const uint64_t known = same ? (uint64_t)(table - kv->table_stride)[page.index] : 0;
+    table[page.index] = (int32_t)number_page(kv, f, c, &page, known);
   }
 }
 
 static void list_chunk(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c) {
   const uint32_t k = f->batch.view.chunks++, row = f->batch.rows, tokens = kv->page_tokens;
-  int32_t *table = f->tables + (uint64_t)k * kv->table_stride, *entry = f->chunk_list + 4 * k;
-  list_pages(kv, f, c, table);
+  const int32_t *table = f->tables + (uint64_t)k * kv->table_stride;
+  int32_t *entry = f->chunk_list + 4 * k;
+  list_pages(kv, f, c, k);
   entry[0] = (int32_t)row;
   entry[1] = (int32_t)c->count;
   entry[2] = (int32_t)c->begin;
@@ -194,10 +213,12 @@ void fg_kv_frame_fill(fg_kv_cache *kv, fg_kv_frame *f, uint32_t layer, uint32_t 
   f->state = FG_FRAME_READING;
 }
 
-void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *c) {
+void fg_kv_frame_expect(const fg_kv_cache *kv, fg_kv_frame *f, const fg_kv_chunk *before,
+                        const fg_kv_chunk *c) {
   const uint32_t part = fg_kv_host_part(kv, f->layer, c);
   for (uint32_t i = fg_kv_first_seen(kv, f->layer, c); i <= (c->begin - 1) / kv->page_tokens; i++) {
     const fg_kv_place place = fg_kv_places_of(kv->places, c->pages[i]);
+    if (before && fg_kv_sees_page(kv, f->layer, before, c, i)) continue;
     if (place.home == FG_KV_DISK || (place.home == FG_KV_HOST && i >= part))
       (void)list_page(f, place, FG_FRAME_IN);
   }

@@ -79,10 +79,10 @@ void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const 
         fg_plan_visible_keys(model->attention[a].window, c->begin, c->count);
 }
 
-void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page_tokens) {
+void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page_tokens, uint32_t common) {
   const uint32_t full = c->begin / page_tokens, then = (c->begin + c->count) / page_tokens;
   pages->sequences++;
-  pages->touched += full;
+  pages->touched += full - min_u32(full, common);
   pages->filled += then - full;
 }
 
@@ -152,7 +152,7 @@ static bool take_step(walk *w) {
     const row *r = &w->rows[c.seq];
     c.begin += r->shared;
     fg_predict_add_chunk(&work, model, &c, r->prompt, c.last && r->generated);
-    fg_predict_add_pages(&pages, &c, w->options->page_tokens);
+    fg_predict_add_pages(&pages, &c, w->options->page_tokens, i ? r->shared / w->options->page_tokens : 0);
   }
   fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);

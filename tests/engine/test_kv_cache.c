@@ -25,6 +25,8 @@ enum {
 typedef struct sequence {
   uint64_t id; // 0: none
   uint32_t ends, longest;
+  uint32_t common; // its first tokens are those of all that have some in common
+  int32_t text[LONGEST];
 } sequence;
 
 typedef struct world {
@@ -71,8 +73,13 @@ static void open_world(world *w, const char *device, uint32_t window, fg_policy 
                                        .folder = "/tmp",
                                        .backend = FG_IO_AUTO};
   must(fg_kv_cache_create(&w->kv, &options, &err), &err);
-  const fg_scheduler_limits limits = {
-      .max_tokens = STEP, .max_seqs = SEQS, .pages = w->policy.pages, .page_tokens = T, .max_len = LONGEST};
+  const fg_scheduler_limits limits = {.max_tokens = STEP,
+                                      .max_seqs = SEQS,
+                                      .pages = w->policy.pages,
+                                      .page_tokens = T,
+                                      .max_len = LONGEST,
+                                      .share = FG_SHARING_AFTER,
+                                      .cached_pages = TABLE};
   must(fg_scheduler_create(&w->scheduler, &limits, &err), &err);
 }
 
@@ -87,18 +94,28 @@ static uint32_t draw(world *w, uint32_t from, uint32_t to) {
 }
 
 // A prompt, and where the sequence ends, which only this test knows.
-static void submit(world *w, uint32_t prompt, uint32_t ends, uint32_t longest) {
+static sequence *submit(world *w, uint32_t prompt, uint32_t ends, uint32_t longest) {
   fg_seq seq;
   fg_error err;
   must(fg_scheduler_add(w->scheduler, prompt, &seq, &err), &err);
   assert_true(seq < 4 * SEQS);
-  w->sequences[seq] = (sequence){++w->ids, ends, longest};
+  w->sequences[seq] = (sequence){.id = ++w->ids, .ends = ends, .longest = longest};
+  return &w->sequences[seq];
+}
+
+// One that has its first `common` tokens in common with others.
+static void submit_alike(world *w, uint32_t common, uint32_t prompt, uint32_t ends) {
+  sequence *s = submit(w, prompt, ends, LONGEST);
+  s->common = common;
+  for (uint32_t i = 0; i < LONGEST; i++) s->text[i] = i < common ? (int32_t)i : (int32_t)(1000 * s->id + i);
+  const fg_seq_text text = {.tokens = s->text, .most = UINT32_MAX};
+  fg_scheduler_share(w->scheduler, (fg_seq)(s - w->sequences), &text);
 }
 
 // ---- a step ---------------------------------------------------------------------------------------------
 
 static uint64_t mark_of(const sequence *s, uint32_t layer, uint32_t position) {
-  return (s->id << 16) + ((uint64_t)layer << 8) + position;
+  return ((position < s->common ? 0 : s->id) << 16) + ((uint64_t)layer << 8) + position;
 }
 
 static uint64_t place_of(const world *w, int32_t layer, int32_t page, uint32_t token) {
@@ -281,6 +298,50 @@ static void test_nothing_is_read_in_vain_while_all_go_on(void **state) {
   close_world(&w);
 }
 
+// With pages that are shared, seen by some rows of a batch through a window and by others not any more.
+static void alike_life(const char *device, uint32_t window, fg_policy policy) {
+  world w = {0};
+  open_world(&w, device, window, policy);
+  for (uint32_t i = 0; i < 60; i++) {
+    while (fg_scheduler_waiting(w.scheduler) < SEQS) {
+      const uint32_t common = draw(&w, 0, 1) * draw(&w, 3, 26), prompt = draw(&w, common + 1, LONGEST - 2);
+      submit_alike(&w, common, prompt, draw(&w, prompt, LONGEST - 1));
+    }
+    assert_true(run_step(&w));
+  }
+  close_world(&w);
+}
+
+static void test_every_query_finds_what_is_shared(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+    for (uint32_t window = 0; window <= 9; window += 3) alike_life("cpu", window, policies[i]);
+    alike_life("fake", 6, policies[i]);
+  }
+  alike_life("fake", 0, three_tiers);
+  alike_life("fake", 5, three_tiers);
+}
+
+// Five rows behind six common pages, all on disk, in one frame.
+static void test_pages_that_neighbours_share_are_read_once(void **state) {
+  (void)state;
+  world w = {0};
+  const fg_policy policy = {.disk_pages = 60, .frames = 3, .frame_pages = 2 * TABLE};
+  open_world(&w, "cpu", 0, policy);
+  submit_alike(&w, 24, 25, 39);
+  for (uint32_t i = 0; i < 3; i++) assert_true(run_step(&w)); // the prompt is there
+  for (uint32_t i = 0; i < 4; i++) submit_alike(&w, 24, 25, 39);
+  assert_true(run_step(&w)); // they begin behind what they share
+  const uint64_t before = fg_kv_cache_bytes_read(w.kv);
+  w.least_read = 0;
+  for (uint32_t i = 0; i < 3; i++) assert_true(run_step(&w));
+  const uint64_t read = fg_kv_cache_bytes_read(w.kv) - before;
+  const uint64_t own =
+      LAYERS * 3 * 5 * fg_kv_page_bytes(&w.graph.kv); // at most a page of each row in each step
+  assert_in_range(read, w.least_read / 5, w.least_read / 5 + own);
+  close_world(&w);
+}
+
 // Only the pages of the last frames that were read ahead.
 static void test_what_ended_unforeseen_costs_a_ring_at_most(void **state) {
   (void)state;
@@ -295,6 +356,8 @@ static void test_what_ended_unforeseen_costs_a_ring_at_most(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_query_finds_what_was_stored_in_a_life_of_chance),
+      cmocka_unit_test(test_every_query_finds_what_is_shared),
+      cmocka_unit_test(test_pages_that_neighbours_share_are_read_once),
       cmocka_unit_test(test_nothing_is_read_in_vain_while_all_go_on),
       cmocka_unit_test(test_what_ended_unforeseen_costs_a_ring_at_most),
   };
