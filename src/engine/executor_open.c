@@ -285,7 +285,8 @@ static fg_status create_cache(fg_executor *x, fg_error *err) {
                                        .one_layer = o->policy->micro_tokens > 0,
                                        .folder = o->kv_folder,
                                        .backend = o->kv_backend,
-                                       .attends_on_host = o->attends_on_host};
+                                       .attends_on_host = o->attends_on_host,
+                                       .groups = o->attn_sparsity == 0};
   return fg_kv_cache_create(&x->kv, &options, err);
 }
 

@@ -16,7 +16,10 @@ static fg_status find_windows(fg_kv_cache *kv, fg_error *err) {
   for (uint32_t layer = 0; layer < g->layers; layer++) {
     const fg_program *p = fg_graph_program(g, (int32_t)layer);
     for (uint32_t i = 0; i < p->node_count; i++) {
-      if (p->nodes[i].op == FG_OP_ATTENTION) kv->windows[layer] = p->nodes[i].params.attention.window;
+      if (p->nodes[i].op == FG_OP_ATTENTION) {
+        kv->windows[layer] = p->nodes[i].params.attention.window;
+        if (p->nodes[i].params.attention.heads > kv->heads) kv->heads = p->nodes[i].params.attention.heads;
+      }
       if (p->nodes[i].op == FG_OP_KV_STORE &&
           (i + 1 == p->node_count || p->nodes[i + 1].op != FG_OP_ATTENTION))
         return fg_fail(err, FG_INTERNAL, "layer %" PRIu32 " does not attend right after it stores", layer);
@@ -60,6 +63,18 @@ static fg_status open_disk(fg_kv_cache *kv, fg_error *err) {
   return fg_kv_file_create(&kv->file, kv->options.folder, kv->layers * kv->page_bytes * p->disk_pages, err);
 }
 
+static void place_arrays(fg_kv_frame *f, char *arrays, uint32_t table_stride) {
+  _Static_assert(sizeof(fg_shared_segment) + sizeof(int32_t) <= FG_FRAME_SHARED * sizeof(int32_t),
+                 "what the policy counts");
+  f->chunk_list = (int32_t *)arrays;
+  f->prompts = f->chunk_list + 4 * FG_FRAME_CHUNKS;
+  f->shared.segments = (fg_shared_segment *)(f->prompts + FG_FRAME_CHUNKS);
+  f->shared.starts = (int32_t *)(f->shared.segments + FG_FRAME_CHUNKS);
+  f->shared.members = (fg_query_row *)(f->shared.starts + FG_FRAME_CHUNKS);
+  f->tables = (int32_t *)(f->shared.members + FG_FRAME_MEMBERS);
+  f->slots = f->tables + (uint64_t)FG_FRAME_CHUNKS * table_stride;
+}
+
 static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
   const fg_policy *p = kv->options.policy;
   fg_device *d = kv->options.device;
@@ -70,7 +85,9 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
   kv->frame_array_bytes = fg_frame_array_bytes(p->max_tokens, kv->table_stride);
   kv->frames = calloc(p->frames, sizeof *kv->frames);
   kv->ring = calloc(2ull * p->frames, sizeof *kv->ring);
-  if (!kv->frames || !kv->ring) return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache's frames");
+  kv->finding = malloc(fg_shared_scratch_bytes(FG_FRAME_CHUNKS));
+  if (!kv->frames || !kv->ring || !kv->finding)
+    return fg_fail(err, FG_NO_SPACE, "out of memory for the KV cache's frames");
   const uint64_t arrays = p->frames * kv->frame_array_bytes;
   fg_status status = d->ops->memory_create(d, arrays, "page tables of frames", &kv->array_memory, err);
   if (status == FG_OK)
@@ -82,10 +99,7 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
     fg_kv_frame *f = &kv->frames[i];
     kv->ring[i] = f;
     f->number = i;
-    f->chunk_list = (int32_t *)(kv->arrays + i * kv->frame_array_bytes);
-    f->prompts = f->chunk_list + 4 * FG_FRAME_CHUNKS;
-    f->tables = f->prompts + FG_FRAME_CHUNKS;
-    f->slots = f->tables + (uint64_t)FG_FRAME_CHUNKS * kv->table_stride;
+    place_arrays(f, kv->arrays + i * kv->frame_array_bytes, kv->table_stride);
     f->requests = (fg_io_read *)(kv->lists + i * lists);
     f->pages = (fg_frame_page *)(f->requests + p->frame_pages);
   }
@@ -165,6 +179,7 @@ void fg_kv_cache_destroy(fg_kv_cache *kv) {
   fg_kv_host_destroy(kv->attends);
   fg_budget_release(kv->options.host, kv->places_bytes);
   fg_kv_places_destroy(kv->places);
+  free(kv->finding);
   free(kv->frames);
   free(kv->ring);
   free(kv->chunks);

@@ -42,6 +42,7 @@ typedef struct fg_kv_cache_options {
   const char *folder; // for the file; unused without a disk tier
   fg_io_backend_id backend; // of its reads and writes
   bool attends_on_host; // to old pages elsewhere; without effect where the host reaches the device's memory
+  bool groups;          // rows attend together to what they share in a frame; not where attention is sparse
 } fg_kv_cache_options;
 
 fg_status fg_kv_cache_create(fg_kv_cache **out, const fg_kv_cache_options *options, fg_error *err);

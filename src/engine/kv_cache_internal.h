@@ -11,6 +11,7 @@
 #include "device/execute.h"
 #include "engine/kv_cache.h"
 #include "engine/kv_places.h"
+#include "engine/shared_segments.h"
 
 typedef enum fg_frame_state {
   FG_FRAME_FREE,
@@ -44,6 +45,7 @@ typedef struct fg_kv_frame {
   fg_frame_page *pages;    // [frame_pages]
   fg_io_read *requests;    // [frame_pages]
   int32_t *chunk_list, *prompts, *tables, *slots; // image of its arrays in array_memory
+  fg_shared_lists shared;                         // of them too
   fg_kv_batch batch;
   fg_event event;
 } fg_kv_frame;
@@ -55,6 +57,7 @@ struct fg_kv_cache {
   uint64_t page_bytes, slots; // of a layer
   uint32_t layers, page_tokens;
   uint32_t *windows; // [layers] of their attention; 0 = none
+  uint32_t heads;    // the most of its queries
   uint32_t track;
 
   // The rest is for pages elsewhere; NULL and 0 if there are none.
@@ -71,6 +74,7 @@ struct fg_kv_cache {
   char *arrays, *lists; // image of array_memory; pages and requests of the frames
   uint64_t frame_array_bytes;
   uint32_t table_stride;
+  void *finding;       // scratch of fg_shared_segments_find
   fg_kv_frame *frames; // [policy->frames]
   fg_kv_frame **ring;  // [2 * policy->frames] in the order of use, and room to sort them
 

@@ -106,6 +106,25 @@ static fg_view array_view(const fg_kv_cache *kv, const int32_t *image, uint32_t 
   return (fg_view){kv->array_memory, (uint64_t)((const char *)image - kv->arrays), stride};
 }
 
+// What chunks of the batch share: pages of the frame, or of fast memory.
+static void find_shared(const fg_kv_cache *kv, fg_kv_frame *f) {
+  f->shared.segment_count = f->shared.member_count = 0;
+  if (!kv->options.groups || kv->attends || f->batch.rows * FG_SHARED_LEVELS > FG_FRAME_MEMBERS) return;
+  const fg_kv_geometry *g = &kv->options.graph->kv;
+  const fg_shared_chunks chunks = {.list = f->chunk_list,
+                                   .tables = f->tables,
+                                   .count = f->batch.view.chunks,
+                                   .stride = kv->table_stride,
+                                   .page_tokens = kv->page_tokens,
+                                   .queries = kv->heads / g->kv_heads};
+  fg_shared_segments_find(&chunks, kv->finding, &f->shared);
+  f->batch.view.shared = f->shared.segment_count;
+  f->batch.view.members = f->shared.member_count;
+  f->batch.view.shared_list = array_view(kv, (const int32_t *)f->shared.segments, 1);
+  f->batch.view.member_list = array_view(kv, (const int32_t *)f->shared.members, 1);
+  f->batch.view.starts = array_view(kv, f->shared.starts, 1);
+}
+
 static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
   f->batch = (fg_kv_batch){.row = kv->chunks[kv->batch_first[batch]].row};
   for (uint32_t c = kv->batch_first[batch]; c < kv->batch_first[batch + 1]; c++)
@@ -115,6 +134,7 @@ static void list_batch(const fg_kv_cache *kv, fg_kv_frame *f, uint32_t batch) {
   f->batch.view.chunk_list = array_view(kv, f->chunk_list, 4);
   f->batch.view.prompts = array_view(kv, f->prompts, 1);
   f->batch.view.page_tables = array_view(kv, f->tables, kv->table_stride);
+  find_shared(kv, f);
 }
 
 // ---- where its bytes go ---------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ static uint64_t pages_of(const fg_plan_input *in, uint64_t tokens) {
 }
 
 uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages) {
-  return (5ull * FG_FRAME_CHUNKS + (uint64_t)FG_FRAME_CHUNKS * table_pages + max_tokens) * sizeof(int32_t);
+  const uint64_t chunk = 5ull + FG_FRAME_SHARED + table_pages;
+  return (FG_FRAME_CHUNKS * chunk + 2ull * FG_FRAME_MEMBERS + max_tokens) * sizeof(int32_t);
 }
 
 static bool is_spilled(const fg_policy *p) {

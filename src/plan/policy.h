@@ -108,10 +108,13 @@ enum {
   FG_POLICY_MOST_FRAMES = 1024, // that may be wished
   FG_POLICY_MOST_FRAME_PAGES = 1 << 20,
   FG_FRAME_CHUNKS = 64,    // chunks that are attended to in one frame, at most
+  FG_FRAME_SHARED = 8,     // numbers of what they share, for each
+  FG_FRAME_MEMBERS = 1024, // rows that are listed so, at most: chunks of prompts have little from it
   FG_FRAME_PAGE_ROOM = 256 // bytes of host memory for the bookkeeping of a page of a frame, at most
 };
 
-// Bytes of a frame's arrays (chunk list, page tables, slots), on the device and again in host memory.
+// Bytes of a frame's arrays (chunk list, page tables, what chunks share, slots), on the device and again in
+// host memory.
 uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages);
 
 // All that a policy needs, its KV cache, resident weights and tables included; one_memory: all of it is

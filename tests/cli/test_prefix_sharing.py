@@ -147,7 +147,9 @@ class PrefixSharing(Case):
         models = os.path.join(harness.ORACLE, "models")
         for name, options in (("llama-gqa", ("--dtype", "f32")), ("gemma3", ("--dtype", "f32")),
                               ("gpt-oss", ("--dtype", "bf16")), ("deepseek-v3", ("--dtype", "bf16")),
-                              ("llama-gqa", ("--dtype", "f32", *FAKE)),
+                              ("llama-gqa", ("--dtype", "f32", *FAKE)), ("llama-gqa", ("--dtype", "f32", *ALL_ON_DISK)),
+                              ("gemma3", ("--dtype", "f32", *ALL_ON_DISK)),
+                              ("gpt-oss", ("--dtype", "bf16", *FAKE, *SHARED)),
                               ("gguf-llama-mixed.gguf", ("--dtype", "bf16", "--cache-dtype", "int4")),
                               ("gguf-llama-mixed.gguf", ("--dtype", "int8", "--cache-dtype", "int8"))):
             self.compare(os.path.join(models, name), *options, "--max-num-batched-tokens", 256, least=0.5)

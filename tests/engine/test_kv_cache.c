@@ -342,6 +342,87 @@ static void test_pages_that_neighbours_share_are_read_once(void **state) {
   close_world(&w);
 }
 
+// ---- attention together ---------------------------------------------------------------------------------
+
+// A step of chunks that each add a token behind `begin` others, all layers; returns what the first layer's
+// batch has in common.
+static fg_kv_batch decode_step(fg_kv_cache *kv, const fg_kv_chunk *chunks, uint32_t count) {
+  fg_error err;
+  uint32_t batches;
+  fg_kv_batch first = {0}, batch;
+  for (uint32_t i = 0; i < count; i++) must(fg_kv_cache_add(kv, &chunks[i], &err), &err);
+  must(fg_kv_cache_start(kv, &batches, &err), &err);
+  assert_int_equal(batches, 1);
+  for (uint32_t layer = 0; layer < LAYERS; layer++) {
+    must(fg_kv_cache_acquire(kv, &batch, &err), &err);
+    if (layer == 0) first = batch;
+    must(fg_kv_cache_release(kv, &err), &err);
+  }
+  must(fg_kv_cache_finish(kv, &err), &err);
+  return first;
+}
+
+static void test_rows_attend_together_to_what_they_share_on_disk(void **state) {
+  (void)state;
+  enum { OLD = 2 * 64, OF_PAGE = 32 };
+  for (int groups = 0; groups < 2; groups++) {
+    rig r = make_rig("cpu", 1, FG_COMPUTE_F32);
+    fg_program program = {.node_count = 2, .nodes = {{.op = FG_OP_KV_STORE}, {.op = FG_OP_ATTENTION}}};
+    program.nodes[1].params.attention.heads = 2;
+    uint8_t program_of_layer[LAYERS] = {0};
+    const fg_graph graph = {.layers = LAYERS,
+                            .programs = &program,
+                            .program_count = 1,
+                            .program_of_layer = program_of_layer,
+                            .kv = {.dtype = FG_F32,
+                                   .kv_heads = 1,
+                                   .k_dim = 8,
+                                   .v_dim = 8,
+                                   .page_tokens = OF_PAGE,
+                                   .page_align = FG_IO_ALIGN}};
+    const fg_policy policy = {.disk_pages = 20,
+                              .frames = 2,
+                              .frame_pages = 16,
+                              .max_tokens = 2 * OLD,
+                              .max_seqs = 4,
+                              .max_len = OLD + OF_PAGE,
+                              .pages = 20,
+                              .open_slots = 6};
+    const fg_kv_cache_options options = {.graph = &graph,
+                                         .device = r.device,
+                                         .host = r.host,
+                                         .policy = &policy,
+                                         .folder = "/tmp",
+                                         .backend = FG_IO_AUTO,
+                                         .groups = groups};
+    fg_kv_cache *kv;
+    fg_error err;
+    must(fg_kv_cache_create(&kv, &options, &err), &err);
+    const uint32_t a[] = {0, 1, 2, 3, 4}, b[] = {0, 1, 2, 3, 5};
+    const fg_kv_chunk prompt = {.pages = a, .page_count = 4, .count = OLD, .longest = OLD + 9, .known = OLD};
+    assert_int_equal(decode_step(kv, &prompt, 1).view.shared, 0);
+    const fg_kv_chunk rows[] = {{.pages = a,
+                                 .page_count = 5,
+                                 .row = 0,
+                                 .begin = OLD,
+                                 .count = 1,
+                                 .longest = OLD + 9,
+                                 .known = OLD + 1},
+                                {.pages = b,
+                                 .page_count = 5,
+                                 .row = 1,
+                                 .begin = OLD,
+                                 .count = 1,
+                                 .longest = OLD + 9,
+                                 .known = OLD + 1}};
+    const fg_kv_batch batch = decode_step(kv, rows, 2);
+    assert_int_equal(batch.view.shared, groups);
+    assert_int_equal(batch.view.members, 2 * groups);
+    fg_kv_cache_destroy(kv);
+    drop_rig(&r);
+  }
+}
+
 // Only the pages of the last frames that were read ahead.
 static void test_what_ended_unforeseen_costs_a_ring_at_most(void **state) {
   (void)state;
@@ -358,6 +439,7 @@ int main(void) {
       cmocka_unit_test(test_every_query_finds_what_was_stored_in_a_life_of_chance),
       cmocka_unit_test(test_every_query_finds_what_is_shared),
       cmocka_unit_test(test_pages_that_neighbours_share_are_read_once),
+      cmocka_unit_test(test_rows_attend_together_to_what_they_share_on_disk),
       cmocka_unit_test(test_nothing_is_read_in_vain_while_all_go_on),
       cmocka_unit_test(test_what_ended_unforeseen_costs_a_ring_at_most),
   };
