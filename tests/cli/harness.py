@@ -17,7 +17,16 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 ORACLE = os.path.join(ROOT, "tests", "oracle")
-MODEL = os.path.join(ORACLE, "models", "llama-gqa")
+MODELS = os.path.join(ORACLE, "models")
+MODEL = os.path.join(MODELS, "llama-gqa")
+
+# Where the KV cache is: all of it on disk; on every tier; on the fake device.
+ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
+SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
+FAKE = ("--device", "fake", "--device-memory", "64M")
+# A model of every kind of attention.
+ATTENTIONS = tuple(os.path.join(MODELS, name) for name in (
+    "llama-gqa", "gemma3", "deepseek-v3", "gpt-oss", "llama-rope-dynamic", "opt-350m-like", "mixtral"))
 
 flexgen = os.path.join(ROOT, "build", "flexgen")
 _cache = tempfile.mkdtemp(prefix="flexgen-cli-")
@@ -140,6 +149,15 @@ class Case(unittest.TestCase):
         done = run(*arguments, **more)
         self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
         return done
+
+    def choices(self, name, model, *options):
+        """Runs in.jsonl to OUT `name`: the choices of every row, and the figures of its tokens."""
+        self.succeed("batch", model, "-i", self.path("in.jsonl"), "-o", self.path(name), "--offload-dir",
+                     self.path("stores"), "--deterministic-ids", "--quiet", "--overwrite", "--stats",
+                     self.path("stats.json"), *options)
+        with open(self.path("stats.json")) as file:
+            tokens = json.load(file)["tokens"]
+        return [r["response"]["body"]["choices"] for r in read_rows(self.path(name))], tokens
 
     def fail_with(self, code, *arguments, **more):
         """Returns the one line that it says."""

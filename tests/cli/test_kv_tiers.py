@@ -10,13 +10,10 @@ import time
 import harness
 import job
 import wide_model
-from harness import Case, read_rows, row, run, small_disk, start, write_rows
+from harness import ALL_ON_DISK, FAKE, SHARED, Case, read_rows, row, run, small_disk, start, write_rows
 
 SHIM = "tests/cli/bad_write.so"
 PAGE_TOKENS = 32
-ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
-SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
-FAKE = ("--device", "fake", "--device-memory", "64M")
 IN_HOST_MEMORY = ("--percent", 100, 0, 0, 100, 100, 0)
 ON_THE_CPU = "--cpu-cache-compute"
 

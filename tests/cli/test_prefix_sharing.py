@@ -8,12 +8,9 @@ import time
 
 import harness
 import job
-from harness import Case, read_rows, row, write_rows
+from harness import ALL_ON_DISK, ATTENTIONS, FAKE, MODELS, SHARED, Case, read_rows, row, write_rows
 
 PAGE_TOKENS = 32
-ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
-SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
-FAKE = ("--device", "fake", "--device-memory", "64M")
 
 
 def prompts(draw, vocab, groups=3, of_group=5):
@@ -44,24 +41,15 @@ def tree(vocab, seed=5, answer=60, **sizes):
 
 
 class PrefixSharing(Case):
-    def batch(self, name, model, *options):
-        """The choices of every row, and the figures."""
-        self.succeed("batch", model, "-i", self.path("in.jsonl"), "-o", self.path(name), "--offload-dir",
-                     self.path("stores"), "--deterministic-ids", "--quiet", "--overwrite", "--stats",
-                     self.path("stats.json"), *options)
-        with open(self.path("stats.json")) as file:
-            figures = json.load(file)
-        return [r["response"]["body"]["choices"] for r in read_rows(self.path(name))], figures["tokens"]
-
     def prompt_tokens(self):
         return sum(len(r["body"]["prompt"]) * r["body"].get("n", 1) for r in read_rows(self.path("in.jsonl")))
 
     def compare(self, model, *options, least=0.3):
         """Both ways give the same; returns the figures of the way that shares at least this part of the prompts."""
-        apart, tokens = self.batch("apart.jsonl", model, "--prefix-sharing", "false", *options)
+        apart, tokens = self.choices("apart.jsonl", model, "--prefix-sharing", "false", *options)
         what = f"{model} {options}"
         self.assertEqual((tokens["prompt_shared"], tokens["prompt_distinct"]), (0, self.prompt_tokens()), what)
-        together, tokens = self.batch("together.jsonl", model, *options)
+        together, tokens = self.choices("together.jsonl", model, *options)
         self.assertTrue(together == apart, what)
         self.assertEqual(tokens["prompt_distinct"] + tokens["prompt_shared"], self.prompt_tokens(), what)
         self.assertGreaterEqual(tokens["prompt_shared"], least * self.prompt_tokens(), what)
@@ -69,9 +57,8 @@ class PrefixSharing(Case):
 
     def test_every_kind_of_attention_gives_the_same(self):
         write_rows(self.path("in.jsonl"), tree(200))
-        models = os.path.join(harness.ORACLE, "models")
-        for name in ("llama-gqa", "gemma3", "deepseek-v3", "gpt-oss", "llama-rope-dynamic", "opt-350m-like", "mixtral"):
-            self.compare(os.path.join(models, name), "--dtype", "f32", "--max-num-batched-tokens", 256)
+        for model in ATTENTIONS:
+            self.compare(model, "--dtype", "f32", "--max-num-batched-tokens", 256)
 
     # Texts that grow beyond 48 tokens are computed anew, each for itself; the others share.
     def test_texts_that_begin_again_give_the_same(self):
@@ -80,7 +67,7 @@ class PrefixSharing(Case):
         write_rows(self.path("in.jsonl"), [
             row(f"r{i}", prompt=common[:33 + i % 6] + [3 + i], max_tokens=(3, 30, 9, 2)[i % 4], temperature=0,
                 ignore_eos=True, logprobs=1, return_token_ids=True, return_tokens_as_token_ids=True) for i in range(24)])
-        model = os.path.join(harness.ORACLE, "models", "phi3-longrope")
+        model = os.path.join(MODELS, "phi3-longrope")
         self.compare(model, "--dtype", "f32", "--max-num-batched-tokens", 64, least=0.2)
 
     # Pages that one sequence generated and another was given: the same in a cache, unless attention makes a difference.
@@ -89,19 +76,18 @@ class PrefixSharing(Case):
             return [row(f"r{i}", prompt=p, max_tokens=90 - 70 * i, temperature=0, ignore_eos=True, return_token_ids=True,
                         return_tokens_as_token_ids=True, logprobs=1) for i, p in enumerate([first, *second])]
         first = list(range(20, 90))
-        models = os.path.join(harness.ORACLE, "models")
         for name, options, generated in (("gguf-llama-mixed.gguf", (), 64), ("llama-rope-dynamic", (), 0),
                                          ("gguf-llama-mixed.gguf", ("--attn-sparsity", 0.3), 0)):
-            model, options = os.path.join(models, name), ("--dtype", "f32", "--max-num-seqs", 1, *options)
+            model, options = os.path.join(MODELS, name), ("--dtype", "f32", "--max-num-seqs", 1, *options)
             write_rows(self.path("in.jsonl"), rows([]))
-            choices, _ = self.batch("first.jsonl", model, *options)
+            choices, _ = self.choices("first.jsonl", model, *options)
             write_rows(self.path("in.jsonl"), rows([first + choices[0][0]["token_ids"][:80] + [7]]))
             tokens = self.compare(model, *options, least=0)
             self.assertGreaterEqual(tokens["prompt_shared"], generated, f"{name} {options}")
 
     def test_every_arithmetic_and_cache_gives_the_same(self):
         write_rows(self.path("in.jsonl"), tree(200))
-        model = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        model = os.path.join(MODELS, "gguf-llama-mixed.gguf")
         for options in (("--dtype", "bf16"), ("--dtype", "int8", "--cache-dtype", "int8"),
                         ("--dtype", "bf16", "--cache-dtype", "int4"), ("--dtype", "int8", "--compress-cache"),
                         ("--dtype", "f32", "--attn-sparsity", "0.3")):
@@ -144,7 +130,6 @@ class PrefixSharing(Case):
             rows += [row(f"{group}-{i}", prompt=document + some(draw.randrange(1, 40)), max_tokens=8, n=1 + i % 2,
                          temperature=0.7, ignore_eos=True, return_token_ids=True, logprobs=1) for i in range(12)]
         write_rows(self.path("in.jsonl"), rows)
-        models = os.path.join(harness.ORACLE, "models")
         for name, options in (("llama-gqa", ("--dtype", "f32")), ("gemma3", ("--dtype", "f32")),
                               ("gpt-oss", ("--dtype", "bf16")), ("deepseek-v3", ("--dtype", "bf16")),
                               ("llama-gqa", ("--dtype", "f32", *FAKE)), ("llama-gqa", ("--dtype", "f32", *ALL_ON_DISK)),
@@ -152,13 +137,13 @@ class PrefixSharing(Case):
                               ("gpt-oss", ("--dtype", "bf16", *FAKE, *SHARED)),
                               ("gguf-llama-mixed.gguf", ("--dtype", "bf16", "--cache-dtype", "int4")),
                               ("gguf-llama-mixed.gguf", ("--dtype", "int8", "--cache-dtype", "int8"))):
-            self.compare(os.path.join(models, name), *options, "--max-num-batched-tokens", 256, least=0.5)
+            self.compare(os.path.join(MODELS, name), *options, "--max-num-batched-tokens", 256, least=0.5)
 
     def test_one_step_computes_an_instruction_once(self):
         draw = random.Random(3)
         instruction = [draw.randrange(3, 333) for _ in range(10 * PAGE_TOKENS)]
         write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=instruction + [3 + i], max_tokens=1) for i in range(40)])
-        _, tokens = self.batch("out.jsonl", harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 1024,
+        _, tokens = self.choices("out.jsonl", harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 1024,
                                "--max-num-seqs", 64)
         self.assertEqual((tokens["steps"], tokens["prompt"]), (1, len(instruction) + 40))
 
@@ -168,7 +153,7 @@ class PrefixSharing(Case):
         prompt = [draw.randrange(3, 200) for _ in range(2 * PAGE_TOKENS + 26)]
         write_rows(self.path("in.jsonl"), [row("r", prompt=prompt, n=8, max_tokens=20, temperature=0.9, ignore_eos=True,
                                                logprobs=2, return_token_ids=True)])
-        coded = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        coded = os.path.join(MODELS, "gguf-llama-mixed.gguf")
         for model, *options in ((harness.MODEL,), (harness.MODEL, "--max-num-seqs", 3), (harness.MODEL, *FAKE),
                                 (coded, "--cache-dtype", "int8"), (coded, "--cache-dtype", "int4")):
             tokens = self.compare(model, "--dtype", "f32", *options, least=0.7)
@@ -228,7 +213,7 @@ class PrefixSharing(Case):
         write_rows(self.path("in.jsonl"), tree(200))
         for words in (("--prefix-sharing=false",), ("--no-prefix-sharing",), ("--enable-prefix-caching", "no"),
                       ("--no-enable-prefix-caching",)):
-            _, tokens = self.batch("out.jsonl", harness.MODEL, *words)
+            _, tokens = self.choices("out.jsonl", harness.MODEL, *words)
             self.assertEqual(tokens["prompt_shared"], 0, words)
         self.fail_with(2, "batch", harness.MODEL, "--no-prefix-sharing=true")
         self.fail_with(2, "batch", harness.MODEL, "--no-max-tokens")

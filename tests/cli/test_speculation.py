@@ -5,13 +5,10 @@ import os
 import random
 
 import harness
-from harness import Case, read_rows, row, write_rows
+from harness import ALL_ON_DISK, ATTENTIONS, FAKE, MODELS, SHARED, Case, read_rows, row, write_rows
 
 ALWAYS = ("--num-speculative-tokens", 7)
 NEVER = ("--speculation", "false")
-ALL_ON_DISK = ("--percent", 100, 0, 0, 0, 100, 0)
-SHARED = ("--percent", 100, 0, 15, 20, 100, 0)
-FAKE = ("--device", "fake", "--device-memory", "64M")
 IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 
 
@@ -38,21 +35,12 @@ def rows(vocab=200, count=24, answer=90):
 
 
 class Speculation(Case):
-    def batch(self, name, model, *options):
-        """The choices of every row, and the figures."""
-        self.succeed("batch", model, "-i", self.path("in.jsonl"), "-o", self.path(name), "--offload-dir",
-                     self.path("stores"), "--deterministic-ids", "--quiet", "--overwrite", "--stats",
-                     self.path("stats.json"), *options)
-        with open(self.path("stats.json")) as file:
-            figures = json.load(file)
-        return [r["response"]["body"]["choices"] for r in read_rows(self.path(name))], figures["tokens"]
-
     def compare(self, model, *options, least=30):
         """Both ways give the same, and at least so many drafted tokens were right; returns the figures."""
         what = f"{model} {options}"
-        plain, tokens = self.batch("plain.jsonl", model, *NEVER, *options)
+        plain, tokens = self.choices("plain.jsonl", model, *NEVER, *options)
         self.assertEqual((tokens["drafted"], tokens["accepted"]), (0, 0), what)
-        drafted, figures = self.batch("drafted.jsonl", model, *ALWAYS, *options)
+        drafted, figures = self.choices("drafted.jsonl", model, *ALWAYS, *options)
         self.assertTrue(drafted == plain, what)
         self.assertEqual(figures["generated"], tokens["generated"], what)
         self.assertGreaterEqual(figures["accepted"], least, what)
@@ -62,18 +50,17 @@ class Speculation(Case):
 
     def test_every_kind_of_attention_gives_the_same(self):
         write_rows(self.path("in.jsonl"), rows())
-        models = os.path.join(harness.ORACLE, "models")
-        for name in ("llama-gqa", "gemma3", "deepseek-v3", "gpt-oss", "llama-rope-dynamic", "opt-350m-like", "mixtral"):
-            self.compare(os.path.join(models, name), "--dtype", "f32")
+        for model in ATTENTIONS:
+            self.compare(model, "--dtype", "f32")
 
     # Texts that grow beyond a length are computed anew.
     def test_texts_that_begin_again_give_the_same(self):
         write_rows(self.path("in.jsonl"), rows(answer=200))
-        self.compare(os.path.join(harness.ORACLE, "models", "phi3-longrope"), "--dtype", "f32")
+        self.compare(os.path.join(MODELS, "phi3-longrope"), "--dtype", "f32")
 
     def test_every_arithmetic_and_cache_gives_the_same(self):
         write_rows(self.path("in.jsonl"), rows())
-        model = os.path.join(harness.ORACLE, "models", "gguf-llama-mixed.gguf")
+        model = os.path.join(MODELS, "gguf-llama-mixed.gguf")
         for options in (("--dtype", "bf16"), ("--dtype", "int8", "--cache-dtype", "int8"),
                         ("--dtype", "bf16", "--cache-dtype", "int4"), ("--dtype", "int8", "--compress-cache"),
                         ("--dtype", "f32", "--attn-sparsity", "0.3")):
@@ -111,7 +98,7 @@ class Speculation(Case):
             asked.append(row(f"row-{i}", prompt=prompt, max_tokens=60, temperature=0, ignore_eos=True,
                              logit_bias=without_text, return_token_ids=True))
         write_rows(self.path("in.jsonl"), asked)
-        free, _ = self.batch("free.jsonl", model, *NEVER, "--dtype", "f32")
+        free, _ = self.choices("free.jsonl", model, *NEVER, "--dtype", "f32")
         for i, choices in enumerate(free):
             said = choices[0]["text"].rstrip("\ufffd")
             asked[i]["body"].update(stop=[said[-2 - i % 3:]], n=2, temperature=0.2 * (i % 2))
@@ -122,8 +109,8 @@ class Speculation(Case):
 
     def test_it_is_on_by_itself_and_changes_nothing(self):
         write_rows(self.path("in.jsonl"), rows())
-        plain, _ = self.batch("plain.jsonl", harness.MODEL, *NEVER, "--dtype", "f32")
-        usual, _ = self.batch("usual.jsonl", harness.MODEL, "--dtype", "f32")
+        plain, _ = self.choices("plain.jsonl", harness.MODEL, *NEVER, "--dtype", "f32")
+        usual, _ = self.choices("usual.jsonl", harness.MODEL, "--dtype", "f32")
         self.assertTrue(usual == plain)
 
     def test_a_row_that_repeats_itself_takes_few_steps(self):
@@ -131,7 +118,7 @@ class Speculation(Case):
         bias = {str(i): 100 if i == 77 else -100 for i in (77, 30)}
         write_rows(self.path("in.jsonl"), [row("r", prompt=phrase, max_tokens=81, temperature=0, ignore_eos=True,
                                                logit_bias=bias, **IDS)])
-        _, figures = self.batch("out.jsonl", harness.MODEL, "--dtype", "f32", *ALWAYS)
+        _, figures = self.choices("out.jsonl", harness.MODEL, "--dtype", "f32", *ALWAYS)
         # The first token comes with the prompt, the second alone, the third with what the second suggests: 8 a step.
         self.assertEqual((figures["generated"], figures["steps"]), (81, 1 + 1 + 10))
         self.assertEqual(figures["accepted"], figures["drafted"])
@@ -140,8 +127,8 @@ class Speculation(Case):
     def test_a_draft_model_suggests_what_texts_do_not(self):
         write_rows(self.path("in.jsonl"), rows(count=16))
         for device in ((), FAKE, ALL_ON_DISK):
-            plain, tokens = self.batch("plain.jsonl", harness.MODEL, *NEVER, "--dtype", "f32", *device)
-            drafted, figures = self.batch("drafted.jsonl", harness.MODEL, *ALWAYS, "--dtype", "f32", "--draft-model",
+            plain, tokens = self.choices("plain.jsonl", harness.MODEL, *NEVER, "--dtype", "f32", *device)
+            drafted, figures = self.choices("drafted.jsonl", harness.MODEL, *ALWAYS, "--dtype", "f32", "--draft-model",
                                           harness.MODEL, "--host-memory", "200M", *device)
             self.assertTrue(drafted == plain, device)
             self.assertGreater(figures["accepted"], 200, device)
@@ -152,7 +139,7 @@ class Speculation(Case):
         options = (*ALWAYS, "--draft-model", harness.MODEL, "--host-memory", "120M")
         peaks = {}
         for part in ("24M", "60M"):
-            _, tokens = self.batch("out.jsonl", harness.MODEL, *options, "--draft-memory", part)
+            _, tokens = self.choices("out.jsonl", harness.MODEL, *options, "--draft-memory", part)
             self.assertGreater(tokens["drafted"], 0)
             with open(self.path("stats.json")) as file:
                 peaks[part] = json.load(file)["tiers"]["host"]
@@ -163,12 +150,11 @@ class Speculation(Case):
 
     def test_a_draft_model_of_other_tokens_is_refused(self):
         write_rows(self.path("in.jsonl"), rows(count=1))
-        models = os.path.join(harness.ORACLE, "models")
         text, other = self.path("text"), self.path("other")
         ids = harness.golden()["prompts"][0]["ids"][:6]
         harness.text_model(text, ids)
         harness.text_model(other, ids[1:])
-        for model, draft, why in ((harness.MODEL, os.path.join(models, "gemma3"), "a vocabulary of"),
+        for model, draft, why in ((harness.MODEL, os.path.join(MODELS, "gemma3"), "a vocabulary of"),
                                   (text, other, "is not that of the model")):
             said = self.fail_with(2, "batch", model, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"),
                                   "--offload-dir", self.path("stores"), "--draft-model", draft)
