@@ -1,12 +1,20 @@
-// The one mutable global of the program: a signal handler has nothing else to write to.
+// The mutable globals of the program: a signal handler has nothing else to read and write.
 #include "interrupt.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, woken = -1;
 
 static void on_signal(int number) {
+  const int before = errno;
+  const uint64_t one = 1;
   caught = number;
+  if (woken >= 0 && write(woken, &one, sizeof one) < 0)
+    caught = number; // a counter that is full wakes as well
+  errno = before;
   signal(SIGINT, SIG_DFL); // the next one of either kind ends the process
   signal(SIGTERM, SIG_DFL);
 }
@@ -21,6 +29,10 @@ void fg_interrupt_install(void) {
 
 const volatile sig_atomic_t *fg_interrupt_flag(void) {
   return &caught;
+}
+
+void fg_interrupt_wake(int fd) {
+  woken = fd;
 }
 
 void fg_interrupt_raise(void) {

@@ -10,6 +10,8 @@
 void fg_interrupt_install(void);
 // The number of the signal that came, 0 = none. The address may be kept.
 const volatile sig_atomic_t *fg_interrupt_flag(void);
+// Somebody who sleeps is to be woken by a signal: 8 bytes are written to this descriptor; -1: nobody.
+void fg_interrupt_wake(int fd);
 // Ends the process by the signal's default action.
 void fg_interrupt_raise(void);
 

@@ -24,6 +24,8 @@ static const command_row commands[] = {
      "continue one or a few prompts"},
     {"bench", fg_command_bench, FG_CMD_BENCH, true, "MODEL [--prompt-len N] [--gen-len N]",
      "measure throughput on prompts of random tokens"},
+    {"serve", fg_command_serve, FG_CMD_SERVE, true, "MODEL [--host ADDRESS] [--port N]",
+     "answer requests over HTTP, as OpenAI's clients send them"},
     {"plan", fg_command_plan, FG_CMD_PLAN, true, "MODEL [-i IN.jsonl | --num-prompts N ...]",
      "the memory and time that a job would take; runs nothing"},
     {"eval", fg_command_eval, FG_CMD_EVAL, true, "MODEL --text FILE", "perplexity of a text"},

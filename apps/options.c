@@ -9,7 +9,7 @@
 #include "option_values.h"
 
 enum {
-  RUNNING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_BENCH | FG_CMD_EVAL,
+  RUNNING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_BENCH | FG_CMD_EVAL | FG_CMD_SERVE,
   PLANNED = RUNNING | FG_CMD_PLAN,
   PACKING = PLANNED | FG_CMD_PACK,
   BENCHED = FG_CMD_BENCH | FG_CMD_PLAN,
@@ -103,6 +103,25 @@ static const fg_option_row rows[] = {
     {"force", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(force), FG_CMD_PROFILE, "measure again, whatever is kept"},
     {"quick", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(quick), FG_CMD_PROFILE,
      "measure fewer points, in about a quarter of the time"},
+    // serve
+    {"host", 0, FG_KIND_TEXT, "ADDRESS", 0, 0, FIELD(host), FG_CMD_SERVE,
+     "address or name to listen on (127.0.0.1: this machine only; 0.0.0.0: everyone)"},
+    {"port", 0, FG_KIND_U32, "N", 0, 65535, FIELD(port), FG_CMD_SERVE,
+     "port to listen on (8000); 0 takes one that is free and says which"},
+    {"api-key", 0, FG_KIND_WORDS, "KEY", 0, 0, FIELD(api_keys), FG_CMD_SERVE,
+     "clients must send this key; may be repeated ($FLEXGEN_API_KEY, which other users do not see)"},
+    {"served-model-name", 0, FG_KIND_WORDS, "NAME", 0, 0, FIELD(served_model_names), FG_CMD_SERVE,
+     "what clients call the model (the model's own name); may be repeated, the first is shown"},
+    {"max-queue", 0, FG_KIND_U32, "N", 1, 0, FIELD(max_queue), FG_CMD_SERVE,
+     "requests that may wait for the engine; more are answered with 429 (1024)"},
+    {"max-connections", 0, FG_KIND_U32, "N", 1, 65536, FIELD(max_connections), FG_CMD_SERVE,
+     "connections that are open at once; more wait to be accepted (1024, fewer where memory is small)"},
+    {"max-body-size", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(max_body_size), FG_CMD_SERVE,
+     "bytes of a request; larger ones are answered with 413 (16M)"},
+    {"timeout-header", 0, FG_KIND_U32, "SECONDS", 1, 3600, FIELD(header_timeout), FG_CMD_SERVE,
+     "in which the header of a request has to come (30)"},
+    {"timeout-keep-alive", 0, FG_KIND_U32, "SECONDS", 1, 3600, FIELD(keep_alive_timeout), FG_CMD_SERVE,
+     "after which a connection that is quiet is closed (60)"},
     // the machine
     {"host-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(host_memory), PACKING,
      "a promise: memory charged to this process stays within it, packing included (85 % of what the machine "
@@ -365,6 +384,13 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
       .prompt_len = 512,
       .gen_len = 32,
       .attn_sparsity = 1,
+      .host = "127.0.0.1",
+      .port = 8000,
+      .max_queue = 1024,
+      .max_connections = 1024,
+      .max_body_size = 16 << 20,
+      .header_timeout = 30,
+      .keep_alive_timeout = 60,
   };
   options->arguments = calloc((size_t)argc + 1, sizeof *options->arguments);
   if (!options->arguments) return fg_fail(err, FG_NO_SPACE, "no memory for the command line");
@@ -394,6 +420,9 @@ void fg_options_free(fg_options *options) {
   free(options->prompts.items);
   free(options->include.items);
   free(options->exclude.items);
+  free(options->api_keys.items);
+  free(options->served_model_names.items);
+  options->api_keys.items = options->served_model_names.items = NULL;
   options->include.items = options->exclude.items = NULL;
   options->arguments = NULL;
   options->prompts.items = NULL;

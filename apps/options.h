@@ -27,6 +27,7 @@ typedef enum fg_command_bit {
   FG_CMD_PULL = 1 << 8,
   FG_CMD_PROFILE = 1 << 9,
   FG_CMD_PLAN = 1 << 10,
+  FG_CMD_SERVE = 1 << 11,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.
@@ -119,6 +120,13 @@ typedef struct fg_options {
   bool dry_run;
   // profile
   bool force, quick;
+  // serve
+  const char *host;
+  uint32_t port;
+  fg_word_list api_keys, served_model_names;
+  uint32_t max_connections, max_queue;
+  uint64_t max_body_size;
+  uint32_t header_timeout, keep_alive_timeout; // seconds
 
   bool help;
   char **arguments; // what is no option, in order; points into argv

@@ -1,7 +1,8 @@
 # The library beside the command: all layers as one shared object that shows the public API only
 # (include/flexgen), with its pkg-config file.
 get_property(layers GLOBAL PROPERTY FG_LAYERS)
-list(REMOVE_ITEM layers fg_hub) # the public API downloads nothing, so nobody has to load what that takes
+# The public API downloads and serves nothing, so nobody has to load what that takes.
+list(REMOVE_ITEM layers fg_hub fg_serve)
 if(TARGET fg_job)
   file(CONFIGURE OUTPUT library.c CONTENT "extern int fg_all_code_stands_in_the_layers;\n")
   add_library(flexgen_library SHARED ${PROJECT_BINARY_DIR}/library.c)

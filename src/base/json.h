@@ -13,6 +13,9 @@
 // Parses exactly one value of any type. `where` names the text in messages ("model/config.json").
 // Integers beyond 64 bits become reals. NULL on failure.
 json_t *fg_json_parse(const char *text, size_t length, const char *where, fg_error *err);
+// An upper bound of the bytes that a parsed text takes: a value, its place in a list or object, heap
+// overhead; and its strings once more, in the parser's buffer and as token ids.
+uint64_t fg_json_parse_cost(const char *text, size_t length);
 // Reads a whole file first (at most max_bytes).
 json_t *fg_json_read_file(const char *path, size_t max_bytes, fg_error *err);
 

@@ -3,9 +3,8 @@
 #define FG_JOB_BATCH_ROW_H
 
 #include "flexgen/engine.h"
-#include "job/choice.h"
+#include "job/answer.h"
 #include "job/id_set.h"
-#include "job/order.h"
 #include "job/response.h"
 #include "job/rows.h"
 
@@ -30,10 +29,7 @@ struct fg_batch_row {
   fg_text custom_id;         // as JSON
   const char *code;          // the line cannot be read: why (error->message says more)
   const fg_api_error *error; // NULL: none so far
-  fg_job_request *request;
-  fg_choice *choices;
-  uint32_t count, left; // choices; those that are not done
-  bool submitting;
+  fg_answer answer;
   uint64_t held, cost,
       line_cost; // bytes while it waits to be started; while it runs; while its line is built
   // for the owner: bytes that were taken for it, lists

@@ -92,8 +92,15 @@ static bool fail(fg_choice *c, const fg_error *err) {
   return false;
 }
 
-static bool take_token(void *user, const fg_token_info *info) {
-  fg_choice *c = user;
+static void enter(const fg_choice *c) {
+  if (c->lock) pthread_mutex_lock(c->lock);
+}
+
+static void leave(const fg_choice *c) {
+  if (c->lock) pthread_mutex_unlock(c->lock);
+}
+
+static bool add_token(fg_choice *c, const fg_token_info *info) {
   fg_error err;
   if (fg_ids_append(&c->ids, &info->token, 1, &err) != FG_OK) return fail(c, &err);
   if (c->request->logprobs >= 0) record(c, &c->log, info, true);
@@ -101,6 +108,15 @@ static bool take_token(void *user, const fg_token_info *info) {
   if (last && !c->request->include_stop) return true;
   if (push_text(c, info->token, &c->text, &err) != FG_OK) return fail(c, &err);
   return last || look_for_stops(c);
+}
+
+static bool take_token(void *user, const fg_token_info *info) {
+  fg_choice *c = user;
+  enter(c);
+  const bool more = add_token(c, info);
+  leave(c);
+  if (c->grew) c->grew(c->user, c);
+  return more;
 }
 
 // The text of an echoed prompt moves on token by token, so that each one's offset is known. A prompt that was
@@ -117,12 +133,13 @@ static fg_status echo_token(fg_choice *c, size_t position, fg_error *err) {
 static void take_prompt_token(void *user, uint32_t position, const fg_token_info *info) {
   fg_choice *c = user;
   fg_error err;
+  enter(c);
   record(c, &c->prompt_log, info, true);
   if (echo_token(c, position, &err) != FG_OK) fail(c, &err);
+  leave(c);
 }
 
-static void take_end(void *user, fg_finish finish, const fg_error *error) {
-  fg_choice *c = user;
+static void end(fg_choice *c, fg_finish finish, const fg_error *error) {
   fg_error err;
   c->finish = finish;
   if (finish == FG_FINISH_ERROR && error) fail(c, error);
@@ -134,6 +151,13 @@ static void take_end(void *user, fg_finish finish, const fg_error *error) {
   c->finished = true;
   fg_detokenizer_destroy(c->detokenizer);
   c->detokenizer = NULL;
+}
+
+static void take_end(void *user, fg_finish finish, const fg_error *error) {
+  fg_choice *c = user;
+  enter(c);
+  end(c, finish, error);
+  leave(c);
   if (c->done) c->done(c->user, c);
 }
 

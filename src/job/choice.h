@@ -6,6 +6,8 @@
 #ifndef FG_JOB_CHOICE_H
 #define FG_JOB_CHOICE_H
 
+#include <pthread.h>
+
 #include "base/text_buffer.h"
 #include "job/request.h"
 
@@ -22,6 +24,8 @@ typedef struct fg_choice {
   const fg_job_request *request; // must outlive the choice
   const fg_request_context *context;
   uint32_t prompt, index; // of the request's prompts; of its choices
+  pthread_mutex_t *lock;  // held while it changes, where another thread reads it meanwhile; else NULL
+  void (*grew)(void *user, struct fg_choice *choice); // after each token, without the lock; may be NULL
   void (*done)(void *user, struct fg_choice *choice);
   void *user;
   fg_request_id id; // for the owner: of the engine

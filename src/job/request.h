@@ -30,6 +30,7 @@ typedef struct fg_request_context {
   const fg_tokenizer *tokenizer;
   const fg_chat *chat;
   fg_engine_info info;
+  bool streams; // an answer may be sent in pieces: "stream" may be true
 } fg_request_context;
 
 // OpenAI's error object: {"message", "type", "param", "code"}.
@@ -59,6 +60,7 @@ typedef struct fg_job_request {
   uint32_t stop_count;
   int32_t logprobs; // top candidates with each token; -1 = no log-probabilities
   bool echo, include_stop, skip_special, return_token_ids, tokens_as_ids;
+  bool stream, include_usage; // the answer goes out in pieces; with a last one that counts tokens
   // of the reading
   bool chat_logprobs, add_special, generation_prompt, continue_final;
   int32_t top_logprobs, max_completion_tokens, best_of;

@@ -167,6 +167,19 @@ static bool read_only(fg_request_reader *r, const field *f, const json_t *value)
                      f->accepted ? (int)strcspn(f->accepted, "\n") : 0, f->accepted ? f->accepted : "");
 }
 
+static bool read_stream(fg_request_reader *r, const field *f, const json_t *value) {
+  if (!r->context->streams) return read_only(r, f, value);
+  return read_bool(r, f, value);
+}
+
+static bool read_stream_options(fg_request_reader *r, const field *f, const json_t *value) {
+  const json_t *usage = json_object_get(value, "include_usage");
+  if (!json_is_object(value) || (usage && !json_is_boolean(usage) && !json_is_null(usage)))
+    return fg_api_fail(r->error, f->name, "%s must be an object, its include_usage true or false", f->name);
+  r->request->include_usage = json_is_true(usage);
+  return true;
+}
+
 // ---- the table ---------------------------------------------------------------------------------------
 
 #define AT(name) offsetof(fg_job_request, name)
@@ -218,9 +231,9 @@ static const field fields[] = {
     {"priority", BOTH, read_harmless, 0, 0, 0, NULL},
     {"prediction", CHAT, read_harmless, 0, 0, 0, NULL},          // speed only
     {"parallel_tool_calls", CHAT, read_harmless, 0, 0, 0, NULL}, // no tools, no calls
-    {"stream_options", BOTH, read_harmless, 0, 0, 0, NULL},      // without stream
+    {"stream", BOTH, read_stream, AT(stream), 0, 0, "false"},
+    {"stream_options", BOTH, read_stream_options, 0, 0, 0, NULL}, // without stream it changes nothing
     // not built: only what asks for nothing
-    {"stream", BOTH, read_only, 0, 0, 0, "false"},
     {"suffix", COMPLETIONS, read_only, 0, 0, 0, "\"\""},
     {"echo", CHAT, read_only, 0, 0, 0, "false"},
     {"response_format", BOTH, read_only, 0, 0, 0, "{\"type\":\"text\"}"},

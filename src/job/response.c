@@ -118,7 +118,8 @@ static void put_top(fg_text *out, const fg_choice *c, const log_reader *r) {
   fg_text_append(out, "}", 1);
 }
 
-static void put_legacy_logprobs(fg_text *out, const fg_choice *c) {
+// Of the tokens that were not sent yet.
+static void put_legacy_logprobs(fg_text *out, const fg_choice *c, const fg_choice_sent *sent) {
   static const struct {
     const char *name;
     put_member *put;
@@ -128,10 +129,11 @@ static void put_legacy_logprobs(fg_text *out, const fg_choice *c) {
                  {"text_offset", put_offset}};
   for (size_t m = 0; m < sizeof members / sizeof *members; m++) {
     fg_text_printf(out, "%c\"%s\":[", m ? ',' : '{', members[m].name);
-    const fg_text *logs[2] = {&c->prompt_log, &c->log};
+    const log_reader logs[2] = {{.log = &c->prompt_log, .at = sent->prompt_log},
+                                {.log = &c->log, .at = sent->log}};
     bool first = true;
     for (int l = 0; l < 2; l++) {
-      for (log_reader r = {.log = logs[l]}; next_record(&r); first = false) {
+      for (log_reader r = logs[l]; next_record(&r); first = false) {
         if (!first) fg_text_append(out, ",", 1);
         members[m].put(out, c, &r);
       }
@@ -156,10 +158,10 @@ static void put_chat_token(fg_text *out, const fg_choice *c, int32_t token, floa
     fg_text_append_string(out, "null");
 }
 
-static void put_chat_logprobs(fg_text *out, const fg_choice *c) {
+static void put_chat_logprobs(fg_text *out, const fg_choice *c, const fg_choice_sent *sent) {
   fg_text_append_string(out, "{\"content\":[");
   bool first = true;
-  for (log_reader r = {.log = &c->log}; next_record(&r); first = false) {
+  for (log_reader r = {.log = &c->log, .at = sent->log}; next_record(&r); first = false) {
     if (!first) fg_text_append(out, ",", 1);
     put_chat_token(out, c, r.record.token, r.record.logprob);
     fg_text_append_string(out, ",\"top_logprobs\":[");
@@ -175,6 +177,18 @@ static void put_chat_logprobs(fg_text *out, const fg_choice *c) {
 }
 
 // ---- choices -----------------------------------------------------------------------------------------
+
+static const fg_choice_sent nothing_sent;
+
+static void put_logprobs(fg_text *out, const fg_choice *c, const fg_choice_sent *sent) {
+  fg_text_append_string(out, ",\"logprobs\":");
+  if (c->request->logprobs < 0)
+    fg_text_append_string(out, "null");
+  else if (c->request->endpoint == FG_ENDPOINT_CHAT)
+    put_chat_logprobs(out, c, sent);
+  else
+    put_legacy_logprobs(out, c, sent);
+}
 
 static void put_finish(fg_text *out, const fg_choice *c) {
   bool length = c->finish == FG_FINISH_LENGTH;
@@ -196,20 +210,23 @@ static void put_prompt_ids(fg_text *out, const fg_choice *c) {
   fg_json_put_ids(out, ids->data, ids->count);
 }
 
-static void put_token_ids(fg_text *out, const fg_choice *c) {
+static void put_token_ids(fg_text *out, const fg_choice *c, const fg_choice_sent *sent) {
+  const size_t count = c->ids.count - sent->ids;
   fg_text_append_string(out, ",\"token_ids\":");
-  fg_json_put_ids(out, c->ids.data, c->ids.count);
+  fg_json_put_ids(out, count ? c->ids.data + sent->ids : NULL, count);
 }
 
-// Prompt and answer are one string for the JSON: a character must not be cut between them.
-static void put_completion_text(fg_text *out, const fg_choice *c) {
+// Of the answer up to byte `end`. Prompt and answer are one string for the JSON: a character must not be cut
+// between them.
+static void put_text_from(fg_text *out, const fg_choice *c, const fg_choice_sent *sent, size_t end) {
   const fg_prompt *prompt = &c->request->prompts[c->prompt];
+  const bool echo = c->request->echo && !sent->begun;
   fg_text whole = {0};
-  if (c->request->echo && prompt->text)
+  if (echo && prompt->text)
     fg_text_append(&whole, prompt->text, prompt->text_length);
-  else if (c->request->echo)
+  else if (echo)
     fg_text_append(&whole, c->echo.data, c->echo.length);
-  fg_text_append(&whole, c->text.data, c->text.length);
+  if (end > sent->text) fg_text_append(&whole, c->text.data + sent->text, end - sent->text);
   fg_json_put_string(out, whole.data ? whole.data : "", whole.length);
   out->failed |= whole.failed;
   fg_text_free(&whole);
@@ -217,15 +234,11 @@ static void put_completion_text(fg_text *out, const fg_choice *c) {
 
 static void put_completion_choice(fg_text *out, const fg_choice *c) {
   fg_text_printf(out, "{\"index\":%" PRIu32 ",\"text\":", c->index);
-  put_completion_text(out, c);
-  fg_text_append_string(out, ",\"logprobs\":");
-  if (c->request->logprobs >= 0)
-    put_legacy_logprobs(out, c);
-  else
-    fg_text_append_string(out, "null");
+  put_text_from(out, c, &nothing_sent, c->text.length);
+  put_logprobs(out, c, &nothing_sent);
   put_finish(out, c);
   if (c->request->return_token_ids) {
-    put_token_ids(out, c);
+    put_token_ids(out, c, &nothing_sent);
     put_prompt_ids(out, c);
   }
   fg_text_append(out, "}", 1);
@@ -234,25 +247,30 @@ static void put_completion_choice(fg_text *out, const fg_choice *c) {
 static void put_chat_choice(fg_text *out, const fg_choice *c) {
   fg_text_printf(out, "{\"index\":%" PRIu32 ",\"message\":{\"role\":\"assistant\",\"content\":", c->index);
   fg_json_put_string(out, c->text.data ? c->text.data : "", c->text.length);
-  fg_text_append_string(out, ",\"refusal\":null},\"logprobs\":");
-  if (c->request->logprobs >= 0)
-    put_chat_logprobs(out, c);
-  else
-    fg_text_append_string(out, "null");
+  fg_text_append_string(out, ",\"refusal\":null}");
+  put_logprobs(out, c, &nothing_sent);
   put_finish(out, c);
-  if (c->request->return_token_ids) put_token_ids(out, c);
+  if (c->request->return_token_ids) put_token_ids(out, c, &nothing_sent);
   fg_text_append(out, "}", 1);
 }
 
 // ---- bodies ------------------------------------------------------------------------------------------
 
 static const struct {
-  const char *object;
+  const char *object, *chunk;
   void (*put_choice)(fg_text *out, const fg_choice *c);
 } forms[] = {
-    [FG_ENDPOINT_COMPLETIONS] = {"text_completion", put_completion_choice},
-    [FG_ENDPOINT_CHAT] = {"chat.completion", put_chat_choice},
+    [FG_ENDPOINT_COMPLETIONS] = {"text_completion", "text_completion", put_completion_choice},
+    [FG_ENDPOINT_CHAT] = {"chat.completion", "chat.completion.chunk", put_chat_choice},
 };
+
+static void put_head(fg_text *out, const fg_response_head *head, const fg_job_request *q,
+                     const char *object) {
+  fg_text_append_string(out, "{\"id\":");
+  fg_json_put_cstring(out, head->id);
+  fg_text_printf(out, ",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", object, head->created);
+  fg_json_put_cstring(out, q->model ? q->model : head->model);
+}
 
 // A prompt counts once, however many answers it has.
 static void put_usage(fg_text *out, const fg_job_request *q, const fg_choice *choices, uint32_t count) {
@@ -280,11 +298,7 @@ bool fg_response_check(const fg_choice *choices, uint32_t count, fg_api_error *e
 
 void fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count) {
   const fg_job_request *q = choices[0].request;
-  fg_text_append_string(out, "{\"id\":");
-  fg_json_put_cstring(out, head->id);
-  fg_text_printf(out, ",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", forms[q->endpoint].object,
-                 head->created);
-  fg_json_put_cstring(out, q->model ? q->model : head->model);
+  put_head(out, head, q, forms[q->endpoint].object);
   for (uint32_t i = 0; i < count; i++) {
     fg_text_append_string(out, i ? "," : ",\"choices\":[");
     forms[q->endpoint].put_choice(out, &choices[i]);
@@ -292,6 +306,71 @@ void fg_response_body(fg_text *out, const fg_response_head *head, const fg_choic
   fg_text_append(out, "]", 1);
   put_usage(out, q, choices, count);
   if (q->endpoint == FG_ENDPOINT_CHAT && q->return_token_ids) put_prompt_ids(out, &choices[0]);
+  fg_text_append(out, "}", 1);
+}
+
+// ---- pieces ------------------------------------------------------------------------------------------
+
+// The bytes of the text that no stop string can take away any more.
+static size_t certain_text(const fg_choice *c) {
+  if (c->finished || !c->text.length) return c->text.length;
+  return c->text.length -
+         fg_stop_begun(c->request->stops, c->request->stop_count, c->text.data, c->text.length);
+}
+
+static void put_delta(fg_text *out, const fg_choice *c, const fg_choice_sent *sent, size_t end) {
+  const bool chat = c->request->endpoint == FG_ENDPOINT_CHAT;
+  fg_text_printf(out, "{\"index\":%" PRIu32 ",", c->index);
+  if (chat) fg_text_append_string(out, sent->begun ? "\"delta\":{" : "\"delta\":{\"role\":\"assistant\",");
+  fg_text_append_string(out, chat ? "\"content\":" : "\"text\":");
+  put_text_from(out, c, sent, end);
+  if (chat) fg_text_append(out, "}", 1);
+}
+
+static void put_piece(fg_text *out, const fg_choice *c, const fg_choice_sent *sent, size_t end) {
+  const bool chat = c->request->endpoint == FG_ENDPOINT_CHAT;
+  put_delta(out, c, sent, end);
+  put_logprobs(out, c, sent);
+  if (c->finished)
+    put_finish(out, c);
+  else
+    fg_text_append_string(out, ",\"finish_reason\":null,\"stop_reason\":null");
+  if (c->request->return_token_ids) {
+    put_token_ids(out, c, sent);
+    if (!chat && !sent->begun) put_prompt_ids(out, c);
+  }
+  fg_text_append(out, "}", 1);
+}
+
+bool fg_response_chunk(fg_text *out, const fg_response_head *head, const fg_choice *c, fg_choice_sent *sent) {
+  const fg_job_request *q = c->request;
+  // An echoed prompt goes with the first token behind it.
+  if (sent->finished || (!c->finished && !c->ids.count)) return false;
+  const size_t end = certain_text(c);
+  const bool tokens = (q->logprobs >= 0 || q->return_token_ids) && c->ids.count > sent->ids;
+  if (!c->finished && end <= sent->text && !tokens) return false;
+  put_head(out, head, q, forms[q->endpoint].chunk);
+  fg_text_append_string(out, ",\"choices\":[");
+  put_piece(out, c, sent, end);
+  fg_text_append(out, "]", 1);
+  if (q->include_usage) fg_text_append_string(out, ",\"usage\":null");
+  if (q->endpoint == FG_ENDPOINT_CHAT && q->return_token_ids && !sent->begun) put_prompt_ids(out, c);
+  fg_text_append(out, "}", 1);
+  *sent = (fg_choice_sent){.prompt_log = c->prompt_log.length,
+                           .log = c->log.length,
+                           .text = end,
+                           .ids = c->ids.count,
+                           .begun = true,
+                           .finished = c->finished};
+  return true;
+}
+
+void fg_response_usage_chunk(fg_text *out, const fg_response_head *head, const fg_choice *choices,
+                             uint32_t count) {
+  const fg_job_request *q = choices[0].request;
+  put_head(out, head, q, forms[q->endpoint].chunk);
+  fg_text_append_string(out, ",\"choices\":[]");
+  put_usage(out, q, choices, count);
   fg_text_append(out, "}", 1);
 }
 

@@ -15,6 +15,20 @@ typedef struct fg_response_head {
 bool fg_response_check(const fg_choice *choices, uint32_t count, fg_api_error *error);
 // The body for all choices of a request, in order; they were checked.
 void fg_response_body(fg_text *out, const fg_response_head *head, const fg_choice *choices, uint32_t count);
+// What of a choice was sent in pieces: bytes of its logs and text, ids.
+typedef struct fg_choice_sent {
+  size_t prompt_log, log, text, ids;
+  bool begun, finished;
+} fg_choice_sent;
+
+// Appends the next piece of a choice that is streamed, one chunk object with all that is certain and was not
+// sent; false: there is nothing. All pieces together say what the body would. The last one has the
+// finish_reason.
+bool fg_response_chunk(fg_text *out, const fg_response_head *head, const fg_choice *choice,
+                       fg_choice_sent *sent);
+// The last chunk where a stream's usage is asked for.
+void fg_response_usage_chunk(fg_text *out, const fg_response_head *head, const fg_choice *choices,
+                             uint32_t count);
 // {"error": {"message", "type", "param", "code"}}
 void fg_response_error(fg_text *out, const fg_api_error *error);
 

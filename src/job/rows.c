@@ -292,16 +292,6 @@ fg_status fg_rows_look_over(const char *path, fg_job_memory *memory, fg_rows_sur
 
 // ---- what a line holds -------------------------------------------------------------------------------
 
-// An upper bound of what the parsed line takes: a value, its place in a list or object, heap overhead; and
-// its strings once more, in the parser's buffer and as token ids.
-static uint64_t parse_cost(const fg_line *line) {
-  enum { PER_VALUE = 96, PER_BYTE = 8 };
-  uint64_t values = 1;
-  for (size_t i = 0; i < line->length; i++)
-    values += line->text[i] == ',' || line->text[i] == '[' || line->text[i] == '{';
-  return values * PER_VALUE + line->length * PER_BYTE;
-}
-
 static void cannot_read(fg_envelope *e, const fg_line *line, const char *code, const char *message) {
   e->code = code;
   fg_fail(&e->error, FG_INVALID, "line %" PRIu64 ": %s", line->number, message);
@@ -314,7 +304,7 @@ void fg_envelope_read(fg_envelope *e, const fg_line *line, fg_job_memory *memory
     cannot_read(e, line, "line_too_long", line->error.message);
     return;
   }
-  uint64_t cost = parse_cost(line);
+  uint64_t cost = fg_json_parse_cost(line->text, line->length);
   if (fg_job_memory_take(memory, cost, "reading a line of the input", &err) != FG_OK) {
     cannot_read(e, line, "line_too_long", err.message);
     return;

@@ -18,3 +18,14 @@ bool fg_stop_find(const fg_stop_string *stops, uint32_t count, const char *text,
   }
   return found;
 }
+
+size_t fg_stop_begun(const fg_stop_string *stops, uint32_t count, const char *text, size_t length) {
+  size_t longest = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    size_t size = stops[i].length - 1; // a whole one is a match
+    if (size > length) size = length;
+    while (size > longest && memcmp(text + length - size, stops[i].bytes, size) != 0) size--;
+    if (size > longest) longest = size;
+  }
+  return longest;
+}

@@ -21,4 +21,7 @@ typedef struct fg_stop_match {
 bool fg_stop_find(const fg_stop_string *stops, uint32_t count, const char *text, size_t length,
                   size_t searched, fg_stop_match *match);
 
+// Bytes at the end of a text that may be the beginning of a stop string.
+size_t fg_stop_begun(const fg_stop_string *stops, uint32_t count, const char *text, size_t length);
+
 #endif

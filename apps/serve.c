@@ -1,0 +1,84 @@
+// flexgen serve: a model behind an OpenAI-compatible HTTP server.
+#include "serve/server.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "interrupt.h"
+#include "run.h"
+
+static fg_workload leave_memory(void *user, const fg_engine *engine) {
+  (void)user;
+  fg_engine_info info;
+  fg_engine_describe(engine, &info);
+  return (fg_workload){.host_bytes = fg_server_memory(info.host_budget)};
+}
+
+// Each connection is an open file.
+static void allow_open_files(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// The command line's keys, or that of the environment, which no list of processes shows.
+typedef struct key_list {
+  const char *one;
+  const char *const *keys;
+  uint32_t count;
+} key_list;
+
+static void find_keys(key_list *out, const fg_options *o) {
+  *out = (key_list){.keys = (const char *const *)o->api_keys.items, .count = o->api_keys.count};
+  out->one = getenv("FLEXGEN_API_KEY");
+  if (out->count || !out->one || !*out->one) return;
+  out->keys = &out->one;
+  out->count = 1;
+}
+
+static fg_status serve(fg_run *run, fg_error *err) {
+  const fg_options *o = run->options;
+  key_list keys;
+  find_keys(&keys, o);
+  const fg_server_options options = {
+      .host = o->host,
+      .port = (uint16_t)o->port,
+      .keys = keys.keys,
+      .key_count = keys.count,
+      .model_names = (const char *const *)o->served_model_names.items,
+      .model_name_count = o->served_model_names.count,
+      .max_connections = o->max_connections,
+      .max_queue = o->max_queue,
+      .max_body = o->max_body_size,
+      .header_seconds = o->header_timeout,
+      .idle_seconds = o->keep_alive_timeout,
+      .seed = o->seed,
+      .log = fg_console_log,
+      .user = run->console,
+  };
+  fg_server *server;
+  fg_status status = fg_server_create(&server, run->engine, &options, err);
+  if (status != FG_OK) return status;
+  fg_interrupt_wake(fg_server_wake_fd(server));
+  const bool six = strchr(o->host, ':');
+  fg_console_say(run->console, 1, "listening on http://%s%s%s:%u", six ? "[" : "", o->host, six ? "]" : "",
+                 fg_server_port(server));
+  status = fg_server_run(server, fg_interrupt_flag(), err);
+  fg_interrupt_wake(-1);
+  fg_server_destroy(server);
+  return status;
+}
+
+int fg_command_serve(const fg_options *options, fg_console *console) {
+  fg_run run;
+  fg_error err = {FG_OK, ""};
+  signal(SIGPIPE, SIG_IGN); // a client that is gone is no reason to end
+  allow_open_files();
+  const int code = fg_run_open(&run, "serve", options, console, (fg_run_job){.survey = leave_memory});
+  if (code != FG_EXIT_DONE) return code;
+  const fg_status status = serve(&run, &err);
+  return fg_run_close(&run, status, &err);
+}

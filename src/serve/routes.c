@@ -1,0 +1,12 @@
+// Everything that is answered.
+#include "serve/server_internal.h"
+
+const fg_api_route fg_server_routes[] = {
+    {"GET", "/health", FG_ACCESS_OPEN, FG_BODY_NONE, fg_handle_health, NULL},
+    {"GET", "/v1/models", FG_ACCESS_KEY, FG_BODY_NONE, fg_handle_models, NULL},
+    {"GET", "/v1/models/{+model}", FG_ACCESS_KEY, FG_BODY_NONE, fg_handle_model, NULL},
+    {"POST", "/v1/completions", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_completions, NULL},
+    {"POST", "/v1/chat/completions", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_chat, NULL},
+};
+
+const uint32_t fg_server_route_count = sizeof fg_server_routes / sizeof *fg_server_routes;

@@ -1,0 +1,140 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "engine/engine_internal.h"
+#include "serve/server_internal.h"
+
+enum {
+  MEMORY_PART = 16,   // of the host budget, one part in so many
+  DRAIN_SECONDS = 10, // for clients to take what is left of their answers
+};
+static const uint64_t MEMORY_LEAST = 8ull << 20, MEMORY_MOST = 1ull << 30;
+
+uint64_t fg_server_memory(uint64_t host_budget) {
+  const uint64_t part = host_budget / MEMORY_PART;
+  if (!host_budget || part > MEMORY_MOST) return MEMORY_MOST;
+  return part < MEMORY_LEAST ? MEMORY_LEAST : part;
+}
+
+static void say(const fg_server *s, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void say(const fg_server *s, int level, const char *format, ...) {
+  if (!s->options.log) return;
+  char line[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  s->options.log(s->options.user, level, line);
+}
+
+// At most half of the memory is for connections, and so many as there is room for; the rest is for what they
+// ask.
+static uint32_t connections_that_fit(const fg_server *s, uint64_t bytes) {
+  uint32_t count = s->options.max_connections;
+  while (count > 1 && fg_httpd_memory(count) > bytes / 2) count -= (count + 15) / 16;
+  if (count < s->options.max_connections)
+    say(s, 1, "%u connections at once, not %u: a larger --host-memory has room for more", count,
+        s->options.max_connections);
+  return count;
+}
+
+static fg_status take_memory(fg_server *s, fg_error *err) {
+  const uint64_t bytes = fg_server_memory(s->context.info.host_budget);
+  fg_status status =
+      fg_budget_reserve(fg_engine_host_budget(s->engine), bytes, "requests of the server", err);
+  if (status != FG_OK) return status;
+  s->taken = bytes;
+  return fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes, err);
+}
+
+static fg_status start_http(fg_server *s, fg_error *err) {
+  const fg_server_options *o = &s->options;
+  const fg_httpd_options options = {
+      .host = o->host,
+      .port = o->port,
+      .routes = fg_server_routes,
+      .route_count = fg_server_route_count,
+      .server = s,
+      .keys = o->keys,
+      .key_count = o->key_count,
+      .max_connections = connections_that_fit(s, s->taken),
+      .max_body = o->max_body,
+      .patience = {.header_seconds = o->header_seconds, .idle_seconds = o->idle_seconds},
+      .memory = s->memory,
+  };
+  return fg_httpd_start(&s->http, &options, err);
+}
+
+static void describe(fg_server *s) {
+  s->context = (fg_request_context){
+      .tokenizer = fg_engine_tokenizer(s->engine), .chat = fg_engine_chat(s->engine), .streams = true};
+  atomic_init(&s->next_row, 1); // as the first line of a batch
+
+  fg_engine_describe(s->engine, &s->context.info);
+  s->model_name = s->options.model_name_count ? s->options.model_names[0] : s->context.info.name;
+  s->started = (int64_t)time(NULL);
+  if (getrandom(&s->id_seed, sizeof s->id_seed, 0) < 0) s->id_seed = fg_now_ns();
+}
+
+fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_options *options,
+                           fg_error *err) {
+  fg_server *s = calloc(1, sizeof *s);
+  if (!s) return fg_fail(err, FG_NO_SPACE, "out of memory for the server");
+  s->options = *options;
+  s->engine = engine;
+  describe(s);
+  fg_status status = take_memory(s, err);
+  if (status == FG_OK) status = fg_service_create(&s->service, engine, options->max_queue, err);
+  if (status == FG_OK) status = start_http(s, err);
+  if (status != FG_OK) {
+    fg_server_destroy(s);
+    return status;
+  }
+  *out = s;
+  return FG_OK;
+}
+
+void fg_server_destroy(fg_server *s) {
+  if (!s) return;
+  fg_httpd_stop(s->http, 0);
+  fg_service_destroy(s->service);
+  if (s->memory) fg_budget_destroy(s->memory);
+  if (s->taken) fg_budget_release(fg_engine_host_budget(s->engine), s->taken);
+  free(s);
+}
+
+uint16_t fg_server_port(const fg_server *s) {
+  return fg_httpd_port(s->http);
+}
+
+int fg_server_wake_fd(const fg_server *s) {
+  return fg_service_wake_fd(s->service);
+}
+
+uint64_t fg_server_new_id(fg_server *s) {
+  const uint64_t number = atomic_fetch_add(&s->next_id, 1);
+  return fg_hash_more(s->id_seed, &number, sizeof number);
+}
+
+static void begin_to_drain(void *user) {
+  fg_server *s = user;
+  fg_service_figures figures;
+  fg_service_get_figures(s->service, &figures);
+  say(s, 1, "no more requests are taken; finishing %u that run and %u that wait", figures.started,
+      figures.waiting);
+  atomic_store(&s->draining, true);
+  fg_httpd_refuse_new(s->http);
+}
+
+fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_error *err) {
+  const fg_service_run_options options = {.stop = stop, .draining = begin_to_drain, .user = s};
+  fg_status status = fg_service_run(s->service, &options, err);
+  fg_httpd_stop(s->http, DRAIN_SECONDS);
+  s->http = NULL;
+  return status;
+}
