@@ -14,6 +14,10 @@ static const uint64_t MOST_DROPPED =
     1ull << 30; // bytes of a refused body that are read so that its sender sees why
 enum { STREAM_BLOCK = 8 << 10 };
 
+fg_httpd *fg_httpd_of(const fg_exchange *x) {
+  return x->http;
+}
+
 // ---- the request -----------------------------------------------------------------------------------------
 
 const char *fg_exchange_part(const fg_exchange *x, uint32_t number) {

@@ -43,6 +43,7 @@ typedef struct fg_httpd_figures {
 
 fg_status fg_httpd_start(fg_httpd **out, const fg_httpd_options *options, fg_error *err);
 uint16_t fg_httpd_port(const fg_httpd *http);
+fg_httpd *fg_httpd_of(const fg_exchange *x);
 void fg_httpd_get_figures(fg_httpd *http, fg_httpd_figures *out);
 
 // No new connection is accepted, and on those there are a new request is answered with 503.

@@ -7,6 +7,10 @@ const fg_api_route fg_server_routes[] = {
     {"GET", "/v1/models/{+model}", FG_ACCESS_KEY, FG_BODY_NONE, fg_handle_model, NULL},
     {"POST", "/v1/completions", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_completions, NULL},
     {"POST", "/v1/chat/completions", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_chat, NULL},
+    {"POST", "/tokenize", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_tokenize, NULL},
+    {"POST", "/detokenize", FG_ACCESS_KEY, FG_BODY_WHOLE, fg_handle_detokenize, NULL},
+    {"GET", "/tokenizer_info", FG_ACCESS_KEY, FG_BODY_NONE, fg_handle_tokenizer_info, NULL},
+    {"GET", "/metrics", FG_ACCESS_KEY, FG_BODY_NONE, fg_handle_metrics, NULL},
 };
 
 const uint32_t fg_server_route_count = sizeof fg_server_routes / sizeof *fg_server_routes;

@@ -31,7 +31,8 @@ extern const uint32_t fg_server_route_count;
 
 // Handlers: `server` is the fg_server.
 typedef void fg_handler(void *server, fg_exchange *x);
-fg_handler fg_handle_health, fg_handle_models, fg_handle_model, fg_handle_completions, fg_handle_chat;
+fg_handler fg_handle_health, fg_handle_models, fg_handle_model, fg_handle_completions, fg_handle_chat,
+    fg_handle_tokenize, fg_handle_detokenize, fg_handle_tokenizer_info, fg_handle_metrics;
 
 // Whether the server goes by this name; NULL, none given, is fine. Otherwise the exchange is answered with
 // 404.

@@ -11,14 +11,20 @@
 struct fg_chat {
   const fg_tokenizer *tokenizer;
   fg_template *template, *with_tools; // with_tools: NULL = the same
+  char *source;                       // of `template`
 };
 
 // ---- finding the template -----------------------------------------------------------------------------
 
-static fg_status parse(fg_template **out, const char *source, size_t length, const char *where,
+static fg_status parse(fg_chat *chat, fg_template **out, fg_json_span source, const char *where,
                        fg_error *err) {
   fg_template_destroy(*out);
-  return fg_template_parse(out, source, length, err) ? fg_fail_prefix(err, "%s", where) : FG_OK;
+  *out = NULL;
+  if (fg_template_parse(out, source.text, source.length, err)) return fg_fail_prefix(err, "%s", where);
+  if (out != &chat->template) return FG_OK;
+  free(chat->source);
+  chat->source = strndup(source.text, source.length);
+  return chat->source ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for a chat template");
 }
 
 // A named template of a list: "default", or "tool_use" where there are tools.
@@ -33,7 +39,7 @@ static fg_status parse_named(void *user, const char *key, fg_json_span value, fg
   fg_template **slot = NULL;
   if (name && strcmp(name, "default") == 0) slot = &chat->template;
   if (name && strcmp(name, "tool_use") == 0) slot = &chat->with_tools;
-  if (slot && text) status = parse(slot, text, strlen(text), where, err);
+  if (slot && text) status = parse(chat, slot, (fg_json_span){text, strlen(text)}, where, err);
   json_decref(json);
   return status;
 }
@@ -48,7 +54,8 @@ static fg_status load_config(fg_chat *chat, const fg_asset *asset, fg_error *err
   json_t *json;
   status = fg_json_tree(span, asset->name, &json, err);
   if (status == FG_OK && json_is_string(json)) {
-    status = parse(&chat->template, json_string_value(json), json_string_length(json), asset->name, err);
+    status = parse(chat, &chat->template, (fg_json_span){json_string_value(json), json_string_length(json)},
+                   asset->name, err);
   }
   json_decref(json);
   return status;
@@ -66,14 +73,15 @@ static fg_status load_gguf(fg_chat *chat, const fg_asset *asset, fg_error *err) 
   for (size_t i = 0; i < sizeof keys / sizeof *keys && status == FG_OK; i++) {
     fg_gguf_string text;
     status = fg_gguf_text(gguf, keys[i].key, &text, err);
-    if (status == FG_OK && text.data) status = parse(keys[i].slot, text.data, text.length, keys[i].key, err);
+    if (status == FG_OK && text.data)
+      status = parse(chat, keys[i].slot, (fg_json_span){text.data, text.length}, keys[i].key, err);
   }
   fg_gguf_destroy(gguf);
   return status;
 }
 
 static fg_status load_file(fg_chat *chat, const fg_asset *asset, fg_error *err) {
-  return parse(&chat->template, asset->data, asset->bytes, asset->name, err);
+  return parse(chat, &chat->template, (fg_json_span){asset->data, asset->bytes}, asset->name, err);
 }
 
 // The first that has a template wins.
@@ -110,7 +118,12 @@ void fg_chat_destroy(fg_chat *chat) {
   if (!chat) return;
   fg_template_destroy(chat->template);
   fg_template_destroy(chat->with_tools);
+  free(chat->source);
   free(chat);
+}
+
+const char *fg_chat_source(const fg_chat *chat) {
+  return chat->source;
 }
 
 // ---- rendering ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ typedef struct fg_chat fg_chat;
 // outlive the result.
 fg_status fg_chat_load(fg_chat **out, const fg_assets *assets, const fg_tokenizer *tokenizer, fg_error *err);
 void fg_chat_destroy(fg_chat *chat);
+const char *fg_chat_source(const fg_chat *chat); // the template's text, of a list the default's
 
 // `variables` is a JSON object: messages (array), and optionally tools, documents,
 // add_generation_prompt and whatever else the template reads. Appends the prompt, to be tokenized
