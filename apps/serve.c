@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "interrupt.h"
 #include "run.h"
 
@@ -79,6 +80,10 @@ int fg_command_serve(const fg_options *options, fg_console *console) {
   allow_open_files();
   const int code = fg_run_open(&run, "serve", options, console, (fg_run_job){.survey = leave_memory});
   if (code != FG_EXIT_DONE) return code;
-  const fg_status status = serve(&run, &err);
+  fg_status status = serve(&run, &err);
+  fg_error printing;
+  const double seconds = 1e-9 * (double)(fg_now_ns() - run.opened_ns);
+  if (options->json && fg_print_json(fg_run_stats(&run, "interrupted", seconds), &printing) != FG_OK)
+    fg_console_error(console, printing.message);
   return fg_run_close(&run, status, &err);
 }

@@ -5,7 +5,7 @@
 
 #include "plan/policy.h"
 
-// ---- what it costs -------------------------------------------------------------------------------------
+// ---- what it costs -----------------------------------------------------------------------------------
 
 // JSON of a token's log-probability and of each candidate with it, about.
 enum { JSON_FIXED = 4096, JSON_PER_TOKEN = 64, JSON_PER_CANDIDATE = 48, JSON_PER_BYTE = 4 };
@@ -34,7 +34,7 @@ fg_order_item fg_answer_item(const fg_job_request *q, const fg_request_context *
   return (fg_order_item){ids->data, (uint32_t)ids->count, fg_job_request_room(q, context, prompt)};
 }
 
-// ---- submission ----------------------------------------------------------------------------------------
+// ---- submission --------------------------------------------------------------------------------------
 
 static void choice_grew(void *user, fg_choice *choice) {
   (void)choice;

@@ -1,5 +1,7 @@
 #include "serve/body.h"
 
+#include <inttypes.h>
+
 #include "base/json.h"
 
 bool fg_json_body_read(fg_json_body *out, fg_exchange *x) {
@@ -7,8 +9,15 @@ bool fg_json_body_read(fg_json_body *out, fg_exchange *x) {
   const uint64_t cost = fg_json_parse_cost(text->data, text->length);
   fg_error err;
   *out = (fg_json_body){.taken = cost};
+  if (cost > fg_exchange_memory(x)) {
+    fg_exchange_refuse(x, 413, NULL,
+                       "reading this body may take %" PRIu64 " bytes and the server has %" PRIu64
+                       " for requests; send less at once",
+                       cost, fg_exchange_memory(x));
+    return false;
+  }
   if (fg_exchange_take(x, cost, "reading a request", &err) != FG_OK) {
-    fg_exchange_refuse(x, 429, NULL, "%s", err.message);
+    fg_exchange_refuse_for_now(x);
     return false;
   }
   out->root = fg_json_parse(text->data ? text->data : "", text->length, "JSON", &err);

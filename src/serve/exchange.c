@@ -18,7 +18,7 @@ fg_httpd *fg_httpd_of(const fg_exchange *x) {
   return x->http;
 }
 
-// ---- the request -----------------------------------------------------------------------------------------
+// ---- the request -------------------------------------------------------------------------------------
 
 const char *fg_exchange_part(const fg_exchange *x, uint32_t number) {
   return number < FG_ROUTE_PARTS ? x->match.parts[number] : NULL;
@@ -61,12 +61,16 @@ fg_status fg_exchange_take(fg_exchange *x, uint64_t bytes, const char *what, fg_
   return status;
 }
 
+uint64_t fg_exchange_memory(const fg_exchange *x) {
+  return fg_budget_limit(x->http->options.memory);
+}
+
 void fg_exchange_give(fg_exchange *x, uint64_t bytes) {
   fg_budget_release(x->http->options.memory, bytes);
   x->taken -= bytes;
 }
 
-// ---- the answer ------------------------------------------------------------------------------------------
+// ---- the answer --------------------------------------------------------------------------------------
 
 void fg_exchange_add_header(fg_exchange *x, const char *name, const char *value) {
   fg_reply *r = &x->reply;
@@ -138,8 +142,11 @@ void fg_exchange_refuse(fg_exchange *x, int status, const char *code, const char
   fg_exchange_fail(x, &error);
 }
 
-// ---- later
-// -------------------------------------------------------------------------------------------------
+void fg_exchange_refuse_for_now(fg_exchange *x) {
+  fg_exchange_refuse(x, 429, NULL, "other requests take the memory that this server has for them; try again");
+}
+
+// ---- later -------------------------------------------------------------------------------------------
 
 void fg_exchange_hold(fg_exchange *x, const fg_held *held, void *user) {
   pthread_mutex_lock(&x->http->lock);
@@ -208,8 +215,7 @@ static bool is_gone(fg_exchange *x) {
   return gone;
 }
 
-// ---- to libmicrohttpd
-// ----------------------------------------------------------------------------------------
+// ---- to libmicrohttpd --------------------------------------------------------------------------------
 
 static ssize_t copy_out(fg_exchange *x, char *buffer, size_t size) {
   fg_text *body = &x->reply.body;
@@ -271,8 +277,7 @@ static enum MHD_Result send_reply(fg_exchange *x) {
   return queued;
 }
 
-// ---- a request comes
-// -----------------------------------------------------------------------------------------
+// ---- a request comes ---------------------------------------------------------------------------------
 
 static bool check_sender(fg_exchange *x) {
   const fg_httpd *http = x->http;
@@ -369,7 +374,7 @@ static bool take_for_body(fg_exchange *x, size_t more) {
     return true;
   }
   fg_exchange_drop_body(x);
-  fg_exchange_refuse(x, 429, NULL, "other requests take the memory that this server has for them; try again");
+  fg_exchange_refuse_for_now(x);
   return false;
 }
 
@@ -450,8 +455,7 @@ enum MHD_Result fg_on_request(void *http, struct MHD_Connection *connection, con
   return result;
 }
 
-// ---- a request ends
-// ------------------------------------------------------------------------------------------
+// ---- a request ends ----------------------------------------------------------------------------------
 
 static void end_locked(fg_exchange *x) {
   fg_httpd *http = x->http;

@@ -25,7 +25,7 @@
 
 typedef struct fg_exchange fg_exchange;
 
-// ---- the request ---------------------------------------------------------------------------------------
+// ---- the request -------------------------------------------------------------------------------------
 
 const char *fg_exchange_part(const fg_exchange *x, uint32_t number);    // of the path, in braces
 const char *fg_exchange_query(const fg_exchange *x, const char *name);  // NULL: not there
@@ -40,9 +40,10 @@ void *fg_exchange_kept(const fg_exchange *x);
 
 // Bytes of the server's memory until the exchange ends. FG_NO_SPACE: others have it now.
 fg_status fg_exchange_take(fg_exchange *x, uint64_t bytes, const char *what, fg_error *err);
+uint64_t fg_exchange_memory(const fg_exchange *x);     // bytes that the server has for all requests together
 void fg_exchange_give(fg_exchange *x, uint64_t bytes); // earlier
 
-// ---- the answer ----------------------------------------------------------------------------------------
+// ---- the answer --------------------------------------------------------------------------------------
 
 #define FG_JSON_TYPE "application/json"
 
@@ -61,7 +62,10 @@ void fg_exchange_fail(fg_exchange *x, const fg_api_error *error);
 void fg_exchange_refuse(fg_exchange *x, int status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-// ---- answering later ------------------------------------------------------------------------------------
+// 429: others have the memory now.
+void fg_exchange_refuse_for_now(fg_exchange *x);
+
+// ---- answering later ---------------------------------------------------------------------------------
 
 typedef enum fg_pull { FG_PULL_WAIT, FG_PULL_MORE, FG_PULL_END } fg_pull;
 

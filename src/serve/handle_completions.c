@@ -40,7 +40,7 @@ static void let_go(call *c) {
   free(c);
 }
 
-// ---- the engine's side -----------------------------------------------------------------------------------
+// ---- the engine's side -------------------------------------------------------------------------------
 
 static void answer_grew(void *user, fg_answer *answer) {
   (void)answer;
@@ -83,7 +83,7 @@ static void drop(fg_work *work, const fg_error *why) {
 
 static const fg_work_kind kind = {start, cancel, drop};
 
-// ---- the client's side -----------------------------------------------------------------------------------
+// ---- the client's side -------------------------------------------------------------------------------
 
 static fg_response_head head_of(const call *c) {
   return (fg_response_head){.id = c->id, .created = c->created, .model = c->server->model_name};
@@ -202,7 +202,7 @@ static void release(void *user) {
 
 static const fg_held held = {ready, gone, release};
 
-// ---- a request -------------------------------------------------------------------------------------------
+// ---- a request ---------------------------------------------------------------------------------------
 
 static fg_job_request *read_request(fg_server *s, fg_exchange *x, fg_endpoint endpoint) {
   fg_json_body body;
@@ -216,11 +216,12 @@ static fg_job_request *read_request(fg_server *s, fg_exchange *x, fg_endpoint en
   return request;
 }
 
-// What it takes from now until the engine and the client are done with it.
+// What it takes from now until the engine and the client are done with it. A stream's pieces are as much as
+// the whole answer where a client reads slowly.
 static uint64_t cost_of(const fg_server *s, const fg_job_request *q) {
-  const uint64_t kept = sizeof(call) + fg_job_request_bytes(q) + fg_answer_cost(q, &s->context);
-  if (!q->stream) return kept + fg_answer_json_cost(q, &s->context);
-  return kept + fg_job_request_choices(q) * sizeof(fg_choice_sent) + (uint64_t)2 * PIECES_AT_ONCE;
+  const uint64_t sent = q->stream ? fg_job_request_choices(q) * sizeof(fg_choice_sent) + PIECES_AT_ONCE : 0;
+  return sizeof(call) + sent + fg_job_request_bytes(q) + fg_answer_cost(q, &s->context) +
+         fg_answer_json_cost(q, &s->context);
 }
 
 static bool take_memory(fg_server *s, fg_exchange *x, uint64_t bytes) {
@@ -233,7 +234,7 @@ static bool take_memory(fg_server *s, fg_exchange *x, uint64_t bytes) {
     return false;
   }
   if (fg_budget_reserve(s->memory, bytes, "a request", &err) == FG_OK) return true;
-  fg_exchange_refuse(x, 429, NULL, "other requests take the memory that this server has for them; try again");
+  fg_exchange_refuse_for_now(x);
   return false;
 }
 

@@ -4,8 +4,7 @@
 
 #include "serve/body.h"
 
-// ---- what is asked
-// -----------------------------------------------------------------------------------------
+// ---- what is asked -----------------------------------------------------------------------------------
 
 typedef struct tokens_request {
   fg_json_body body;
@@ -52,8 +51,7 @@ static bool read_flag(const tokens_request *r, const char *name, bool otherwise,
   return false;
 }
 
-// ---- text to tokens
-// ----------------------------------------------------------------------------------------
+// ---- text to tokens ----------------------------------------------------------------------------------
 
 static bool encode_prompt(const tokens_request *r, const json_t *prompt, fg_ids *ids) {
   fg_error err;
@@ -117,7 +115,7 @@ static void answer_tokens(const tokens_request *r, const fg_ids *ids, bool texts
   const fg_server *s = r->server;
   fg_error err;
   if (fg_exchange_take(r->x, ids->count * PER_TOKEN, "the tokens of a text", &err) != FG_OK) {
-    fg_exchange_refuse(r->x, 429, NULL, "%s", err.message);
+    fg_exchange_refuse_for_now(r->x);
     return;
   }
   json_t *answer = json_pack("{s:I,s:I,s:o,s:o}", "count", (json_int_t)ids->count, "max_model_len",
@@ -149,8 +147,7 @@ void fg_handle_tokenize(void *server, fg_exchange *x) {
   close_request(&r);
 }
 
-// ---- tokens to text
-// ----------------------------------------------------------------------------------------
+// ---- tokens to text ----------------------------------------------------------------------------------
 
 static bool read_ids(const tokens_request *r, fg_ids *ids) {
   const json_t *list = json_object_get(r->body.root, "tokens");
@@ -195,8 +192,7 @@ void fg_handle_detokenize(void *server, fg_exchange *x) {
   close_request(&r);
 }
 
-// ---- the tokenizer
-// -----------------------------------------------------------------------------------------
+// ---- the tokenizer -----------------------------------------------------------------------------------
 
 void fg_handle_tokenizer_info(void *server, fg_exchange *x) {
   static const char *const roles[] = {"bos_token", "eos_token", "pad_token", "unk_token"};

@@ -25,7 +25,7 @@ uint64_t fg_httpd_memory(uint32_t max_connections) {
   return (uint64_t)max_connections * PER_CONNECTION + HTTP_THREADS * STACK_BYTES / 4;
 }
 
-// ---- connections ---------------------------------------------------------------------------------------
+// ---- connections -------------------------------------------------------------------------------------
 
 static void link_connection(fg_httpd *http, fg_connection *c) {
   c->next = http->connections;
@@ -70,7 +70,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
   if (code == MHD_CONNECTION_NOTIFY_CLOSED) free(c);
 }
 
-// ---- the keeper ----------------------------------------------------------------------------------------
+// ---- the keeper --------------------------------------------------------------------------------------
 
 // A socket that is shut down reads as closed, so the thread that serves it lets it go.
 static void close_overdue(fg_httpd *http, uint64_t now) {
@@ -121,7 +121,7 @@ static void *keep(void *cls) {
   return NULL;
 }
 
-// ---- start -----------------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------------
 
 static int listen_at(const struct addrinfo *address) {
   const int yes = 1;
@@ -226,7 +226,7 @@ void fg_httpd_get_figures(fg_httpd *http, fg_httpd_figures *out) {
   pthread_mutex_unlock(&http->lock);
 }
 
-// ---- stop ------------------------------------------------------------------------------------------------
+// ---- stop --------------------------------------------------------------------------------------------
 
 void fg_httpd_refuse_new(fg_httpd *http) {
   pthread_mutex_lock(&http->lock);

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,12 @@ static fg_status take_memory(fg_server *s, fg_error *err) {
   return fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes, err);
 }
 
+// A body that grows is there twice, and it has to be read besides.
+static uint64_t max_body(const fg_server *s) {
+  const uint64_t most = s->taken / 4;
+  return s->options.max_body < most ? s->options.max_body : most;
+}
+
 static fg_status start_http(fg_server *s, fg_error *err) {
   const fg_server_options *o = &s->options;
   const fg_httpd_options options = {
@@ -63,7 +70,7 @@ static fg_status start_http(fg_server *s, fg_error *err) {
       .keys = o->keys,
       .key_count = o->key_count,
       .max_connections = connections_that_fit(s, s->taken),
-      .max_body = o->max_body,
+      .max_body = max_body(s),
       .patience = {.header_seconds = o->header_seconds, .idle_seconds = o->idle_seconds},
       .memory = s->memory,
   };
@@ -136,5 +143,9 @@ fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_erro
   fg_status status = fg_service_run(s->service, &options, err);
   fg_httpd_stop(s->http, DRAIN_SECONDS);
   s->http = NULL;
+  fg_service_figures figures;
+  fg_service_get_figures(s->service, &figures);
+  say(s, 1, "%" PRIu64 " requests were answered, %" PRIu64 " of them cancelled, and %" PRIu64 " sent away",
+      figures.ended, figures.cancelled, figures.refused);
   return status;
 }

@@ -32,7 +32,7 @@ struct fg_service {
   fg_service_figures figures;
 };
 
-// ---- lists ---------------------------------------------------------------------------------------------
+// ---- lists -------------------------------------------------------------------------------------------
 
 static void list_append(work_list *list, fg_work *work) {
   work->next = NULL;
@@ -57,7 +57,7 @@ static void list_remove(work_list *list, fg_work *work) {
   list->count--;
 }
 
-// ---- from any thread -------------------------------------------------------------------------------------
+// ---- from any thread ---------------------------------------------------------------------------------
 
 void fg_service_wake(fg_service *s) {
   const uint64_t one = 1;
@@ -111,7 +111,7 @@ void fg_service_get_figures(fg_service *s, fg_service_figures *out) {
   pthread_mutex_unlock(&s->lock);
 }
 
-// ---- the owner -------------------------------------------------------------------------------------------
+// ---- the owner ---------------------------------------------------------------------------------------
 
 void fg_service_end(fg_service *s, fg_work *work) {
   pthread_mutex_lock(&s->lock);
@@ -272,8 +272,7 @@ fg_status fg_service_run(fg_service *s, const fg_service_run_options *o, fg_erro
   }
 }
 
-// ---- start and end
-// -----------------------------------------------------------------------------------------
+// ---- start and end -----------------------------------------------------------------------------------
 
 fg_status fg_service_create(fg_service **out, fg_engine *engine, uint32_t max_queue, fg_error *err) {
   fg_service *s = calloc(1, sizeof *s);

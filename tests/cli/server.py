@@ -32,6 +32,7 @@ class Server:
             self.stop()
         self.child.stdout.close()
         self.child.stderr.close()
+        assert "Sanitizer" not in "".join(self.said), "".join(self.said)
 
     def stop(self, number=signal.SIGTERM, timeout=60):
         """Returns the exit status."""

@@ -275,8 +275,8 @@ def request_bytes(body, path="/v1/completions"):
     return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(data), data)
 
 
-# So long that it is not over before it is cancelled: the tiny model's whole context, many times.
-ENDLESS = {"prompt": "abc", "max_tokens": 200, "temperature": 1, "ignore_eos": True, "n": 128}
+# So long that it is not over before it is cancelled.
+ENDLESS = {"prompt": ["abc"] * 8, "max_tokens": 200, "temperature": 1, "ignore_eos": True, "n": 128}
 
 
 class Clients(Serving):
@@ -325,7 +325,7 @@ class Clients(Serving):
         body = {**LONG, "n": 60, "stream": True, "logprobs": 5}
         with self.serve() as server:
             with server.socket() as slow:
-                slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
                 slow.sendall(request_bytes(body).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
                 first = slow.recv(1024)
                 for _ in range(3):

@@ -416,6 +416,152 @@ static void test_a_failed_choice_is_a_server_error(void **state) {
   done(&a);
 }
 
+// ---- pieces ------------------------------------------------------------------------------------------
+
+// The next piece's choice; NULL: there is none. For the caller to release.
+static json_t *next_piece(answer *a, fg_choice_sent *sent, json_t **piece) {
+  fg_text out = {0};
+  fg_error err;
+  const fg_response_head head = {"cmpl-1", 1700000000, "byte"};
+  *piece = NULL;
+  if (fg_response_chunk(&out, &head, &a->choice, sent)) {
+    *piece = fg_json_parse(out.data, out.length, "piece", &err);
+    if (!*piece) fail_msg("%s: %s", err.message, out.data);
+  }
+  fg_text_free(&out);
+  return json_array_get(json_object_get(*piece, "choices"), 0);
+}
+
+static void assert_piece(answer *a, fg_choice_sent *sent, const char *text, const char *finish) {
+  json_t *piece, *choice = next_piece(a, sent, &piece);
+  if (!text) {
+    assert_null(piece);
+    return;
+  }
+  assert_non_null(choice);
+  const json_t *delta = json_object_get(choice, "delta");
+  assert_string_equal(
+      json_string_value(delta ? json_object_get(delta, "content") : json_object_get(choice, "text")), text);
+  const char *got = json_string_value(json_object_get(choice, "finish_reason"));
+  assert_string_equal(got ? got : "none", finish);
+  json_decref(piece);
+}
+
+static void test_text_that_may_be_a_stop_string_waits(void **state) {
+  (void)state;
+  answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\",\"stop\":\"END\"}");
+  fg_choice_sent sent = {0};
+  start(&a);
+  assert_piece(&a, &sent, NULL, NULL); // nothing yet
+  give_text(&a, "xE");
+  assert_piece(&a, &sent, "x", "none");
+  give_text(&a, "N");
+  assert_piece(&a, &sent, NULL, NULL);
+  give_text(&a, "y");
+  assert_piece(&a, &sent, "ENy", "none");
+  give_text(&a, "EN");
+  assert_piece(&a, &sent, NULL, NULL);
+  assert_false(give(&a, 'D', NULL, 0));
+  assert_piece(&a, &sent, NULL, NULL);
+  end(&a, FG_FINISH_CALLER);
+  assert_piece(&a, &sent, "", "stop");
+  assert_piece(&a, &sent, NULL, NULL); // once
+  done(&a);
+}
+
+static void test_what_was_held_comes_at_the_end(void **state) {
+  (void)state;
+  answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\",\"stop\":\"END\"}");
+  fg_choice_sent sent = {0};
+  start(&a);
+  give_text(&a, "xEN");
+  assert_piece(&a, &sent, "x", "none");
+  end(&a, FG_FINISH_LENGTH);
+  assert_piece(&a, &sent, "EN", "length");
+  done(&a);
+}
+
+static void test_an_echoed_prompt_comes_with_the_first_piece(void **state) {
+  (void)state;
+  answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\",\"echo\":true,\"logprobs\":1}");
+  fg_choice_sent sent = {0};
+  start(&a);
+  score_prompt(&a);
+  assert_piece(&a, &sent, NULL, NULL);
+  give_text(&a, "x");
+  json_t *piece, *choice = next_piece(&a, &sent, &piece);
+  assert_string_equal(json_string_value(json_object_get(choice, "text")), "abcx");
+  assert_int_equal(json_array_size(json_object_get(json_object_get(choice, "logprobs"), "tokens")), 4);
+  json_decref(piece);
+  give_text(&a, "yz");
+  choice = next_piece(&a, &sent, &piece);
+  assert_string_equal(json_string_value(json_object_get(choice, "text")), "yz");
+  const json_t *offsets = json_object_get(json_object_get(choice, "logprobs"), "text_offset");
+  assert_int_equal(json_array_size(offsets), 2);
+  assert_int_equal(json_integer_value(json_array_get(offsets, 0)), 4);
+  json_decref(piece);
+  end(&a, FG_FINISH_LENGTH);
+  assert_piece(&a, &sent, "", "length");
+  done(&a);
+}
+
+static void test_scoring_alone_is_one_piece(void **state) {
+  (void)state;
+  answer a =
+      begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\",\"echo\":true,\"logprobs\":1,\"max_tokens\":0}");
+  fg_choice_sent sent = {0};
+  start(&a);
+  score_prompt(&a);
+  assert_piece(&a, &sent, NULL, NULL);
+  end(&a, FG_FINISH_LENGTH);
+  assert_piece(&a, &sent, "abc", "length");
+  done(&a);
+}
+
+static void test_tokens_are_shown_while_their_text_waits(void **state) {
+  (void)state;
+  answer a =
+      begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\",\"stop\":\"END\",\"return_token_ids\":true}");
+  fg_choice_sent sent = {0};
+  start(&a);
+  give_text(&a, "E");
+  json_t *piece, *choice = next_piece(&a, &sent, &piece);
+  assert_string_equal(json_string_value(json_object_get(choice, "text")), "");
+  assert_int_equal(json_array_size(json_object_get(choice, "token_ids")), 1);
+  assert_int_equal(json_array_size(json_object_get(choice, "prompt_token_ids")), 3);
+  json_decref(piece);
+  give_text(&a, "z");
+  choice = next_piece(&a, &sent, &piece);
+  assert_string_equal(json_string_value(json_object_get(choice, "text")), "Ez");
+  assert_int_equal(json_array_size(json_object_get(choice, "token_ids")), 1);
+  assert_null(json_object_get(choice, "prompt_token_ids"));
+  json_decref(piece);
+  end(&a, FG_FINISH_LENGTH);
+  done(&a);
+}
+
+static void test_a_stream_is_refused_where_answers_are_whole(void **state) {
+  (void)state;
+  fg_job_request *q = NULL;
+  fg_api_error error;
+  fg_request_context streams = context;
+  json_t *body =
+      json_pack("{s:s,s:b,s:{s:b}}", "prompt", "abc", "stream", 1, "stream_options", "include_usage", 1);
+  assert_false(fg_job_request_read(&q, &context, FG_ENDPOINT_COMPLETIONS, body, &error));
+  assert_string_equal(error.param, "stream");
+  streams.streams = true;
+  assert_true(fg_job_request_read(&q, &streams, FG_ENDPOINT_COMPLETIONS, body, &error));
+  assert_true(q->stream && q->include_usage);
+  fg_job_request_destroy(q);
+  json_object_set_new(body, "stream", json_integer(1));
+  assert_false(fg_job_request_read(&q, &streams, FG_ENDPOINT_COMPLETIONS, body, &error));
+  json_object_set_new(body, "stream", json_true());
+  json_object_set_new(body, "stream_options", json_true());
+  assert_false(fg_job_request_read(&q, &streams, FG_ENDPOINT_COMPLETIONS, body, &error));
+  assert_string_equal(error.param, "stream_options");
+  json_decref(body);
+}
+
 static void test_strings_are_valid_json_whatever_the_bytes(void **state) {
   (void)state;
   static const struct {
@@ -458,6 +604,12 @@ int main(void) {
       cmocka_unit_test(test_a_model_without_tokenizer_shows_ids),
       cmocka_unit_test(test_the_sampling_key_is_the_rows_or_the_seeds),
       cmocka_unit_test(test_a_failed_choice_is_a_server_error),
+      cmocka_unit_test(test_text_that_may_be_a_stop_string_waits),
+      cmocka_unit_test(test_what_was_held_comes_at_the_end),
+      cmocka_unit_test(test_an_echoed_prompt_comes_with_the_first_piece),
+      cmocka_unit_test(test_scoring_alone_is_one_piece),
+      cmocka_unit_test(test_tokens_are_shown_while_their_text_waits),
+      cmocka_unit_test(test_a_stream_is_refused_where_answers_are_whole),
       cmocka_unit_test(test_strings_are_valid_json_whatever_the_bytes),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

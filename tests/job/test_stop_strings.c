@@ -70,12 +70,58 @@ static void test_pieces_find_what_the_whole_finds(void **state) {
   }
 }
 
+static size_t begun(const char *const *stops, const char *text) {
+  fg_stop_string list[4];
+  uint32_t count = 0;
+  for (; stops[count]; count++)
+    list[count] = (fg_stop_string){(char *)(uintptr_t)stops[count], strlen(stops[count])};
+  return fg_stop_begun(list, count, text, strlen(text));
+}
+
+static void test_the_longest_beginning_of_a_stop_string_is_held(void **state) {
+  (void)state;
+  const char *const stops[] = {"END", "NDX", "q", NULL};
+  assert_int_equal(begun(stops, "abc"), 0);
+  assert_int_equal(begun(stops, "abcE"), 1);
+  assert_int_equal(begun(stops, "abcEN"), 2);
+  assert_int_equal(begun(stops, "abcEND"), 2); // of the second one
+  assert_int_equal(begun(stops, ""), 0);
+  assert_int_equal(begun(stops, "N"), 1);
+  assert_int_equal(begun((const char *const[]){NULL}, "abc"), 0);
+}
+
+// What was shown of a growing text is never taken back.
+static void test_a_match_never_begins_before_what_is_held(void **state) {
+  (void)state;
+  const char *const stops[] = {"aba", "bb", "babab", NULL};
+  srand(8);
+  uint32_t matches = 0;
+  for (int round = 0; round < 20000; round++) {
+    char text[24] = "";
+    size_t shown = 0;
+    fg_stop_match match;
+    for (size_t length = 0; length < sizeof text - 1; length++) {
+      text[length] = "ab"[rand() & 1] + (rand() % 3 == 0);
+      if (find(stops, text, length + 1, length, &match)) {
+        assert_true(match.begin >= shown);
+        matches++;
+        break;
+      }
+      text[length + 1] = '\0';
+      shown = length + 1 - begun(stops, text);
+    }
+  }
+  assert_true(matches > 1000);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_the_match_that_ends_first_wins),
       cmocka_unit_test(test_of_equal_ends_the_first_in_the_list_wins),
       cmocka_unit_test(test_what_was_searched_does_not_match_again),
       cmocka_unit_test(test_pieces_find_what_the_whole_finds),
+      cmocka_unit_test(test_the_longest_beginning_of_a_stop_string_is_held),
+      cmocka_unit_test(test_a_match_never_begins_before_what_is_held),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
