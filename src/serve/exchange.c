@@ -108,11 +108,15 @@ void fg_exchange_answer_file(fg_exchange *x, const char *type, int fd, uint64_t 
   x->reply.size = size;
 }
 
+void fg_exchange_retry_after(fg_exchange *x, uint32_t seconds) {
+  snprintf(x->retry_after, sizeof x->retry_after, "%" PRIu32, seconds);
+}
+
 void fg_exchange_fail(fg_exchange *x, const fg_api_error *error) {
   fg_text body = {0};
   fg_response_error(&body, error);
   if (error->status == 401) fg_exchange_add_header(x, "WWW-Authenticate", "Bearer");
-  if (error->status == 429 || error->status == 503) fg_exchange_add_header(x, "Retry-After", "1");
+  if (error->status == 429 || error->status == 503) fg_exchange_add_header(x, "Retry-After", x->retry_after);
   if (!fg_text_failed(&body)) {
     fg_exchange_answer(x, error->status, FG_JSON_TYPE, &body);
     return;
@@ -351,7 +355,8 @@ static fg_exchange *begin(fg_httpd *http, struct MHD_Connection *connection, con
                      .of = info->socket_context,
                      .connection = connection,
                      .references = 1,
-                     .reply = {.fd = -1}};
+                     .reply = {.fd = -1},
+                     .retry_after = "1"};
   pthread_mutex_lock(&http->lock);
   x->of->exchange = x;
   x->of->phase = FG_PHASE_BODY;

@@ -56,7 +56,9 @@ void fg_exchange_answer_json(fg_exchange *x, int status,
 // Takes over the file; its first `size` bytes are sent.
 void fg_exchange_answer_file(fg_exchange *x, const char *type, int fd, uint64_t size);
 
-// OpenAI's error object, with its status. 429 and 503 say when to try again.
+// Of an answer 429 or 503: when to try again; 1 if this is not called.
+void fg_exchange_retry_after(fg_exchange *x, uint32_t seconds);
+// OpenAI's error object, with its status.
 void fg_exchange_fail(fg_exchange *x, const fg_api_error *error);
 // The same of its parts: the type goes by the status; code may be NULL.
 void fg_exchange_refuse(fg_exchange *x, int status, const char *code, const char *format, ...)

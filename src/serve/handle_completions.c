@@ -289,6 +289,7 @@ static void complete(fg_server *s, fg_exchange *x, fg_endpoint endpoint) {
   fg_error err;
   const fg_status status = fg_service_submit(s->service, &c->work, &err);
   if (status == FG_OK) return;
+  fg_exchange_retry_after(x, fg_service_retry_seconds(s->service));
   fg_exchange_refuse(x, status == FG_BUSY ? 429 : 503, NULL, "%s", err.message);
   fg_exchange_release(x);
   let_go(c);

@@ -39,10 +39,18 @@ void fg_handle_model(void *server, fg_exchange *x) {
   if (fg_server_check_model(s, x, name)) fg_exchange_answer_json(x, 200, model_json(s, name));
 }
 
-bool fg_server_check_model(const fg_server *s, fg_exchange *x, const char *name) {
-  if (!name || strcmp(name, s->model_name) == 0) return true;
+// A model that is served by its own name answers to ORG/NAME too, as the Hub calls it.
+static bool goes_by(const fg_server *s, const char *name) {
+  const char *last = strrchr(name, '/');
+  if (strcmp(name, s->model_name) == 0) return true;
+  if (!s->options.model_name_count) return last && strcmp(last + 1, s->model_name) == 0;
   for (uint32_t i = 1; i < s->options.model_name_count; i++)
     if (strcmp(name, s->options.model_names[i]) == 0) return true;
+  return false;
+}
+
+bool fg_server_check_model(const fg_server *s, fg_exchange *x, const char *name) {
+  if (!name || goes_by(s, name)) return true;
   fg_exchange_refuse(x, 404, "model_not_found", "there is no model \"%.100s\" here, only \"%.100s\"", name,
                      s->model_name);
   return false;

@@ -166,11 +166,13 @@ static fg_status listen_on(fg_httpd *http, fg_error *err) {
 
 static fg_status start_daemon(fg_httpd *http, fg_error *err) {
   const fg_httpd_options *o = &http->options;
+  const unsigned threads =
+      o->max_connections < HTTP_THREADS ? 1 : HTTP_THREADS; // each takes its share of them
   const unsigned flags =
       MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
   http->daemon = http->mhd.start_daemon(
       flags, 0, NULL, NULL, fg_on_request, http, MHD_OPTION_LISTEN_SOCKET, http->listener,
-      MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+      MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
       MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
       MHD_OPTION_CONNECTION_TIMEOUT, o->patience.idle_seconds, MHD_OPTION_NOTIFY_COMPLETED, fg_on_completed,
       http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);

@@ -63,6 +63,7 @@ struct fg_exchange {
   void *kept;
   void (*destroy)(void *kept);
   fg_reply reply;
+  char retry_after[12];
   uint64_t sent; // of reply.body, in a stream
   bool handled;  // the handler was called
   bool ended;    // a stream has nothing more

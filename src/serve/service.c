@@ -23,7 +23,7 @@ struct fg_service {
   uint32_t max_queue, max_running;
   int wake_fd;
   fg_background background;
-  uint64_t shown_ns;
+  uint64_t begun_ns, shown_ns;
   // guarded
   pthread_mutex_t lock;
   work_list waiting, started;
@@ -109,6 +109,16 @@ void fg_service_get_figures(fg_service *s, fg_service_figures *out) {
   out->waiting = s->waiting.count;
   out->started = s->started.count;
   pthread_mutex_unlock(&s->lock);
+}
+
+uint32_t fg_service_retry_seconds(fg_service *s) {
+  enum { LONGEST = 60 };
+  pthread_mutex_lock(&s->lock);
+  const double seconds = 1e-9 * (double)(fg_now_ns() - s->begun_ns);
+  const double each = s->figures.ended ? seconds / (double)s->figures.ended : seconds;
+  const double wait = each * s->waiting.count;
+  pthread_mutex_unlock(&s->lock);
+  return wait < 1 ? 1 : wait > LONGEST ? LONGEST : (uint32_t)wait;
 }
 
 // ---- the owner ---------------------------------------------------------------------------------------
@@ -281,6 +291,7 @@ fg_status fg_service_create(fg_service **out, fg_engine *engine, uint32_t max_qu
   fg_engine_describe(engine, &info);
   s->engine = engine;
   s->max_queue = max_queue;
+  s->begun_ns = fg_now_ns();
   s->max_running = info.max_num_seqs;
   pthread_mutex_init(&s->lock, NULL);
   s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

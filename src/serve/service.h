@@ -73,6 +73,8 @@ void fg_service_end(fg_service *service, fg_work *work);
 void fg_service_wake(fg_service *service);
 // The same from a signal handler: 8 bytes that are not 0, written to this.
 int fg_service_wake_fd(const fg_service *service);
+// When it is worth asking again: about the time that what waits will take, by what was done so far; 1 to 60.
+uint32_t fg_service_retry_seconds(fg_service *service);
 void fg_service_get_figures(fg_service *service, fg_service_figures *out);
 
 // Works until *stop is set, then takes no more, finishes what was accepted, and returns FG_CANCELLED; or

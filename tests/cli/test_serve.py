@@ -212,6 +212,9 @@ class Answers(Serving):
             for path, body in (("/v1/completions", LONG), ("/tokenize", {"prompt": "x"})):
                 status, _, got = server.post(path, {**body, "model": "other"})
                 self.assertEqual((status, got["error"]["code"]), (404, "model_not_found"))
+        with Server(self.model, self.shared) as server:  # by its own name, and as the Hub has it
+            for name, status in (("tiny", 200), ("org/tiny", 200), ("xtiny", 404), ("tiny/x", 404)):
+                self.assertEqual(server.post("/v1/completions", {**LONG, "model": name})[0], status, name)
 
     def test_a_body_that_is_too_large_is_refused(self):
         with self.serve("--max-body-size", "64K") as server:
