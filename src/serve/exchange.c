@@ -206,6 +206,7 @@ static bool sleep_until_woken(fg_exchange *x) {
   x->woken = false;
   if (sleeps) {
     x->suspended = true;
+    x->slept_ns = fg_now_ns();
     x->http->mhd.suspend_connection(x->connection);
   }
   pthread_mutex_unlock(&x->http->lock);

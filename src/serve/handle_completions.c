@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "job/answer.h"
 #include "job/response.h"
 #include "serve/body.h"
@@ -23,7 +24,8 @@ typedef struct call {
   fg_choice_sent *sent; // [choices], of a stream
   char id[32];
   int64_t created;
-  uint64_t taken; // of the server's memory
+  uint64_t taken;   // of the server's memory
+  uint64_t said_ns; // when the client heard of it last; the client's side
   atomic_int owners;
   // guarded
   pthread_mutex_t lock;
@@ -138,6 +140,10 @@ static void put_last_pieces(call *c, fg_text *out) {
   fg_sse_done(out);
 }
 
+static bool is_quiet(const call *c) {
+  return fg_now_ns() - c->said_ns >= (uint64_t)c->server->options.quiet_ms * 1000000;
+}
+
 static fg_pull pull(void *user, fg_text *out) {
   call *c = user;
   fg_api_error error;
@@ -152,7 +158,10 @@ static fg_pull pull(void *user, fg_text *out) {
   } else if (c->done) {
     put_last_pieces(c, out);
     next = FG_PULL_END;
+  } else if (is_quiet(c)) {
+    fg_sse_ping(out);
   }
+  if (out->length) c->said_ns = fg_now_ns();
   pthread_mutex_unlock(&c->lock);
   return next;
 }
@@ -175,7 +184,8 @@ static bool has_begun(const call *c) {
   return false;
 }
 
-// A stream begins with its first token: what fails before has a status of its own.
+// A stream begins with its first token, as what fails before has a status of its own, but not later than its
+// client should hear something.
 static void ready(void *user, fg_exchange *x) {
   call *c = user;
   fg_api_error error;
@@ -183,7 +193,7 @@ static void ready(void *user, fg_exchange *x) {
   const bool streams = c->answer.request->stream;
   if (c->done && (!streams || !check(c, &error))) {
     answer_whole(c, x);
-  } else if (streams && (c->done || has_begun(c))) {
+  } else if (streams && (c->done || has_begun(c) || is_quiet(c))) {
     fg_exchange_add_header(x, "Cache-Control", "no-cache");
     fg_exchange_add_header(x, "X-Accel-Buffering", "no"); // proxies keep nothing back
     fg_exchange_stream(x, FG_SSE_TYPE, pull);
@@ -245,6 +255,7 @@ static void set_up(call *c, fg_server *s, fg_exchange *x, fg_job_request *reques
   c->server = s;
   c->exchange = x;
   c->created = (int64_t)time(NULL);
+  c->said_ns = fg_now_ns();
   atomic_init(&c->owners, 2);
   pthread_mutex_init(&c->lock, NULL);
   snprintf(c->id, sizeof c->id, "%s-%016" PRIx64, chat ? "chatcmpl" : "cmpl", fg_server_new_id(s));

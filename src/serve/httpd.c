@@ -79,6 +79,13 @@ static void close_overdue(fg_httpd *http, uint64_t now) {
       shutdown(c->fd, SHUT_RDWR);
 }
 
+static void wake_the_quiet(fg_httpd *http, uint64_t now) {
+  const uint64_t quiet_ns = (uint64_t)http->options.quiet_ms * 1000000;
+  for (fg_connection *c = http->connections; c; c = c->next)
+    if (c->exchange && c->exchange->suspended && now - c->exchange->slept_ns >= quiet_ns)
+      fg_exchange_wake_locked(c->exchange);
+}
+
 static bool is_watched(const fg_connection *c) {
   return c->phase == FG_PHASE_ANSWER && c->exchange && c->exchange->held && !c->exchange->gone;
 }
@@ -111,7 +118,9 @@ static void *keep(void *cls) {
       pthread_cond_wait(&http->changed, &http->lock);
       continue;
     }
-    close_overdue(http, fg_now_ns());
+    const uint64_t now = fg_now_ns();
+    close_overdue(http, now);
+    wake_the_quiet(http, now);
     notice_gone(http);
     const struct timespec next = in_milliseconds(KEEPER_MS);
     while (!http->stopping && pthread_cond_timedwait(&http->changed, &http->lock, &next) != ETIMEDOUT) {

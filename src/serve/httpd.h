@@ -33,6 +33,7 @@ typedef struct fg_httpd_options {
   uint32_t max_connections; // more wait to be accepted
   uint64_t max_body;        // bytes of a body
   fg_patience patience;
+  uint32_t quiet_ms; // an exchange that sleeps so long is woken to look again
   fg_budget *memory;
 } fg_httpd_options;
 

@@ -72,6 +72,7 @@ struct fg_exchange {
   // guarded by the server's lock
   uint32_t references;
   bool woken, suspended, gone;
+  uint64_t slept_ns; // since when it is suspended
 };
 
 // What libmicrohttpd calls.

@@ -11,15 +11,17 @@
 #include "serve/server_internal.h"
 
 enum {
-  MEMORY_PART = 16,   // of the host budget, one part in so many
-  DRAIN_SECONDS = 10, // for clients to take what is left of their answers
+  MEMORY_PART = 16,        // of the host budget, one part in so many
+  LIBRARY_BYTES = 3 << 20, // libmicrohttpd and what it brings: 2.5 MiB were resident
+  QUIET_MS = 15000,        // proxies give up after a minute, some after half of one
+  DRAIN_SECONDS = 10,      // for clients to take what is left of their answers
 };
 static const uint64_t MEMORY_LEAST = 8ull << 20, MEMORY_MOST = 1ull << 30;
 
 uint64_t fg_server_memory(uint64_t host_budget) {
   const uint64_t part = host_budget / MEMORY_PART;
-  if (!host_budget || part > MEMORY_MOST) return MEMORY_MOST;
-  return part < MEMORY_LEAST ? MEMORY_LEAST : part;
+  if (!host_budget || part > MEMORY_MOST) return MEMORY_MOST + LIBRARY_BYTES;
+  return (part < MEMORY_LEAST ? MEMORY_LEAST : part) + LIBRARY_BYTES;
 }
 
 static void say(const fg_server *s, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -50,12 +52,12 @@ static fg_status take_memory(fg_server *s, fg_error *err) {
       fg_budget_reserve(fg_engine_host_budget(s->engine), bytes, "requests of the server", err);
   if (status != FG_OK) return status;
   s->taken = bytes;
-  return fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes, err);
+  return fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes - LIBRARY_BYTES, err);
 }
 
 // A body that grows is there twice, and it has to be read besides.
 static uint64_t max_body(const fg_server *s) {
-  const uint64_t most = s->taken / 4;
+  const uint64_t most = fg_budget_limit(s->memory) / 4;
   return s->options.max_body < most ? s->options.max_body : most;
 }
 
@@ -69,9 +71,10 @@ static fg_status start_http(fg_server *s, fg_error *err) {
       .server = s,
       .keys = o->keys,
       .key_count = o->key_count,
-      .max_connections = connections_that_fit(s, s->taken),
+      .max_connections = connections_that_fit(s, fg_budget_limit(s->memory)),
       .max_body = max_body(s),
       .patience = {.header_seconds = o->header_seconds, .idle_seconds = o->idle_seconds},
+      .quiet_ms = o->quiet_ms,
       .memory = s->memory,
   };
   return fg_httpd_start(&s->http, &options, err);
@@ -93,6 +96,7 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
   fg_server *s = calloc(1, sizeof *s);
   if (!s) return fg_fail(err, FG_NO_SPACE, "out of memory for the server");
   s->options = *options;
+  if (!s->options.quiet_ms) s->options.quiet_ms = QUIET_MS;
   s->engine = engine;
   describe(s);
   fg_status status = take_memory(s, err);

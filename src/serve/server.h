@@ -24,7 +24,8 @@ typedef struct fg_server_options {
   uint32_t max_connections, max_queue;
   uint64_t max_body;
   uint32_t header_seconds, idle_seconds;
-  uint64_t seed; // of sampling, for requests that bring none
+  uint32_t quiet_ms; // a stream that has nothing to say says so as often; 0: every 15 seconds
+  uint64_t seed;     // of sampling, for requests that bring none
   // Lines for people, as the engine's; from the owner's thread. May be NULL.
   void (*log)(void *user, int level, const char *line);
   void *user;

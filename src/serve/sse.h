@@ -10,6 +10,8 @@
 // An event is put together in place: begin, append one line of JSON, end.
 void fg_sse_begin(fg_text *out);
 void fg_sse_end(fg_text *out);
+// A comment, which clients pass over: proxies and timeouts see that somebody is there.
+void fg_sse_ping(fg_text *out);
 // What OpenAI's clients wait for at the end.
 void fg_sse_done(fg_text *out);
 

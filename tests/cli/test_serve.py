@@ -33,7 +33,7 @@ def name_all_ids(model):
 
 def events(data):
     """What a stream says: its events, the last one must be [DONE]."""
-    pieces = [e for e in data.decode().split("\n\n") if e]
+    pieces = [e for e in data.decode().split("\n\n") if e and not e.startswith(":")]  # comments say that it waits
     assert all(p.startswith("data: ") for p in pieces), data
     assert pieces[-1] == "data: [DONE]", data
     return [json.loads(p[len("data: "):]) for p in pieces[:-1]]
