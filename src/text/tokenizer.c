@@ -237,6 +237,7 @@ fg_status fg_detokenizer_prime(fg_detokenizer *d, const int32_t *ids, size_t cou
 
 fg_status fg_detokenizer_push(fg_detokenizer *d, int32_t id, fg_text *text, fg_error *err) {
   d->decoding.out = text;
+  if (!fg_vocabulary_token(&d->tokenizer->vocabulary, id)) return FG_OK;
   return decode_one(d->tokenizer, &d->decoding, id, d->skip_special, &d->spelled, err);
 }
 

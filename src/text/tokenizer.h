@@ -61,7 +61,8 @@ fg_status fg_detokenizer_create(fg_detokenizer **out, const fg_tokenizer *tokeni
 void fg_detokenizer_destroy(fg_detokenizer *detokenizer);
 // The last prompt tokens, as context (first spaces of SentencePiece tokenizers depend on it).
 fg_status fg_detokenizer_prime(fg_detokenizer *detokenizer, const int32_t *ids, size_t count, fg_error *err);
-// Appends to `text` what became certain by this token (perhaps nothing).
+// Appends to `text` what became certain by this token (perhaps nothing). An id that only the model knows,
+// whose vocabulary may be padded, has no text.
 fg_status fg_detokenizer_push(fg_detokenizer *detokenizer, int32_t id, fg_text *text, fg_error *err);
 // Appends what still waits, incomplete sequences as U+FFFD.
 fg_status fg_detokenizer_finish(fg_detokenizer *detokenizer, fg_text *text, fg_error *err);

@@ -17,20 +17,6 @@ from server import Server, read_all
 LONG = {"prompt": "abc", "max_tokens": 200, "temperature": 0, "ignore_eos": True}
 
 
-def name_all_ids(model):
-    """Gives a text to each id that the model may draw."""
-    with open(os.path.join(model, "config.json")) as file:
-        count = json.load(file)["vocab_size"]
-    path = os.path.join(model, "tokenizer.json")
-    with open(path) as file:
-        tokenizer = json.load(file)
-    vocab = tokenizer["model"]["vocab"]
-    for i in set(range(count)) - set(vocab.values()):
-        vocab[f"tok{i}"] = i
-    with open(path, "w") as file:
-        json.dump(tokenizer, file)
-
-
 def events(data):
     """What a stream says: its events, the last one must be [DONE]."""
     pieces = [e for e in data.decode().split("\n\n") if e and not e.startswith(":")]  # comments say that it waits
@@ -72,7 +58,6 @@ class Serving(Case):
         cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
         cls.model = os.path.join(cls.shared, "tiny")
         text_model(cls.model)
-        name_all_ids(cls.model)
 
     def serve(self, *options):
         return Server(self.model, self.shared, "--served-model-name", "tiny", *options)

@@ -121,6 +121,20 @@ static void test_an_eos_is_counted_but_is_no_text(void **state) {
   done(&a);
 }
 
+static void test_an_id_that_only_the_model_knows_has_no_text(void **state) {
+  (void)state;
+  answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":[258,97],\"return_token_ids\":true,\"logprobs\":0}");
+  start(&a);
+  give_text(&a, "x");
+  assert_true(give(&a, 259, NULL, 0));
+  give_text(&a, "y");
+  end(&a, FG_FINISH_LENGTH);
+  assert_member(&a, "text", "\"xy\"");
+  assert_member(&a, "token_ids", "[120,259,121]");
+  assert_member(&a, "logprobs.tokens", "[\"x\",\"token_id:259\",\"y\"]");
+  done(&a);
+}
+
 static void test_another_eos_is_named(void **state) {
   (void)state;
   answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":\"abc\"}");
@@ -585,6 +599,7 @@ static void test_strings_are_valid_json_whatever_the_bytes(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_an_eos_is_counted_but_is_no_text),
+      cmocka_unit_test(test_an_id_that_only_the_model_knows_has_no_text),
       cmocka_unit_test(test_another_eos_is_named),
       cmocka_unit_test(test_an_ignored_eos_is_an_ordinary_token),
       cmocka_unit_test(test_a_stop_id_is_named_and_cut),
