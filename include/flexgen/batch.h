@@ -21,6 +21,7 @@ typedef enum fg_resume { FG_RESUME_AUTO, FG_RESUME_REQUIRE, FG_RESUME_OVERWRITE 
 
 typedef struct fg_batch_progress {
   uint64_t rows_done, rows_failed, rows_total; // total 0 = not known (stdin)
+  uint64_t rows_earlier;                       // of rows_done: by earlier runs
   uint64_t prompt_tokens, generated_tokens;    // of this run
   double seconds, eta_seconds;                 // eta < 0 = not known
   double prompt_tokens_per_s, generated_tokens_per_s;
@@ -34,6 +35,7 @@ typedef struct fg_batch_options {
   uint32_t shard, shards; // every shards-th row, starting with shard; shards 0 = all
   uint64_t seed;          // of the job
   bool deterministic_ids;
+  bool keep_journal; // also when all is done: for who makes something else of OUT and may be killed meanwhile
   const char *options_key;           // text of every option that changes results, for the journal's header
   const volatile sig_atomic_t *stop; // not 0: end after the current step, everything finished is safe
   void (*progress)(void *user, const fg_batch_progress *progress); // at most a few times a second

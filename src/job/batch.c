@@ -207,6 +207,7 @@ static fg_status start(batch *b, fg_error *err) {
   if (status == FG_OK) status = open_window(b, err);
   if (status != FG_OK) return status;
   fg_output_earlier(b->output, &b->progress.rows_done, &b->progress.rows_failed);
+  b->progress.rows_earlier = b->progress.rows_done;
   b->progress.rows_total = shard_rows(b);
   if (b->progress.rows_total)
     b->left_bytes =
@@ -440,7 +441,7 @@ fg_status fg_batch_run(fg_engine *engine, const fg_batch_options *options, fg_ba
   if (status == FG_OK) status = run(&b, err);
   abandon(&b);
   fg_error closing;
-  fg_status closed = fg_output_close(b.output, status == FG_OK, &closing);
+  fg_status closed = fg_output_close(b.output, status == FG_OK && !options->keep_journal, &closing);
   if (status == FG_OK && closed != FG_OK) status = fg_fail(err, closed, "%s", closing.message);
   measure(&b);
   if (status == FG_OK) show(&b, true);

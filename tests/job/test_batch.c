@@ -673,6 +673,20 @@ static void test_a_missing_input_touches_no_output(void **state) {
   assert_false(file_exists(f->files.journal));
 }
 
+static void test_a_kept_journal_lets_a_finished_job_be_done_again(void **state) {
+  fixture *f = *state;
+  write_mixed(f, 30);
+  char *expected = undisturbed(f);
+  f->options.keep_journal = true;
+  fg_batch_progress p = run(f);
+  assert_true(p.rows_earlier == 0 && p.rows_done == p.rows_total);
+  assert_true(file_exists(f->files.journal));
+  p = run(f);
+  assert_true(p.rows_earlier == p.rows_total && p.rows_done == p.rows_total && p.generated_tokens == 0);
+  assert_output(f, expected);
+  free(expected);
+}
+
 typedef struct watch {
   uint64_t calls, rows;
   bool ok;
@@ -727,6 +741,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rows_through_pipes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_an_empty_input_makes_an_empty_output, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_a_missing_input_touches_no_output, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_a_kept_journal_lets_a_finished_job_be_done_again, set_up,
+                                      tear_down),
       cmocka_unit_test_setup_teardown(test_progress_grows_to_the_end, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
