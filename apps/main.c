@@ -20,6 +20,9 @@ typedef struct command_row {
 static const command_row commands[] = {
     {"batch", fg_command_batch, FG_CMD_BATCH, true, "MODEL -i IN.jsonl -o OUT.jsonl",
      "answer a file of OpenAI Batch requests"},
+    {"wrangle", fg_command_wrangle, FG_CMD_WRANGLE, false,
+     "MODEL -i TABLE.csv --template TEXT | --data-dir DIR",
+     "ask about each row of a table; match, impute, find errors"},
     {"generate", fg_command_generate, FG_CMD_GENERATE, true, "MODEL -p TEXT | -f FILE",
      "continue one or a few prompts"},
     {"bench", fg_command_bench, FG_CMD_BENCH, true, "MODEL [--prompt-len N] [--gen-len N]",

@@ -126,6 +126,13 @@ static fg_status set_text(const fg_option_row *row, void *field, char **values, 
   return FG_OK;
 }
 
+static fg_status set_any_text(const fg_option_row *row, void *field, char **values, fg_error *err) {
+  (void)row;
+  (void)err;
+  *(const char **)field = values[0];
+  return FG_OK;
+}
+
 static fg_status set_choice(const fg_option_row *row, void *field, char **values, fg_error *err) {
   size_t length = strlen(values[0]), span;
   for (const char *word = row->argument;; word += span + 1) {
@@ -212,5 +219,5 @@ const fg_option_reader fg_option_readers[FG_KIND_COUNT_] = {
     [FG_KIND_CHOICE] = {1, set_choice}, [FG_KIND_PERCENT] = {6, set_percent},
     [FG_KIND_RANGE] = {1, set_range},   [FG_KIND_SHARD] = {1, set_shard},
     [FG_KIND_PROMPT] = {1, set_prompt}, [FG_KIND_FILE] = {1, set_prompt},
-    [FG_KIND_WORDS] = {1, set_words},
+    [FG_KIND_WORDS] = {1, set_words},   [FG_KIND_STRING] = {1, set_any_text},
 };

@@ -27,6 +27,7 @@ typedef enum fg_option_kind {
   FG_KIND_PROMPT,  // repeatable text
   FG_KIND_FILE,    // repeatable file that holds a prompt
   FG_KIND_WORDS,   // repeatable text
+  FG_KIND_STRING,  // text, also an empty one
   FG_KIND_COUNT_
 } fg_option_kind;
 

@@ -28,6 +28,7 @@ typedef enum fg_command_bit {
   FG_CMD_PROFILE = 1 << 9,
   FG_CMD_PLAN = 1 << 10,
   FG_CMD_SERVE = 1 << 11,
+  FG_CMD_WRANGLE = 1 << 12,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.
@@ -64,6 +65,8 @@ typedef struct fg_percent {
   bool set;
   int values[6];
 } fg_percent;
+
+enum { FG_NO_K = UINT32_MAX };
 
 typedef struct fg_options {
   // the machine and its memory
@@ -127,6 +130,14 @@ typedef struct fg_options {
   uint32_t max_connections, max_queue;
   uint64_t max_body_size;
   uint32_t header_timeout, keep_alive_timeout; // seconds
+  // wrangle
+  const char *data_dir, *dataset, *split;
+  const char *template, *answers, *label_column, *instruction, *delimiter;
+  const char *out_column, *text_column, *error_column, *metrics;
+  uint32_t k, example_seed, num_run; // k FG_NO_K, num_run 0 = not given
+  const char *sample_method, *examples;
+  bool class_balanced, add_task_instruction;
+  const char *sep_tok, *nan_tok, *stop_token;
 
   bool help;
   char **arguments; // what is no option, in order; points into argv

@@ -6,9 +6,9 @@ import re
 import harness
 from harness import Case, run
 
-COMMANDS = ["batch", "generate", "bench", "serve", "plan", "eval", "pack", "inspect", "store", "tokenize", "pull",
+COMMANDS = ["batch", "wrangle", "generate", "bench", "serve", "plan", "eval", "pack", "inspect", "store", "tokenize", "pull",
             "profile"]
-RUNNING = ["batch", "generate", "bench", "eval", "serve"]
+RUNNING = ["batch", "wrangle", "generate", "bench", "eval", "serve"]
 
 
 def options_in_help(command):
@@ -68,7 +68,7 @@ class Usage(Case):
         self.assertNotIn("did you mean", self.one_line("xylophone"))
 
     def test_commands_of_later_versions_do_not_exist(self):
-        for command in ("wrangle", "report", "devices"):
+        for command in ("report", "devices"):
             self.one_line(command)
 
     def test_unknown_option_gets_a_suggestion(self):
