@@ -27,8 +27,15 @@ static fg_graph *build(const char *json) {
 
 // ---- graphs as text ------------------------------------------------------------------------------------
 
-static const char *const op_names[FG_OP_COUNT] = {"norm", "matmul", "rope", "kv_store", "attention",
-                                                  "act",  "glu",    "add",  "select"};
+static const char *const op_names[FG_OP_COUNT] = {[FG_OP_NORM] = "norm",
+                                                  [FG_OP_MATMUL] = "matmul",
+                                                  [FG_OP_ROPE] = "rope",
+                                                  [FG_OP_KV_STORE] = "kv_store",
+                                                  [FG_OP_ATTENTION] = "attention",
+                                                  [FG_OP_ACT] = "act",
+                                                  [FG_OP_GLU] = "glu",
+                                                  [FG_OP_ADD] = "add",
+                                                  [FG_OP_SELECT] = "select"};
 
 static void write_operand(fg_text *text, const fg_program *p, const char *label, const fg_operand *o) {
   static const char kinds[] = {[FG_OPERAND_REGISTER] = 'r', [FG_OPERAND_CONSTANT] = 'c'};
