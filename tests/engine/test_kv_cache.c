@@ -338,7 +338,7 @@ static void test_pages_that_neighbours_share_are_read_once(void **state) {
   const uint64_t read = fg_kv_cache_bytes_read(w.kv) - before;
   const uint64_t own =
       LAYERS * 3 * 5 * fg_kv_page_bytes(&w.graph.kv); // at most a page of each row in each step
-  assert_in_range(read, w.least_read / 5, w.least_read / 5 + own);
+  assert_true(read <= w.least_read / 5 + own);
   close_world(&w);
 }
 
