@@ -15,6 +15,7 @@
 #include "format/store.h"
 #include "interrupt.h"
 #include "model_input.h"
+#include "report/stats.h"
 
 // ---- where things are --------------------------------------------------------------------------------
 
@@ -210,6 +211,19 @@ fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {
   if (!written && fd >= 0) unlink(part);
   free(part);
   return written ? FG_OK : fg_fail(err, FG_IO, "cannot write %s: %s", path, strerror(reason));
+}
+
+json_t *fg_run_predicted(const fg_run *run) {
+  return fg_stats_predicted(run->engine);
+}
+
+json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
+  return fg_stats_json(run->engine,
+                       &(fg_stats_run){.command = run->command,
+                                       .outcome = outcome,
+                                       .open_seconds = 1e-9 * (double)(run->opened_ns - run->start_ns),
+                                       .run_seconds = seconds,
+                                       .rows = run->rows});
 }
 
 static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *err) {

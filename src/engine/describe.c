@@ -21,6 +21,10 @@ fg_trace *fg_engine_trace(fg_engine *e) {
   return e->trace;
 }
 
+const fg_history *fg_engine_history(const fg_engine *e) {
+  return &e->history;
+}
+
 static const char *compute_name(fg_compute compute) {
   static const char *const names[] = {
       [FG_COMPUTE_F32] = "f32", [FG_COMPUTE_BF16] = "bf16", [FG_COMPUTE_INT8] = "int8"};
@@ -75,6 +79,58 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
   };
 }
 
+static uint64_t disk_bytes_read(const fg_engine *e, const fg_runner_counts *counts) {
+  return fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts->kv_read +
+         counts->hidden.read_bytes;
+}
+
+static uint64_t disk_bytes_written(const fg_engine *e, const fg_runner_counts *counts) {
+  return fg_io_bytes_written(e->io) + counts->kv_written + counts->hidden.written_bytes;
+}
+
+static double span_seconds(const fg_engine *e, fg_span_kind kind) {
+  return 1e-9 * (double)fg_trace_sum(e->trace, kind).nanoseconds;
+}
+
+// Of the moment `now_ns`.
+static fg_history_sample sample_at(const fg_engine *e, uint64_t now_ns) {
+  const double seconds = 1e-9 * (double)(now_ns - e->opened_ns);
+  const fg_runner_counts counts = fg_engine_count(e);
+  const bool own_memory = e->device_budget != e->host;
+  return (fg_history_sample){
+      .values = {
+          [FG_HISTORY_SECONDS] = seconds,
+          [FG_HISTORY_STEP_COUNT] = (double)e->steps,
+          [FG_HISTORY_PROMPT_TOKENS] = (double)e->prompt_tokens,
+          [FG_HISTORY_SHARED_TOKENS] = (double)e->prompt_tokens_shared,
+          [FG_HISTORY_GENERATED_TOKENS] = (double)e->generated_tokens,
+          [FG_HISTORY_READ_BYTES] = (double)disk_bytes_read(e, &counts),
+          [FG_HISTORY_WRITTEN_BYTES] = (double)disk_bytes_written(e, &counts),
+          [FG_HISTORY_STEP_SECONDS] = span_seconds(e, FG_SPAN_STEP),
+          [FG_HISTORY_COMPUTE_SECONDS] = span_seconds(e, FG_SPAN_COMPUTE),
+          [FG_HISTORY_WAIT_SECONDS] = span_seconds(e, FG_SPAN_WAIT_READ),
+          [FG_HISTORY_HOST_BYTES] = (double)fg_budget_used(e->host),
+          [FG_HISTORY_DEVICE_BYTES] = own_memory ? (double)fg_budget_used(e->device_budget) : 0,
+          [FG_HISTORY_WAITING] = fg_scheduler_waiting(e->scheduler),
+      }};
+}
+
+void fg_engine_begin_history(fg_engine *e, uint64_t now_ns) {
+  e->opened_ns = now_ns;
+  fg_history_sample first = sample_at(e, now_ns);
+  first.values[FG_HISTORY_PROCESS_BYTES] = (double)fg_process_rss();
+  fg_history_begin(&e->history, &first);
+}
+
+void fg_engine_record_step(fg_engine *e, uint64_t begin_ns, uint64_t end_ns, uint32_t rows) {
+  fg_history_sample now = sample_at(e, end_ns);
+  now.values[FG_HISTORY_RUNNING] = rows; // those that it ended are gone already
+  // The system is asked where a sample ends only: of a long run few steps do.
+  if (fg_history_due(&e->history, now.values[FG_HISTORY_SECONDS]))
+    now.values[FG_HISTORY_PROCESS_BYTES] = (double)fg_process_rss();
+  fg_history_add(&e->history, 1e-9 * (double)(begin_ns - e->opened_ns), rows, &now);
+}
+
 void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
@@ -90,9 +146,8 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .drafted_tokens = e->drafted_tokens,
       .drafted_steps = e->drafted_steps,
       .accepted_tokens = e->accepted_tokens,
-      .bytes_read =
-          fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read + counts.hidden.read_bytes,
-      .bytes_written = fg_io_bytes_written(e->io) + counts.kv_written + counts.hidden.written_bytes,
+      .bytes_read = disk_bytes_read(e, &counts),
+      .bytes_written = disk_bytes_written(e, &counts),
       .hidden_bytes_read = counts.hidden.read_bytes,
       .hidden_bytes_written = counts.hidden.written_bytes,
       .kv_bytes_read = counts.kv_read,
@@ -118,11 +173,11 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .running = e->scheduler ? fg_scheduler_running(e->scheduler) : 0,
       .waiting = e->scheduler ? fg_scheduler_waiting(e->scheduler) : 0,
       .policies = e->changes + 1,
-      .seconds_steps = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds,
-      .seconds_compute = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_COMPUTE).nanoseconds,
-      .seconds_wait_read = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,
-      .seconds_sample = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_SAMPLE).nanoseconds,
-      .seconds_gather = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_GATHER).nanoseconds,
+      .seconds_steps = span_seconds(e, FG_SPAN_STEP),
+      .seconds_compute = span_seconds(e, FG_SPAN_COMPUTE),
+      .seconds_wait_read = span_seconds(e, FG_SPAN_WAIT_READ),
+      .seconds_sample = span_seconds(e, FG_SPAN_SAMPLE),
+      .seconds_gather = span_seconds(e, FG_SPAN_GATHER),
       .seconds_read = 1e-9 * (double)busy,
       .seconds_read_overlapped = 1e-9 * (double)covered,
   };

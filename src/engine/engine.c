@@ -388,6 +388,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   fg_forecast_end_step(&e->forecast, &work, &pages, time.seconds);
   fg_trace_span(e->trace, e->sample_track, FG_SPAN_SAMPLE, NULL, -1, 0, computed, end);
   fg_trace_span(e->trace, e->step_track, FG_SPAN_STEP, NULL, -1, 0, begin, end);
+  fg_engine_record_step(e, begin, end, step.chunk_count);
   fg_trace_counter(e->trace, "rows running", fg_scheduler_running(e->scheduler));
   return FG_OK;
 }

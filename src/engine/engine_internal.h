@@ -4,6 +4,7 @@
 
 #include "base/budget.h"
 #include "base/trace.h"
+#include "engine/history.h"
 #include "flexgen/engine.h"
 #include "format/assets.h"
 #include "model/calibration.h"
@@ -29,6 +30,8 @@ typedef struct fg_engine_change {
 
 // The forecast of the job after a change. False: not known, or the change is none.
 bool fg_engine_what_if(const fg_engine *engine, const fg_engine_change *change, fg_engine_forecast *out);
+// How the run went so far.
+const fg_history *fg_engine_history(const fg_engine *engine);
 // The policy as a JSON object (new reference), for --stats and bench.
 struct json_t *fg_engine_policy_json(const fg_engine *engine);
 // Every matrix shows its input to `calibration`, which outlives the engine. FG_UNSUPPORTED: the device's

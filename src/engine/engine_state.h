@@ -10,6 +10,7 @@
 #include "engine/draft_model.h"
 #include "engine/executor.h"
 #include "engine/forecast.h"
+#include "engine/history.h"
 #include "engine/prompt_notes.h"
 #include "engine/readout.h"
 #include "engine/replan.h"
@@ -99,6 +100,8 @@ struct fg_engine {
   uint64_t changes;      // of the policy
   // of runners that were closed
   fg_runner_counts before;
+  uint64_t opened_ns;
+  fg_history history; // since then
 };
 
 // The type in which most bytes of the matrices are held.
@@ -116,6 +119,10 @@ void fg_engine_end_sequence(fg_engine *engine, fg_sequence *sequence, fg_finish 
 // The same of one that is pending.
 void fg_engine_finish_sequence(fg_engine *engine, fg_sequence *sequence, fg_finish how,
                                const fg_error *error);
+// An open engine is about to run.
+void fg_engine_begin_history(fg_engine *engine, uint64_t now_ns);
+// A step of so many rows is over, its spans are in the trace.
+void fg_engine_record_step(fg_engine *engine, uint64_t begin_ns, uint64_t end_ns, uint32_t rows);
 // Between steps: another policy where there is reason for one.
 fg_status fg_engine_replan(fg_engine *engine, fg_error *err);
 // The best plan with this input for the rows that are left.

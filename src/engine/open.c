@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "engine/draft.h"
 #include "engine/engine_internal.h"
@@ -461,6 +462,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
     log_tiers(e);
     log_forecast(e);
     log_unregistered(e);
+    fg_engine_begin_history(e, fg_now_ns());
   }
   *out = e;
   return FG_OK;

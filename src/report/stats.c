@@ -1,8 +1,8 @@
-// The object that --stats writes (docs/command-line.md names its keys).
+#include "report/stats.h"
+
 #include <stdio.h>
 
 #include "engine/engine_internal.h"
-#include "run.h"
 
 // Bytes that this process had fetched from the disk, as the kernel counts them; -1 = unknown.
 static json_int_t process_read_bytes(void) {
@@ -30,12 +30,11 @@ static json_t *model_json(const fg_engine_info *info) {
                    "max_model_len", n(info->max_model_len));
 }
 
-static json_t *phases_json(const fg_run *run, const fg_engine_stats *s, double seconds) {
-  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "open_s",
-                   (double)(run->opened_ns - run->start_ns) * 1e-9, "run_s", seconds, "steps_s",
-                   s->seconds_steps, "compute_s", s->seconds_compute, "wait_read_s", s->seconds_wait_read,
-                   "read_s", s->seconds_read, "read_overlapped_s", s->seconds_read_overlapped, "gather_s",
-                   s->seconds_gather, "sample_s", s->seconds_sample);
+static json_t *phases_json(const fg_stats_run *run, const fg_engine_stats *s) {
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "open_s", run->open_seconds, "run_s",
+                   run->run_seconds, "steps_s", s->seconds_steps, "compute_s", s->seconds_compute,
+                   "wait_read_s", s->seconds_wait_read, "read_s", s->seconds_read, "read_overlapped_s",
+                   s->seconds_read_overlapped, "gather_s", s->seconds_gather, "sample_s", s->seconds_sample);
 }
 
 static json_t *tokens_json(const fg_engine_stats *s, double seconds) {
@@ -74,9 +73,9 @@ static json_t *experts_json(const fg_engine_stats *s) {
                    "open_bytes", n(s->expert_bytes_open));
 }
 
-json_t *fg_run_predicted(const fg_run *run) {
+json_t *fg_stats_predicted(const fg_engine *engine) {
   fg_engine_forecast f;
-  fg_engine_get_forecast(run->engine, &f);
+  fg_engine_get_forecast(engine, &f);
   if (!f.known) return json_null();
   return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:s,s:f}", "seconds", f.seconds, "steps", f.steps,
                    "prompt_tokens_per_s", f.prompt_tokens_per_s, "generated_tokens_per_s",
@@ -90,14 +89,49 @@ static json_t *sparse_json(const fg_engine_stats *s) {
                    n(s->sparse_spared_bytes));
 }
 
-json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
+// A number of the history; whole ones are exact up to 2^53, beyond which no count of a run goes.
+static json_t *number(double value, bool whole) {
+  return whole ? json_integer((json_int_t)value) : json_real(value);
+}
+
+static json_t *column_json(const fg_history *h, fg_history_column column) {
+  json_t *values = json_array();
+  for (uint32_t i = 0; i < fg_history_count(h); i++)
+    json_array_append_new(values, number(fg_history_at(h, i)->values[column], fg_history_is_whole(column)));
+  return values;
+}
+
+static json_t *timeline_json(const fg_history *h) {
+  json_t *columns = json_object();
+  for (uint32_t c = 0; c < FG_HISTORY_COLUMNS; c++)
+    json_object_set_new(columns, fg_history_name(c), column_json(h, c));
+  return columns;
+}
+
+static json_t *steps_json(const fg_history *h) {
+  json_t *steps = json_array();
+  for (uint32_t i = 0; i < fg_history_step_count(h); i++) {
+    const fg_history_step *s = fg_history_step_at(h, i);
+    json_array_append_new(steps, json_pack("{s:f,s:f,s:f,s:f,s:I,s:I,s:I}", "begin_s", s->begin, "step_s",
+                                           s->seconds, "compute_s", s->compute, "wait_read_s", s->wait,
+                                           "prompt_tokens", (json_int_t)s->prompt_tokens, "generated_tokens",
+                                           (json_int_t)s->generated_tokens, "rows", (json_int_t)s->rows));
+  }
+  return steps;
+}
+
+json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run) {
   fg_engine_stats s;
-  fg_engine_get_stats(run->engine, &s);
-  json_t *policy = fg_engine_policy_json(run->engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*}", "version", FG_VERSION, "command",
-                   run->command, "outcome", outcome, "model", model_json(&run->info), "policy",
-                   policy ? policy : json_null(), "predicted", fg_run_predicted(run), "phases",
-                   phases_json(run, &s, seconds), "tokens", tokens_json(&s, seconds), "tiers",
-                   tiers_json(&run->info, &s), "experts", experts_json(&s), "sparse_attention",
-                   sparse_json(&s), "crossing", crossing_json(&s), "rows", run->rows);
+  fg_engine_info info;
+  fg_engine_get_stats(engine, &s);
+  fg_engine_describe(engine, &info);
+  json_t *policy = fg_engine_policy_json(engine);
+  const fg_history *history = fg_engine_history(engine);
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*,s:o,s:o}", "version", FG_VERSION,
+                   "command", run->command, "outcome", run->outcome, "model", model_json(&info), "policy",
+                   policy ? policy : json_null(), "predicted", fg_stats_predicted(engine), "phases",
+                   phases_json(run, &s), "tokens", tokens_json(&s, run->run_seconds), "tiers",
+                   tiers_json(&info, &s), "experts", experts_json(&s), "sparse_attention", sparse_json(&s),
+                   "crossing", crossing_json(&s), "rows", run->rows, "last_steps", steps_json(history),
+                   "timeline", timeline_json(history));
 }
