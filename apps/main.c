@@ -43,6 +43,8 @@ static const command_row commands[] = {
      "download a model from the Hugging Face Hub"},
     {"profile", fg_command_profile, FG_CMD_PROFILE, false, "[--force]",
      "measure what this machine can do, once"},
+    {"report", fg_command_report, FG_CMD_REPORT, false, "STATS.json -o PAGE.html",
+     "a page about a run, from what --stats wrote"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

@@ -16,7 +16,7 @@ enum {
   BENCHED = FG_CMD_BENCH | FG_CMD_PLAN,
   SIZED = PACKING | FG_CMD_INSPECT, // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
-  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE,
+  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE | FG_CMD_REPORT,
 };
 
 #define FIELD(name) offsetof(fg_options, name)
@@ -33,6 +33,8 @@ static const fg_option_row rows[] = {
      "the table with the answers beside it"},
     {"output", 'o', FG_KIND_TEXT, "OUT.jsonl", 0, 0, FIELD(output), FG_CMD_BATCH,
      "results, in the order of the input; - is standard output"},
+    {"output", 'o', FG_KIND_TEXT, "PAGE.html", 0, 0, FIELD(output), FG_CMD_REPORT,
+     "the page; - is standard output"},
     {"resume", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(resume), JOBS,
      "go on with OUT, fail if it belongs to another job; without it OUT is continued when it belongs to this "
      "job "
@@ -271,7 +273,8 @@ static const fg_option_row rows[] = {
      "write a timeline of the run in Trace Event Format (Perfetto opens it)"},
     {"stats", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(stats), RUNNING,
      "write policy, times, tokens, bytes and memory of the run, also after an interruption"},
-    {"json", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(json), ALL & ~FG_CMD_TOKENIZE, "print figures as JSON"},
+    {"json", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(json), ALL & ~(FG_CMD_TOKENIZE | FG_CMD_REPORT),
+     "print figures as JSON"},
     {"quiet", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(quiet), ALL, "only warnings and errors on standard error"},
     {"verbose", 'v', FG_KIND_COUNT, NULL, 0, 0, FIELD(verbose), ALL, "say more"},
     {"no-progress", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(no_progress), ALL, "no progress on standard error"},

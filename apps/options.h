@@ -29,6 +29,7 @@ typedef enum fg_command_bit {
   FG_CMD_PLAN = 1 << 10,
   FG_CMD_SERVE = 1 << 11,
   FG_CMD_WRANGLE = 1 << 12,
+  FG_CMD_REPORT = 1 << 13,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.

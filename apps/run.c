@@ -195,13 +195,22 @@ void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t tota
       fg_size_format(stats.host_used, used), fg_size_format(run->info.host_budget, budget));
 }
 
-fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {
+static bool write_all(int fd, const char *bytes, size_t count) {
+  while (count > 0) {
+    ssize_t written = write(fd, bytes, count);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes += written;
+    count -= (size_t)written;
+  }
+  return true;
+}
+
+static fg_status replace_file(const char *bytes, size_t count, const char *path, fg_error *err) {
   char *part = NULL;
-  if (!object || asprintf(&part, "%s.part", path) < 0)
-    return fg_fail(err, FG_NO_SPACE, "no memory for %s", path);
+  if (asprintf(&part, "%s.part", path) < 0) return fg_fail(err, FG_NO_SPACE, "no memory for %s", path);
   int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  bool written =
-      fd >= 0 && json_dumpfd(object, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 && fsync(fd) == 0;
+  bool written = fd >= 0 && write_all(fd, bytes, count) && fsync(fd) == 0;
   int reason = errno;
   if (fd >= 0) close(fd);
   if (written && rename(part, path) != 0) {
@@ -211,6 +220,20 @@ fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {
   if (!written && fd >= 0) unlink(part);
   free(part);
   return written ? FG_OK : fg_fail(err, FG_IO, "cannot write %s: %s", path, strerror(reason));
+}
+
+fg_status fg_write_json(const json_t *object, const char *path, fg_error *err) {
+  char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+  if (!text) return fg_fail(err, FG_NO_SPACE, "no memory for %s", path);
+  fg_status status = replace_file(text, strlen(text), path, err);
+  free(text);
+  return status;
+}
+
+fg_status fg_write_text(const fg_text *text, const char *path, fg_error *err) {
+  if (strcmp(path, "-") != 0) return replace_file(text->data, text->length, path, err);
+  if (write_all(STDOUT_FILENO, text->data, text->length)) return FG_OK;
+  return fg_fail(err, FG_IO, "cannot write standard output: %s", strerror(errno));
 }
 
 json_t *fg_run_predicted(const fg_run *run) {

@@ -69,6 +69,8 @@ json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds);
 
 // Writes `object` to a file: a reader sees a whole one or none.
 fg_status fg_write_json(const json_t *object, const char *path, fg_error *err);
+// The same of a text; "-" is standard output.
+fg_status fg_write_text(const fg_text *text, const char *path, fg_error *err);
 // Reads a whole file ("-": standard input).
 fg_status fg_read_text(const char *path, fg_text *text, fg_error *err);
 // The same as ids of the model's tokenizer; special: those that a prompt gets are added.
