@@ -36,7 +36,8 @@ typedef struct fg_batch_options {
   uint64_t seed;          // of the job
   bool deterministic_ids;
   bool keep_journal; // also when all is done: for who makes something else of OUT and may be killed meanwhile
-  const char *options_key;           // text of every option that changes results, for the journal's header
+  uint32_t rows_ahead;     // that are read before they run, to be put into a good order; 0: as many as pay
+  const char *options_key; // text of every option that changes results, for the journal's header
   const volatile sig_atomic_t *stop; // not 0: end after the current step, everything finished is safe
   void (*progress)(void *user, const fg_batch_progress *progress); // at most a few times a second
   void *user;

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/trace.h"
 #include "engine/engine_internal.h"
+#include "job/batch_job.h"
 #include "job/batch_row.h"
 #include "job/output.h"
 #include "job/window.h"
@@ -27,9 +28,9 @@ enum {
   WINDOW_PART = 4,        // otherwise of what the budget has left, one part in so many
 };
 
-typedef struct batch {
+typedef struct fg_batch_job {
   fg_engine *engine;
-  const fg_batch_options *options;
+  fg_batch_options options;
   fg_job_memory memory;
   fg_batch_setting setting;
   fg_rows_survey survey;
@@ -60,18 +61,18 @@ static double seconds_since(uint64_t ns) {
 // ---- start -------------------------------------------------------------------------------------------
 
 static uint64_t shard_rows(const batch *b) {
-  uint32_t shards = b->options->shards;
+  uint32_t shards = b->options.shards;
   uint64_t rows = b->survey.rows;
   if (!shards) return rows;
-  return rows > b->options->shard ? (rows - b->options->shard - 1) / shards + 1 : 0;
+  return rows > b->options.shard ? (rows - b->options.shard - 1) / shards + 1 : 0;
 }
 
 static bool in_shard(const batch *b, uint64_t file_row) {
-  return !b->options->shards || file_row % b->options->shards == b->options->shard;
+  return !b->options.shards || file_row % b->options.shards == b->options.shard;
 }
 
 static void make_key(const batch *b, fg_journal_key *key) {
-  const fg_batch_options *o = b->options;
+  const fg_batch_options *o = &b->options;
   const char *options = o->options_key ? o->options_key : "";
   snprintf(key->text, sizeof key->text,
            "input %016" PRIx64 "\nmodel %.200s\nseed %" PRIu64 "\nshard %" PRIu32 "/%" PRIu32
@@ -113,11 +114,11 @@ static fg_status row_belongs(void *user, uint64_t row, const char *text, size_t 
   fg_envelope_free(&e, &c->b->memory);
   if (same) return FG_OK;
   return fg_fail(err, FG_INVALID, "%s: row %" PRIu64 " does not answer that row of %s: custom_ids differ",
-                 c->b->options->output, row + 1, c->b->options->input);
+                 c->b->options.output, row + 1, c->b->options.input);
 }
 
 static fg_status open_output(batch *b, fg_error *err) {
-  const fg_batch_options *o = b->options;
+  const fg_batch_options *o = &b->options;
   fg_journal_key key;
   make_key(b, &key);
   comparison c = {.b = b};
@@ -160,7 +161,7 @@ static void row_complete(void *user, fg_batch_row *row) {
 }
 
 static void set_up(batch *b, fg_engine *engine, const fg_batch_options *options) {
-  *b = (batch){.engine = engine, .options = options, .start_ns = fg_now_ns()};
+  *b = (batch){.engine = engine, .options = *options, .start_ns = fg_now_ns()};
   b->memory.host = fg_engine_host_budget(engine);
   b->ids.memory = &b->memory;
   b->complete_tail = &b->complete;
@@ -190,7 +191,8 @@ static fg_status open_window(batch *b, fg_error *err) {
   if (most < share) most = share;
   if (most < WINDOW_LEAST) most = WINDOW_LEAST;
   if (bytes > most) bytes = most;
-  const uint64_t rows = s->regular && s->rows && s->rows < FG_WINDOW_ROWS ? s->rows : FG_WINDOW_ROWS;
+  const uint64_t most_rows = b->options.rows_ahead ? b->options.rows_ahead : FG_WINDOW_ROWS;
+  const uint64_t rows = s->regular && s->rows && s->rows < most_rows ? s->rows : most_rows;
   fg_status status = fg_window_create(&b->window, (uint32_t)rows, bytes, &b->memory, err);
   // Those of two windows wait at once, unless one takes very long.
   if (status == FG_OK) status = fg_output_expect(b->output, fg_output_next(b->output) + 2 * rows - 1, err);
@@ -198,7 +200,7 @@ static fg_status open_window(batch *b, fg_error *err) {
 }
 
 static fg_status start(batch *b, fg_error *err) {
-  const fg_batch_options *o = b->options;
+  const fg_batch_options *o = &b->options;
   fg_status status = check_options(o, err);
   if (status == FG_OK) status = fg_rows_look_over(o->input, &b->memory, &b->survey, err);
   if (status == FG_OK) status = fg_id_set_reserve(&b->ids, b->survey.rows, err);
@@ -239,10 +241,10 @@ static void measure(batch *b) {
 }
 
 static void show(batch *b, bool last) {
-  if (!b->options->progress || (!last && seconds_since(b->shown_ns) < PROGRESS_SECONDS)) return;
+  if (!b->options.progress || (!last && seconds_since(b->shown_ns) < PROGRESS_SECONDS)) return;
   b->shown_ns = fg_now_ns();
   measure(b);
-  b->options->progress(b->options->user, &b->progress);
+  b->options.progress(b->options.user, &b->progress);
 }
 
 // ---- rows out ----------------------------------------------------------------------------------------
@@ -351,7 +353,7 @@ static fg_status start_row(batch *b, fg_batch_row *row, fg_error *err) {
 }
 
 static bool stopped(const batch *b) {
-  return b->options->stop && *b->options->stop;
+  return b->options.stop && *b->options.stop;
 }
 
 // A pipe that has nothing yet must not keep the rows waiting that are there.
@@ -390,10 +392,10 @@ static fg_status take_next(batch *b, fg_batch_row **row, fg_error *err) {
   return status;
 }
 
-// As many rows as keep the engine busy.
-static fg_status fill(batch *b, fg_error *err) {
+fg_status fg_batch_job_fill(batch *b, uint32_t room, fg_error *err) {
+  const uint64_t enough = (uint64_t)fg_engine_pending(b->engine) + room;
   fg_status status = FG_OK;
-  while (status == FG_OK && fg_engine_wants(b->engine) > 0) {
+  while (status == FG_OK && fg_engine_pending(b->engine) < enough) {
     fg_batch_row *row;
     status = take_next(b, &row, err);
     if (!row) return status;
@@ -405,51 +407,88 @@ static fg_status fill(batch *b, fg_error *err) {
 
 // ---- the job -----------------------------------------------------------------------------------------
 
-static bool is_done(const batch *b) {
+fg_status fg_batch_job_open(batch **out, fg_engine *engine, const fg_batch_options *options, fg_error *err) {
+  batch *b = malloc(sizeof *b);
+  if (!b) return fg_fail(err, FG_NO_SPACE, "out of memory for a batch");
+  set_up(b, engine, options);
+  fg_status status = start(b, err);
+  if (status != FG_OK) {
+    (void)fg_batch_job_close(b, false, NULL);
+    return status;
+  }
+  *out = b;
+  return FG_OK;
+}
+
+bool fg_batch_job_runs(const batch *b) {
+  return b->running != NULL;
+}
+
+bool fg_batch_job_done(const batch *b) {
   return b->end && !b->held && !b->running && !b->complete && !fg_window_waiting(b->window);
 }
+
+void fg_batch_job_measure(batch *b, fg_batch_progress *out) {
+  measure(b);
+  *out = b->progress;
+}
+
+fg_status fg_batch_job_stepped(batch *b, fg_error *err) {
+  fg_status status = write_complete(b, err);
+  if (status == FG_OK) status = sync_sometimes(b, err);
+  if (status == FG_OK) show(b, false);
+  return status;
+}
+
+void fg_batch_job_cancel(batch *b) {
+  for (fg_batch_row *row = b->running; row; row = row->next) fg_batch_row_cancel(row);
+}
+
+// Rows that are under way are not results: they run again after a resume.
+fg_status fg_batch_job_close(batch *b, bool done, fg_error *err) {
+  (void)empty_complete(b, false, NULL);
+  if (b->held) drop_row(b, b->held);
+  const fg_status status = fg_output_close(b->output, done, err);
+  fg_window_destroy(b->window);
+  fg_rows_close(b->rows);
+  fg_id_set_free(&b->ids);
+  fg_text_free(&b->line);
+  fg_job_memory_give(&b->memory, b->line_cost);
+  free(b);
+  return status;
+}
+
+// ---- the command's way -------------------------------------------------------------------------------
 
 static fg_status run(batch *b, fg_error *err) {
   fg_status status = FG_OK;
   while (status == FG_OK) {
     if (stopped(b))
       return fg_fail(err, FG_CANCELLED, "stopped; %" PRIu64 " finished rows are safe", b->progress.rows_done);
-    status = fill(b, err);
+    status = fg_batch_job_fill(b, fg_engine_wants(b->engine), err);
     if (status == FG_OK && b->running) status = fg_engine_step(b->engine, err);
-    if (status == FG_OK) status = write_complete(b, err);
-    if (status == FG_OK) status = sync_sometimes(b, err);
-    if (status == FG_OK) show(b, false);
-    if (is_done(b)) break;
+    if (status == FG_OK) status = fg_batch_job_stepped(b, err);
+    if (fg_batch_job_done(b)) break;
   }
   return status;
 }
 
-// Rows that are under way are not results: they run again after a resume.
-static void abandon(batch *b) {
-  for (fg_batch_row *row = b->running; row; row = row->next) fg_batch_row_cancel(row);
-  if (b->running) (void)fg_engine_step(b->engine, NULL);
-  (void)empty_complete(b, false, NULL);
-  if (b->held) drop_row(b, b->held);
-  b->held = NULL;
-}
-
 fg_status fg_batch_run(fg_engine *engine, const fg_batch_options *options, fg_batch_progress *done,
                        fg_error *err) {
-  batch b;
-  set_up(&b, engine, options);
-  fg_status status = start(&b, err);
-  if (status == FG_OK) status = run(&b, err);
-  abandon(&b);
+  batch *b;
+  fg_status status = fg_batch_job_open(&b, engine, options, err);
+  if (status != FG_OK) {
+    if (done) *done = (fg_batch_progress){0};
+    return status;
+  }
+  status = run(b, err);
+  fg_batch_job_cancel(b);
+  if (b->running) (void)fg_engine_step(b->engine, NULL);
+  measure(b);
+  if (status == FG_OK) show(b, true);
+  if (done) *done = b->progress;
   fg_error closing;
-  fg_status closed = fg_output_close(b.output, status == FG_OK && !options->keep_journal, &closing);
+  const fg_status closed = fg_batch_job_close(b, status == FG_OK && !options->keep_journal, &closing);
   if (status == FG_OK && closed != FG_OK) status = fg_fail(err, closed, "%s", closing.message);
-  measure(&b);
-  if (status == FG_OK) show(&b, true);
-  if (done) *done = b.progress;
-  fg_window_destroy(b.window);
-  fg_rows_close(b.rows);
-  fg_id_set_free(&b.ids);
-  fg_text_free(&b.line);
-  fg_job_memory_give(&b.memory, b.line_cost);
   return status;
 }
