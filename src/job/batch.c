@@ -42,6 +42,7 @@ typedef struct fg_batch_job {
   uint32_t track;
   uint64_t file_row, next_row;             // rows read of the file, of this shard
   bool end;                                // of the input
+  bool cancelled;                          // what ends now is no result
   fg_batch_row *held;                      // waits for memory
   fg_batch_row *running;                   // list
   fg_batch_row *complete, **complete_tail; // queue: done, not yet written
@@ -428,19 +429,26 @@ bool fg_batch_job_done(const batch *b) {
   return b->end && !b->held && !b->running && !b->complete && !fg_window_waiting(b->window);
 }
 
-void fg_batch_job_measure(batch *b, fg_batch_progress *out) {
-  measure(b);
-  *out = b->progress;
+void fg_batch_job_count(const batch *b, uint64_t *done, uint64_t *failed, uint64_t *total) {
+  *done = b->progress.rows_done;
+  *failed = b->progress.rows_failed;
+  *total = b->progress.rows_total;
 }
 
 fg_status fg_batch_job_stepped(batch *b, fg_error *err) {
+  if (b->cancelled) return empty_complete(b, false, err);
   fg_status status = write_complete(b, err);
   if (status == FG_OK) status = sync_sometimes(b, err);
   if (status == FG_OK) show(b, false);
   return status;
 }
 
+fg_status fg_batch_job_visit(batch *b, fg_output_visitor *visit, void *user, fg_error *err) {
+  return fg_output_visit(b->output, visit, user, err);
+}
+
 void fg_batch_job_cancel(batch *b) {
+  b->cancelled = true;
   for (fg_batch_row *row = b->running; row; row = row->next) fg_batch_row_cancel(row);
 }
 

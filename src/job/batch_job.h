@@ -9,6 +9,7 @@
 #define FG_JOB_BATCH_JOB_H
 
 #include "flexgen/batch.h"
+#include "job/output.h"
 
 typedef struct fg_batch_job fg_batch_job;
 
@@ -21,7 +22,10 @@ fg_status fg_batch_job_fill(fg_batch_job *job, uint32_t room, fg_error *err);
 fg_status fg_batch_job_stepped(fg_batch_job *job, fg_error *err);
 bool fg_batch_job_runs(const fg_batch_job *job); // rows of it are with the engine
 bool fg_batch_job_done(const fg_batch_job *job); // all rows are written
-void fg_batch_job_measure(fg_batch_job *job, fg_batch_progress *out);
+// Rows of it that are finished, of earlier runs too.
+void fg_batch_job_count(const fg_batch_job *job, uint64_t *done, uint64_t *failed, uint64_t *total);
+// Visits the rows that are finished, in their order, also those of earlier runs.
+fg_status fg_batch_job_visit(fg_batch_job *job, fg_output_visitor *visit, void *user, fg_error *err);
 // No more `fill`. Rows that are under way end in the engine's next step, without a result.
 void fg_batch_job_cancel(fg_batch_job *job);
 // No row of it may be with the engine. done: its journal is not needed any more.

@@ -20,6 +20,8 @@ struct fg_output {
   uint64_t next; // rows in OUT
   uint64_t earlier, earlier_failed;
   fg_text row;
+  fg_output_visitor *visit; // while rows are visited
+  void *visitor;
 };
 
 bool fg_output_row_failed(const char *line, size_t length) {
@@ -303,4 +305,22 @@ fg_status fg_output_sync(fg_output *o, fg_error *err) {
 void fg_output_earlier(const fg_output *o, uint64_t *rows, uint64_t *failed) {
   *rows = o->earlier;
   *failed = o->earlier_failed;
+}
+
+static fg_status show_row(fg_output *o, uint64_t row, const char *line, size_t length, fg_error *err) {
+  (void)row;
+  return o->visit(o->visitor, line, length, fg_output_row_failed(line, length), err);
+}
+
+fg_status fg_output_visit(fg_output *o, fg_output_visitor *visit, void *user, fg_error *err) {
+  out_scan s;
+  o->visit = visit;
+  o->visitor = user;
+  fg_status status = scan(o, show_row, &s, err);
+  for (uint64_t row = o->next; status == FG_OK && row < fg_journal_end(o->journal); row++) {
+    if (!fg_journal_has(o->journal, row)) continue;
+    status = fg_journal_read(o->journal, row, &o->row, err);
+    if (status == FG_OK) status = show_row(o, row, o->row.data, o->row.length, err);
+  }
+  return status;
 }

@@ -39,6 +39,10 @@ fg_status fg_output_put(fg_output *output, uint64_t row, const char *line, size_
 // Call every few seconds: what was put before is on the disk then.
 fg_status fg_output_sync(fg_output *output, fg_error *err);
 
+// Visits all rows that are finished, in their order: those of OUT, then those that wait.
+typedef fg_status fg_output_visitor(void *user, const char *line, size_t length, bool failed, fg_error *err);
+fg_status fg_output_visit(fg_output *output, fg_output_visitor *visit, void *user, fg_error *err);
+
 // Rows of earlier runs, and how many of them failed.
 void fg_output_earlier(const fg_output *output, uint64_t *rows, uint64_t *failed);
 // Whether a row of ours says anything but 200.
