@@ -445,12 +445,46 @@ const tiles = (stats) => {
     tile(bytes(number(stats, "tiers.disk.read_bytes")), "read from disk"));
 };
 
+// ---- a server ----------------------------------------------------------------------------------------------
+
+// Tokens a second of the steps that ended within the last ten seconds.
+const LATELY = 10;
+const lately = (stats, name) => {
+  const kept = at(stats, "last_steps"), now = amount(stats, "server.uptime_s");
+  const steps = (Array.isArray(kept) ? kept : []).filter((s) => now - amount(s, "begin_s") - amount(s, "step_s") < LATELY);
+  if (!steps.length) return 0;
+  const tokens = steps.reduce((sum, s) => sum + amount(s, name), 0);
+  return share(tokens, Math.max(now - amount(steps[0], "begin_s"), 1e-3));
+};
+
+const batchTable = (stats) => {
+  const batches = at(stats, "batches");
+  if (!Array.isArray(batches) || !batches.length) return note("No batches.");
+  return table(["batch", "state", {number: "rows"}, {number: "with errors"}, {aside: ""}], batches.slice(0, 50).map((b) => {
+    const counts = (name) => amount(b, `request_counts.${name}`), done = counts("completed") + counts("failed");
+    return [text(b, "id"), text(b, "status"), {number: `${count(done)} of ${count(counts("total"))}`}, {number: count(counts("failed"))},
+      {aside: meter(done, counts("total"), "blue")}];
+  }));
+};
+
+const serverNow = (stats) => {
+  const server = (name) => number(stats, `server.${name}`);
+  return [make("div", {class: "tiles"},
+    tile(rate(lately(stats, "generated_tokens")), "generated tokens, lately"),
+    tile(rate(lately(stats, "prompt_tokens")), "prompt tokens computed, lately"),
+    tile(`${count(server("requests_running"))} + ${count(server("requests_waiting"))}`, "requests that run, and wait"),
+    tile(count(server("requests_ended")), `answered; ${count(server("requests_refused"))} refused, ${count(server("requests_cancelled"))} given up`),
+    tile(count(server("connections")), "connections"),
+    tile(bytes(number(stats, "tiers.host.used_bytes")), `reserved now, of ${bytes(number(stats, "tiers.host.budget_bytes"))}`)),
+  section("Batches", batchTable(stats))];
+};
+
 const heading = (stats, state) => make("header", {},
   make("h1", {}, text(stats, "model.name", "flexgen"), make("span", {class: `badge ${state.kind}`}, state.word)),
   make("div", {class: "soft"}, `flexgen ${text(stats, "command")} ${text(stats, "version")}, ${text(stats, "model.device")}, ` +
     `products in ${text(stats, "model.dtype")}, weights in ${text(stats, "model.weight_dtype")}, KV cache in ${text(stats, "model.cache_dtype")}`));
 
-const KNOWN_OUTCOMES = ["done", "failed", "interrupted", "running"];
+const KNOWN_OUTCOMES = ["done", "failed", "interrupted", "running"]; // their badges have a colour
 const stateOf = (stats) => {
   const word = text(stats, "outcome", "not known");
   return {word, kind: KNOWN_OUTCOMES.includes(word) ? word : ""};
@@ -463,22 +497,62 @@ const everything = (stats) => {
 
 const page = (stats, state = stateOf(stats)) => {
   const line = readTimeline(stats);
-  return [heading(stats, state), tiles(stats),
+  const serves = number(stats, "server.uptime_s") !== null;
+  return [heading(stats, state), serves ? serverNow(stats) : null, serves ? null : tiles(stats),
     line ? throughput(stats, line) : section("Throughput", note("No step ran, or the file is of a version that kept no timeline.")),
     section("Where the time went", timeTable(stats), line ? make("div", {style: "margin-top:16px"}, timeChart(line)) : null,
       make("h3", {style: "margin-top:16px"}, "By tier"), tierTable(stats)),
     section("Memory", budgets(stats), line ? make("div", {style: "margin-top:14px"}, memory(stats, line)) : null),
     compared(stats), notComputed(stats), stepTimeline(stats), plan(stats),
-    make("footer", {}, everything(stats))].filter(Boolean);
+    make("footer", {}, everything(stats))].flat().filter(Boolean);
 };
 
 const show = (nodes) => document.getElementById("page").replaceChildren(...nodes);
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 
-const url = read("live");
-if (!url) {
-  const stats = read("data");
+const showRun = (stats, state) => {
+  const open = document.querySelector("details")?.open; // of what is drawn anew
   document.title = `${text(stats, "model.name", "flexgen")}: ${text(stats, "outcome")}`;
-  show(page(stats));
-}
+  show(page(stats, state));
+  if (open) document.querySelector("details").open = true;
+};
+
+// A live page asks again and again. What it showed last stays where nobody answers.
+const POLL_MS = 2000;
+const live = (url) => {
+  let last = null, key = "";
+  const askForKey = (why) => {
+    const input = make("input", {type: "password", "aria-label": "API key", autocomplete: "off"});
+    const form = make("form", {}, input, " ", make("button", {}, "Show"));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      key = input.value;
+      ask();
+    });
+    show([make("header", {}, make("h1", {}, "flexgen")), section("API key", make("p", {}, why), form)]);
+    input.focus();
+  };
+  const lost = () => {
+    const state = {word: "no answer", kind: "lost"};
+    if (last) showRun(last, state);
+    else show([make("header", {}, make("h1", {}, "flexgen", make("span", {class: "badge lost"}, state.word)))]);
+  };
+  const ask = async () => {
+    try {
+      const answer = await fetch(url, {cache: "no-store", headers: key ? {Authorization: `Bearer ${key}`} : {}});
+      if (answer.status === 401) return askForKey(key ? "That is not a key of this server." : "This server wants a key.");
+      if (!answer.ok) throw new Error(answer.status);
+      last = await answer.json();
+      showRun(last);
+    } catch {
+      lost();
+    }
+    setTimeout(ask, POLL_MS);
+  };
+  ask();
+};
+
+const url = read("live");
+if (url) live(url);
+else showRun(read("data"));
 })();
