@@ -129,6 +129,8 @@ typedef struct fg_options {
   uint32_t port;
   fg_word_list api_keys, served_model_names;
   uint32_t max_connections, max_queue;
+  const char *data_dir;
+  uint64_t max_file_size, max_storage;
   uint64_t max_body_size;
   uint32_t header_timeout, keep_alive_timeout; // seconds
   // wrangle

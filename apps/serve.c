@@ -1,6 +1,7 @@
 // flexgen serve: a model behind an OpenAI-compatible HTTP server.
 #include "serve/server.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +9,16 @@
 
 #include "base/clock.h"
 #include "interrupt.h"
+#include "job/window.h"
 #include "run.h"
 
 static fg_workload leave_memory(void *user, const fg_engine *engine) {
   (void)user;
   fg_engine_info info;
   fg_engine_describe(engine, &info);
-  return (fg_workload){.host_bytes = fg_server_memory(info.host_budget)};
+  // Batches read ahead as `flexgen batch` does.
+  const uint64_t batches = fg_window_share(info.host_budget);
+  return (fg_workload){.host_bytes = fg_server_memory(info.host_budget) + batches};
 }
 
 // Each connection is an open file.
@@ -40,10 +44,25 @@ static void find_keys(key_list *out, const fg_options *o) {
   out->count = 1;
 }
 
+// Of the user's state, which is no cache: results of batches are in it.
+static bool default_data_dir(char *out, size_t bytes) {
+  const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+  int length = -1;
+  if (state && state[0] == '/')
+    length = snprintf(out, bytes, "%s/flexgen/server", state);
+  else if (home && home[0])
+    length = snprintf(out, bytes, "%s/.local/state/flexgen/server", home);
+  return length > 0 && (size_t)length < bytes;
+}
+
+enum { MOST_FILES = 1024 }; // each takes half a KiB of memory
+
 static fg_status serve(fg_run *run, fg_error *err) {
   const fg_options *o = run->options;
   key_list keys;
   find_keys(&keys, o);
+  char folder[PATH_MAX];
+  const bool has_default = default_data_dir(folder, sizeof folder);
   const fg_server_options options = {
       .host = o->host,
       .port = (uint16_t)o->port,
@@ -57,6 +76,12 @@ static fg_status serve(fg_run *run, fg_error *err) {
       .header_seconds = o->header_timeout,
       .idle_seconds = o->keep_alive_timeout,
       .seed = o->seed,
+      .data_folder = o->data_dir   ? o->data_dir
+                     : has_default ? folder
+                                   : NULL,
+      .data_optional = !o->data_dir,
+      .file_limits = {.file_bytes = o->max_file_size, .total_bytes = o->max_storage, .files = MOST_FILES},
+      .open_seconds = 1e-9 * (double)(run->opened_ns - run->start_ns),
       .log = fg_console_log,
       .user = run->console,
   };

@@ -362,6 +362,13 @@ bool fg_file_store_find(fg_file_store *s, const char *id, fg_file_info *out) {
   return info;
 }
 
+uint32_t fg_file_store_count(fg_file_store *s) {
+  pthread_mutex_lock(&s->lock);
+  const uint32_t count = s->count;
+  pthread_mutex_unlock(&s->lock);
+  return count;
+}
+
 fg_status fg_file_store_list(fg_file_store *s, fg_file_info **out, uint32_t *count, fg_error *err) {
   pthread_mutex_lock(&s->lock);
   *count = s->count;

@@ -53,6 +53,7 @@ void fg_file_draft_drop(fg_file_draft *draft); // NULL is allowed
 fg_status fg_file_draft_begin_as(fg_file_store *store, const char *id, fg_file_draft **out, fg_error *err);
 
 bool fg_file_store_find(fg_file_store *store, const char *id, fg_file_info *out);
+uint32_t fg_file_store_count(fg_file_store *store);
 // The files, oldest first; *out is the caller's to free.
 fg_status fg_file_store_list(fg_file_store *store, fg_file_info **out, uint32_t *count, fg_error *err);
 // A file that is not there: FG_NOT_FOUND.

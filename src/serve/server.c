@@ -91,21 +91,55 @@ static void describe(fg_server *s) {
   if (getrandom(&s->id_seed, sizeof s->id_seed, 0) < 0) s->id_seed = fg_now_ns();
 }
 
+// *why says why there are none, where a server can do without.
+static fg_status open_files(fg_server *s, fg_error *why, fg_error *err) {
+  const fg_status status = fg_server_open_files(s, why);
+  if (status == FG_OK || s->options.data_optional) return FG_OK;
+  return fg_fail(err, status, "%s", why->message);
+}
+
+// ---- what the owner does besides -------------------------------------------------------------------------
+
+static void fill(void *user, uint32_t room) {
+  fg_server *s = user;
+  if (s->batches) fg_batches_fill(s->batches, room);
+  fg_live_look(s->live);
+}
+
+static void stepped(void *user) {
+  fg_server *s = user;
+  if (s->batches) fg_batches_stepped(s->batches);
+  fg_live_look(s->live);
+}
+
+static void stop_batches(void *user) {
+  fg_server *s = user;
+  if (s->batches) fg_batches_stop(s->batches);
+}
+
 fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_options *options,
                            fg_error *err) {
   fg_server *s = calloc(1, sizeof *s);
   if (!s) return fg_fail(err, FG_NO_SPACE, "out of memory for the server");
+  fg_error without = {FG_OK, ""};
   s->options = *options;
   if (!s->options.quiet_ms) s->options.quiet_ms = QUIET_MS;
   s->engine = engine;
   describe(s);
   fg_status status = take_memory(s, err);
   if (status == FG_OK) status = fg_service_create(&s->service, engine, options->max_queue, err);
+  if (status == FG_OK) status = open_files(s, &without, err);
+  if (status == FG_OK) status = fg_live_create(&s->live, s, err);
+  if (status == FG_OK)
+    fg_service_set_background(
+        s->service, &(fg_background){.fill = fill, .stepped = stepped, .stop = stop_batches, .user = s});
   if (status == FG_OK) status = start_http(s, err);
   if (status != FG_OK) {
     fg_server_destroy(s);
     return status;
   }
+  if (without.status != FG_OK)
+    say(s, 0, "no files and batches: %s; --data-dir names another folder", without.message);
   *out = s;
   return FG_OK;
 }
@@ -113,6 +147,8 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
 void fg_server_destroy(fg_server *s) {
   if (!s) return;
   fg_httpd_stop(s->http, 0);
+  fg_live_destroy(s->live);
+  fg_server_close_files(s);
   fg_service_destroy(s->service);
   if (s->memory) fg_budget_destroy(s->memory);
   if (s->taken) fg_budget_release(fg_engine_host_budget(s->engine), s->taken);

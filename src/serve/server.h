@@ -11,6 +11,7 @@
 #include <signal.h>
 
 #include "flexgen/engine.h"
+#include "serve/file_store.h"
 
 typedef struct fg_server fg_server;
 
@@ -26,6 +27,12 @@ typedef struct fg_server_options {
   uint32_t header_seconds, idle_seconds;
   uint32_t quiet_ms; // a stream that has nothing to say says so as often; 0: every 15 seconds
   uint64_t seed;     // of sampling, for requests that bring none
+  // Where files and batches are kept; NULL: there are none. Where it is optional and cannot be had, the
+  // server does without, and says so.
+  const char *data_folder;
+  bool data_optional;
+  fg_file_limits file_limits;
+  double open_seconds; // that the engine took, for the page
   // Lines for people, as the engine's; from the owner's thread. May be NULL.
   void (*log)(void *user, int level, const char *line);
   void *user;

@@ -35,8 +35,8 @@ atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 def environment(**more):
     """The user's, but with a cache of its own and nothing that colours the output."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "XDG_CACHE_HOME")}
-    return {**kept, "XDG_CACHE_HOME": _cache, **more}
+    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "XDG_CACHE_HOME", "XDG_STATE_HOME")}
+    return {**kept, "XDG_CACHE_HOME": _cache, "XDG_STATE_HOME": os.path.join(_cache, "state"), **more}
 
 
 def run(*arguments, stdin=b"", timeout=300, env=None, **more):
