@@ -49,4 +49,4 @@ lint: all
 	@scripts/check-tidy $(BUILD)
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan demo-out
+	@rm -rf $(BUILD) build-asan build-tsan build-python demo-out
