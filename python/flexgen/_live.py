@@ -45,6 +45,9 @@ class LiveProcess:
             yield answer
         writer.join()
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def _failure(self) -> Exception:
         returncode = self._process.wait()
         said = self._listener.said()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping, Sequence
 
 from . import _command
 from ._live import LiveProcess
-from .errors import EngineError, RequestError, UsageError
+from .errors import RequestError, UsageError
 from .options import engine_arguments, request_body
-from .results import BatchSummary, Message, Prompt, Result, result_of
+from .results import BatchSummary, Message, Prompt, Result, check_row, result_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -96,8 +96,7 @@ class Engine:
             answers = live.exchange([_line(str(first + i), url, body) for i, body in enumerate(bodies)])
             rows = [json.loads(answer) for answer in answers]
             for i, row in enumerate(rows):
-                if row["custom_id"] != str(first + i):
-                    raise EngineError(f"row {first + i} was answered as {row['custom_id']}", 0)
+                check_row(row, str(first + i))
             return rows
         except BaseException:
             live.kill()
@@ -106,6 +105,8 @@ class Engine:
 
     def _open(self) -> LiveProcess:
         self._check_open()
+        if self._live is not None and self._live.has_ended():  # killed while nobody asked
+            self._drop_live()
         if self._live is None:
             self._live = LiveProcess([self._command, "batch", self.model, "-i", "-", "-o", "-", "--no-progress",
                                      *self._arguments], self._verbose)

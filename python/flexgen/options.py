@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class EngineOptions(TypedDict, total=False):
     # the machine and its memory
     host_memory: Size
-    device: Literal["cpu", "fake"]
+    device: str
     device_memory: Size
     offload_dir: Path
     threads: int
@@ -127,8 +127,8 @@ def engine_arguments(options: Mapping[str, Any]) -> list[str]:
 
 
 def boolean_options() -> set[str]:
-    return {name for name, kind in EngineOptions.__annotations__.items() if kind in ("bool", bool)
-            or getattr(kind, "__forward_arg__", None) == "bool"}
+    return {name for name, kind in EngineOptions.__annotations__.items()
+            if getattr(kind, "__forward_arg__", kind) in ("bool", bool)}
 
 
 # Those that are true unless told otherwise; the others are given or left out.

@@ -4,6 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence, Union
 
+from .errors import EngineError
+
 Prompt = Union[str, Sequence[int]]
 Message = Mapping[str, Any]
 
@@ -85,6 +87,12 @@ def result_of(prompt: Any, row: Mapping[str, Any]) -> Result:
     ids = body["choices"][0].get("prompt_token_ids") or body.get("prompt_token_ids") or []
     return Result(prompt, [_choice(choice) for choice in body["choices"]],
                   Usage(usage["prompt_tokens"], usage["completion_tokens"]), list(ids))
+
+
+def check_row(row: Mapping[str, Any], custom_id: str) -> None:
+    """Rows come in order; one that could not be read as a row has an error and no id."""
+    if row["custom_id"] != custom_id and not (row["custom_id"] is None and row["error"] is not None):
+        raise EngineError(f"row {custom_id} was answered as {row['custom_id']}", 0)
 
 
 def row_error(row: Mapping[str, Any]) -> str | None:

@@ -199,6 +199,19 @@ class Errors(PackageCase):
         with self.assertRaisesRegex(ValueError, "99999"):
             kept[1].text
 
+    def test_a_prompt_that_is_no_text_does_not_lose_the_others(self):
+        engine, _ = self.text_engine()
+        results = engine.generate(["\ud800", "A"], on_error="keep", **SPOKEN)
+        self.assertEqual([r.error is None for r in results], [False, True])
+
+    def test_an_engine_that_was_killed_between_calls_is_opened_again(self):
+        command = self.script("known", f'echo $$ > {self.path("pid")}\nexec {harness.flexgen} "$@"\n')
+        engine = self.engine(command=command)
+        before = engine.generate([[5, 6, 7]], **GREEDY)
+        os.kill(int(self.lines("pid")[0]), signal.SIGKILL)
+        os.waitid(os.P_PID, int(self.lines("pid")[0]), os.WEXITED | os.WNOWAIT)
+        self.assertEqual(engine.generate([[5, 6, 7]], **GREEDY), before)
+
     def test_a_value_that_makes_no_sense_is_a_usage_error(self):
         with self.assertRaisesRegex(flexgen.UsageError, "--dtype needs one of"):
             self.engine(dtype="f33").generate([[5]])
