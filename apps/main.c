@@ -49,6 +49,19 @@ static const command_row commands[] = {
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
+// Those that read their arguments themselves.
+typedef struct foreign_row {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *arguments, *summary;
+} foreign_row;
+
+static const foreign_row foreign[] = {
+    {"helm", fg_command_helm, "config|run", "HELM's benchmarks; needs the Python package"},
+};
+
+enum { FOREIGN_COUNT = sizeof foreign / sizeof *foreign };
+
 static void print_help(FILE *out) {
   fputs("Usage: flexgen COMMAND ... [options]\n\n"
         "Generates text with large language models, many prompts at once, on machines whose\n"
@@ -56,6 +69,8 @@ static void print_help(FILE *out) {
         out);
   for (size_t i = 0; i < COMMAND_COUNT; i++)
     fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+  for (size_t i = 0; i < FOREIGN_COUNT; i++)
+    fprintf(out, "  %-10s %s\n", foreign[i].name, foreign[i].summary);
   fputs("\nMODEL is a Hugging Face folder, a .gguf file, a packed store, the ORG/NAME of a model that\n"
         "was pulled, or with --synthetic the name of a shape such as opt-6.7b. flexgen COMMAND --help lists "
         "the options of a command.\n",
@@ -74,6 +89,8 @@ static void print_table(void) {
     printf("command\t%s\t%s\t%s\n", commands[i].name, commands[i].arguments, commands[i].summary);
     fg_options_table(stdout, commands[i].bit);
   }
+  for (size_t i = 0; i < FOREIGN_COUNT; i++)
+    printf("command\t%s\t%s\t%s\n", foreign[i].name, foreign[i].arguments, foreign[i].summary);
 }
 
 // Small results go back to the system at once and threads share one heap: what malloc keeps for itself is
@@ -85,8 +102,9 @@ static void tame_malloc(void) {
 }
 
 static int unknown_command(const char *name) {
-  const char *names[COMMAND_COUNT + 1] = {NULL};
+  const char *names[COMMAND_COUNT + FOREIGN_COUNT + 1] = {NULL};
   for (size_t i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
+  for (size_t i = 0; i < FOREIGN_COUNT; i++) names[COMMAND_COUNT + i] = foreign[i].name;
   const char *meant = fg_suggest(name, names);
   fprintf(stderr, "flexgen: there is no command '%.60s'", name);
   if (meant)
@@ -158,6 +176,8 @@ static int dispatch(int argc, char **argv) {
   }
   for (size_t i = 0; i < COMMAND_COUNT; i++)
     if (strcmp(commands[i].name, name) == 0) return run_command(&commands[i], argc - 2, argv + 2);
+  for (size_t i = 0; i < FOREIGN_COUNT; i++)
+    if (strcmp(foreign[i].name, name) == 0) return foreign[i].run(argc - 2, argv + 2);
   return unknown_command(name);
 }
 

@@ -129,12 +129,12 @@ typedef struct fg_options {
   uint32_t port;
   fg_word_list api_keys, served_model_names;
   uint32_t max_connections, max_queue;
-  const char *data_dir;
   uint64_t max_file_size, max_storage;
   uint64_t max_body_size;
   uint32_t header_timeout, keep_alive_timeout; // seconds
+  const char *data_dir;                        // wrangle too
   // wrangle
-  const char *data_dir, *dataset, *split;
+  const char *dataset, *split;
   const char *template, *answers, *label_column, *instruction, *delimiter;
   const char *out_column, *text_column, *error_column, *metrics;
   uint32_t k, example_seed, num_run; // k FG_NO_K, num_run 0 = not given

@@ -55,13 +55,15 @@ static fg_status decode_line(tokenizing *t, const json_t *value, fg_error *err) 
   return fg_print_json(json_stringn(t->text.length ? t->text.data : "", t->text.length), err);
 }
 
-// One JSON value a line; blank lines are passed over.
+// One JSON value a line; blank lines are passed over. A line is answered when it is read: a program can ask
+// one after the other.
 static fg_status each_line(tokenizing *t, fg_status (*act)(tokenizing *, const json_t *, fg_error *),
                            fg_error *err) {
   char *line = NULL;
   size_t capacity = 0;
   ssize_t length;
   fg_status status = FG_OK;
+  setvbuf(stdout, NULL, _IOLBF, 0);
   for (unsigned long number = 1; status == FG_OK && (length = getline(&line, &capacity, stdin)) > 0;
        number++) {
     if (strspn(line, " \t\r\n") == (size_t)length) continue;

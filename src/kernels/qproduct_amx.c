@@ -220,7 +220,8 @@ static void a_ask(const a_part *part, uint32_t cell, uint32_t cells) {
 // just made half of them.
 static void a_ask_rows(const a_cell *now, uint32_t count) {
   const uint32_t bytes = count * FG_Q_GROUP / QUARTERS;
-  const int8_t *next = now->x + (now->skipped + now->rows) * FG_Q_GROUP + now->column / FG_AMX_COLUMNS * bytes;
+  const int8_t *next =
+      now->x + (now->skipped + now->rows) * FG_Q_GROUP + now->column / FG_AMX_COLUMNS * bytes;
   for (uint32_t i = 0; i < bytes; i += 64) __builtin_prefetch(next + i, 0, 3);
 }
 

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import shutil
+import subprocess
 
 import harness
 from harness import Case, MODEL, golden, read_rows, row, run, text_model, write_rows
@@ -243,6 +244,14 @@ class Text(Case):
         self.assertEqual(len(ids.splitlines()), len(texts))
         back = self.succeed("tokenize", self.model, "--decode", "--skip-special", stdin=ids.decode()).stdout
         self.assertEqual([json.loads(line) for line in back.splitlines()], texts)
+
+    def test_tokenize_answers_line_by_line(self):
+        with subprocess.Popen([harness.flexgen, "tokenize", self.model, "--jsonl"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as process:
+            for text in ("A", "B"):
+                process.stdin.write(json.dumps(text).encode() + b"\n")
+                process.stdin.flush()
+                self.assertTrue(json.loads(process.stdout.readline()))
 
     def test_tokenize_needs_no_weights(self):
         for name in ("model.safetensors", "config.json"):

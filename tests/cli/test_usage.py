@@ -2,12 +2,14 @@
 import json
 import os
 import re
+import sys
 
 import harness
 from harness import Case, run
 
 COMMANDS = ["batch", "wrangle", "generate", "bench", "serve", "plan", "eval", "pack", "inspect", "store", "tokenize", "pull",
             "profile", "report"]
+FOREIGN = ["helm"]  # written in Python, outside of this build
 RUNNING = ["batch", "wrangle", "generate", "bench", "eval", "serve"]
 
 
@@ -20,7 +22,7 @@ class Help(Case):
     def test_help_names_every_command_on_standard_output(self):
         done = self.succeed("--help")
         listed = re.findall(r"^  (\w+) ", done.stdout.decode(), re.M)
-        self.assertEqual((listed, done.stderr), (COMMANDS, b""))
+        self.assertEqual((listed, done.stderr), (COMMANDS + FOREIGN, b""))
 
     def test_version_is_the_projects(self):
         with open(os.path.join(harness.ROOT, "CMakeLists.txt")) as file:
@@ -52,6 +54,32 @@ class Help(Case):
             manual = set(re.findall(r"`--([a-z0-9-]+)", file.read())) - {"help", "version"}
         helped = set().union(*map(options_in_help, COMMANDS)) - {"help"}
         self.assertEqual(manual ^ helped, set())
+
+
+class Foreign(Case):
+    """flexgen helm, with a Python that shows how it was called."""
+
+    def test_arguments_and_this_command_are_handed_to_python(self):
+        fake = self.path("python")
+        with open(fake, "w") as file:
+            file.write('#!/bin/sh\necho "$FLEXGEN_COMMAND"; echo "$1"; shift 2; printf "%s\\n" "$@"; exit 7\n')
+        os.chmod(fake, 0o755)
+        done = run("helm", "run", "--help", "a b", env=harness.environment(FLEXGEN_PYTHON=fake))
+        self.assertEqual((done.returncode, done.stdout.decode().splitlines()),
+                         (7, [os.path.realpath(harness.flexgen), "-c", "run", "--help", "a b"]))
+
+    def test_missing_package_is_told(self):
+        bare = self.path("python")
+        with open(bare, "w") as file:
+            file.write(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+        os.chmod(bare, 0o755)
+        done = run("helm", "run", env=harness.environment(FLEXGEN_PYTHON=bare))
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr.decode())
+        self.assertIn(b"pip install flexgen-engine[helm]", done.stderr)
+
+    def test_missing_python_is_told(self):
+        done = run("helm", env=harness.environment(FLEXGEN_PYTHON=self.path("nothing")))
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr.decode())
 
 
 class Usage(Case):

@@ -158,7 +158,8 @@ class Names(PackageCase):
     def test_sampling_arguments_are_the_fields_of_a_row(self):
         with open(os.path.join(ROOT, "docs", "batch.md")) as file:
             table = re.search(r"### Fields of a body\n(.*?)\n\n`model`", file.read(), re.S)[1]
-        fields = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if "|" in line else "")}
+        first_cells = re.findall(r"^\|([^|]*)\|", table, re.M)
+        fields = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
         spelt_otherwise = {"prompt", "messages", "max_completion_tokens", "top_logprobs", "return_token_ids"}
         self.assertEqual(set(flexgen.SamplingOptions.__annotations__) - {"max_new_tokens", "do_sample"},
                          fields - spelt_otherwise)
