@@ -75,6 +75,17 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   *out = (fg_engine_stats){.prompt_tokens = e->prompt_tokens, .generated_tokens = e->generated_tokens};
 }
 
+void fg_engine_get_forecast(const fg_engine *e, fg_engine_forecast *out) {
+  (void)e, *out = (fg_engine_forecast){0}; // nothing was planned
+}
+const fg_history *fg_engine_history(const fg_engine *e) {
+  static const fg_history none;
+  return (void)e, &none;
+}
+json_t *fg_engine_policy_json(const fg_engine *e) {
+  return (void)e, NULL;
+}
+
 double fg_engine_remaining_seconds(const fg_engine *e, uint64_t requests) {
   return (void)e, (void)requests, -1; // nothing was planned
 }
