@@ -133,6 +133,12 @@ bool fg_page_pool_publish(fg_page_pool *p, uint32_t page, const fg_prefix_block 
   return true;
 }
 
+uint32_t fg_page_pool_text(const fg_page_pool *p, uint32_t page, int32_t *tokens, uint32_t room,
+                           uint64_t *kind) {
+  if (!p->index || !fg_prefix_index_has(p->index, page)) return 0;
+  return fg_prefix_index_text(p->index, page, tokens, room, kind);
+}
+
 const uint32_t *fg_page_pool_dropped(const fg_page_pool *p, uint32_t *count) {
   *count = p->dropped_count;
   return p->dropped;

@@ -40,6 +40,10 @@ void fg_page_pool_share(fg_page_pool *pool, uint32_t page);
 // stays its owner's alone.
 bool fg_page_pool_publish(fg_page_pool *pool, uint32_t page, const fg_prefix_block *block);
 
+// The text that a published page ends (fg_prefix_index_text); 0: it is not published.
+uint32_t fg_page_pool_text(const fg_page_pool *pool, uint32_t page, int32_t *tokens, uint32_t room,
+                           uint64_t *kind);
+
 // Each page whose content nobody needs any more, once, since they were forgotten last. It may have a new
 // owner already.
 const uint32_t *fg_page_pool_dropped(const fg_page_pool *pool, uint32_t *count);

@@ -125,6 +125,18 @@ void fg_prefix_index_remove(fg_prefix_index *x, uint32_t page) {
   if (before->last == page) before->last = FG_NO_PAGE;
 }
 
+uint32_t fg_prefix_index_text(const fg_prefix_index *x, uint32_t page, int32_t *tokens, uint32_t room,
+                              uint64_t *kind) {
+  uint32_t blocks = 0;
+  for (uint32_t p = page; p != FG_NO_PAGE; p = x->nodes[p].before) {
+    blocks++;
+    *kind = x->nodes[p].kind;
+  }
+  for (uint32_t p = page, i = blocks; blocks <= room && p != FG_NO_PAGE; p = x->nodes[p].before)
+    memcpy(tokens + (size_t)--i * x->page_tokens, tokens_of(x, p), block_bytes(x));
+  return blocks;
+}
+
 bool fg_prefix_index_has(const fg_prefix_index *x, uint32_t page) {
   return x->nodes[page].here;
 }

@@ -41,6 +41,11 @@ void fg_prefix_index_put(fg_prefix_index *index, uint32_t page, const fg_prefix_
 // The page is in the index and has no followers.
 void fg_prefix_index_remove(fg_prefix_index *index, uint32_t page);
 
+// The text that a page of the index ends, from its first token: writes its blocks to `tokens`, which has room
+// for so many, and returns how many it has. More than there is room for: nothing is written.
+uint32_t fg_prefix_index_text(const fg_prefix_index *index, uint32_t page, int32_t *tokens, uint32_t room,
+                              uint64_t *kind);
+
 bool fg_prefix_index_has(const fg_prefix_index *index, uint32_t page);
 uint32_t fg_prefix_index_followers(const fg_prefix_index *index, uint32_t page); // in the index
 uint32_t fg_prefix_index_count(const fg_prefix_index *index);

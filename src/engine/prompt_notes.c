@@ -100,3 +100,29 @@ bool fg_prompt_notes_get(const fg_prompt_notes *n, fg_note_place at, int32_t tok
                           .top_count = from->top_count};
   return true;
 }
+
+fg_prefix_notes fg_prompt_notes_of(const fg_prompt_notes *n, uint32_t page, fg_prefix_note *room) {
+  const page_notes *p = &n->pages[page];
+  fg_prefix_notes kept = {.notes = room, .top = p->top};
+  if (p->first || p->top > FG_PREFIX_NOTE_TOP) return (fg_prefix_notes){0};
+  for (; kept.count < p->end; kept.count++) {
+    const note *from = note_at(n, (fg_note_place){.page = page, .offset = kept.count});
+    fg_prefix_note *to = &room[kept.count];
+    *to = (fg_prefix_note){from->token, from->logprob, from->rank, from->top_count, {{0}}};
+    memcpy(to->top, from->top, from->top_count * sizeof *to->top);
+  }
+  return kept;
+}
+
+void fg_prompt_notes_fill(fg_prompt_notes *n, uint32_t page, const fg_prefix_notes *kept) {
+  fg_prompt_notes_begin(n, page);
+  for (uint32_t i = 0; i < kept->count; i++) {
+    const fg_prefix_note *from = &kept->notes[i];
+    const fg_token_info info = {.token = from->token,
+                                .logprob = from->logprob,
+                                .rank = from->rank,
+                                .top = from->top,
+                                .top_count = from->top_count};
+    fg_prompt_notes_put(n, (fg_note_place){page, i, kept->top}, &info);
+  }
+}

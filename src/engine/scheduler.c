@@ -535,6 +535,76 @@ void fg_scheduler_restart(fg_scheduler *s, fg_seq seq) {
   s->sequences[seq].computed = 0;
 }
 
+// ---- pages from elsewhere -------------------------------------------------------------------------
+
+fg_seq fg_scheduler_next_waiting(const fg_scheduler *s, fg_seq seq) {
+  if (!s->waiting) return FG_NO_SEQ;
+  return seq == FG_NO_SEQ ? first_waiting(s) : s->sequences[seq].next;
+}
+
+uint32_t fg_scheduler_free_rows(const fg_scheduler *s) {
+  return s->max_running - s->running;
+}
+
+uint32_t fg_scheduler_fill_room(const fg_scheduler *s) {
+  return min_u32(s->limits.cached_pages, fg_page_pool_available(s->pool));
+}
+
+// The table that the sequence would get.
+static uint32_t *next_table(const fg_scheduler *s) {
+  return s->tables + (size_t)s->free_tables[s->free_table_count - 1] * s->table_pages;
+}
+
+fg_text_blocks fg_scheduler_blocks(const fg_scheduler *s, fg_seq seq) {
+  const sequence *q = &s->sequences[seq];
+  fg_text_blocks b = {0};
+  if (!q->text.tokens) return b;
+  uint32_t *table = next_table(s);
+  b.most = min_u32(q->known - 1, q->text.most) / s->limits.page_tokens;
+  for (; b.held < b.most; b.held++) {
+    const fg_prefix_block block = block_of(s, q, b.held, b.held ? table[b.held - 1] : FG_NO_PAGE);
+    table[b.held] = fg_page_pool_find(s->pool, &block);
+    if (table[b.held] == FG_NO_PAGE) break;
+  }
+  return b;
+}
+
+void fg_scheduler_fill(fg_scheduler *s, fg_seq seq, uint32_t count, fg_filling *f) {
+  uint32_t *table = next_table(s);
+  const fg_text_blocks b = fg_scheduler_blocks(s, seq);
+  const uint32_t kept = s->limits.cached_pages, most = min_u32(b.most, b.held + count);
+  *f = (fg_filling){.pages = table, .held = b.held, .end = b.held};
+  for (uint32_t i = 0; i < b.held; i++) fg_page_pool_share(s->pool, table[i]); // or they might be taken
+  for (uint32_t page; f->end < min_u32(most, kept) && (page = fg_page_pool_take(s->pool)) != FG_NO_PAGE;)
+    table[f->end++] = page;
+  f->dropped = fg_page_pool_dropped(s->pool, &f->dropped_count);
+}
+
+void fg_scheduler_filled(fg_scheduler *s, fg_seq seq, const fg_filling *f, uint32_t good) {
+  fg_page_pool_forget_dropped(s->pool);
+  for (uint32_t i = f->held; i < good; i++) {
+    const fg_prefix_block block = block_of(s, &s->sequences[seq], i, i ? f->pages[i - 1] : FG_NO_PAGE);
+    fg_page_pool_publish(s->pool, f->pages[i], &block);
+  }
+  for (uint32_t i = f->end; i-- > 0;) fg_page_pool_leave(s->pool, f->pages[i]);
+}
+
+bool fg_scheduler_hold(fg_scheduler *s, uint32_t page) {
+  uint64_t kind;
+  if (!fg_page_pool_text(s->pool, page, NULL, 0, &kind)) return false;
+  fg_page_pool_share(s->pool, page);
+  return true;
+}
+
+void fg_scheduler_let_go(fg_scheduler *s, uint32_t page) {
+  fg_page_pool_leave(s->pool, page);
+}
+
+uint32_t fg_scheduler_text(const fg_scheduler *s, uint32_t page, int32_t *tokens, uint32_t room,
+                           uint64_t *kind) {
+  return fg_page_pool_text(s->pool, page, tokens, room, kind);
+}
+
 // ---- questions ------------------------------------------------------------------------------------
 
 const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq, uint32_t *count) {

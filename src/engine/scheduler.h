@@ -129,6 +129,47 @@ void fg_scheduler_append_drafted(fg_scheduler *s, fg_seq seq);
 // pages it has. Not of one that shares.
 void fg_scheduler_restart(fg_scheduler *s, fg_seq seq);
 
+// ---- pages from elsewhere, between two steps
+// ---------------------------------------------------------------
+//
+// Somebody may have kept what pages of a waiting sequence's text held. He takes pages for its next blocks and
+// fills them; from then on they are as if their last owner had just left, and the sequence finds them when it
+// is admitted.
+
+// The waiting sequence behind `seq`, the first one behind FG_NO_SEQ; FG_NO_SEQ: there is none.
+fg_seq fg_scheduler_next_waiting(const fg_scheduler *s, fg_seq seq);
+uint32_t fg_scheduler_free_rows(const fg_scheduler *s); // more sequences that can run
+
+uint32_t
+fg_scheduler_fill_room(const fg_scheduler *s); // pages that can be filled and stay until they are wanted
+
+// Of a waiting sequence's text: the first blocks, which pages hold, and those that it shares if pages hold
+// them.
+typedef struct fg_text_blocks {
+  uint32_t held, most;
+} fg_text_blocks;
+fg_text_blocks fg_scheduler_blocks(const fg_scheduler *s, fg_seq seq); // a row is free
+
+// Pages [held, end) of a text, which are to be filled, behind those that hold what is before.
+typedef struct fg_filling {
+  const uint32_t *pages; // [end]
+  uint32_t held, end;
+  const uint32_t *dropped; // as in fg_step
+  uint32_t dropped_count;
+} fg_filling;
+// Takes pages for at most `count` blocks behind those that are held: no more than are kept without owner.
+// Nothing else may be asked of the scheduler until they are filled.
+void fg_scheduler_fill(fg_scheduler *s, fg_seq seq, uint32_t count, fg_filling *filling);
+// Pages before `good` hold their blocks; those behind are free again.
+void fg_scheduler_filled(fg_scheduler *s, fg_seq seq, const fg_filling *filling, uint32_t good);
+
+// A page that others find stays as it is until it is let go. False: nobody finds it.
+bool fg_scheduler_hold(fg_scheduler *s, uint32_t page);
+void fg_scheduler_let_go(fg_scheduler *s, uint32_t page);
+// The text that such a page ends: fg_prefix_index_text.
+uint32_t fg_scheduler_text(const fg_scheduler *s, uint32_t page, int32_t *tokens, uint32_t room,
+                           uint64_t *kind);
+
 const uint32_t *fg_scheduler_pages(const fg_scheduler *s, fg_seq seq,
                                    uint32_t *count); // table, in order of position
 uint32_t fg_scheduler_computed(const fg_scheduler *s, fg_seq seq);

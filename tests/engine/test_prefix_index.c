@@ -47,6 +47,22 @@ static void test_block_is_known_by_its_tokens_and_those_before(void **state) {
   fg_prefix_index_destroy(x);
 }
 
+static void test_page_tells_the_text_that_it_ends(void **state) {
+  (void)state;
+  fg_prefix_index *x = make(4);
+  put(x, 3, FG_NO_PAGE, 7, ab);
+  put(x, 1, 3, 0, cd); // the kind counts for first blocks
+  put(x, 2, 1, 0, ab);
+  int32_t text[3 * T] = {0};
+  uint64_t kind = 0;
+  assert_int_equal(fg_prefix_index_text(x, 2, text, 2, &kind), 3); // no room: nothing is written
+  assert_int_equal(text[0], 0);
+  assert_int_equal(fg_prefix_index_text(x, 2, text, 3, &kind), 3);
+  assert_memory_equal(text, ((int32_t[]){1, 2, 3, 4, 1, 2}), sizeof text);
+  assert_int_equal(kind, 7);
+  fg_prefix_index_destroy(x);
+}
+
 static void test_kinds_share_nothing(void **state) {
   (void)state;
   fg_prefix_index *x = make(4);
@@ -181,6 +197,7 @@ static void test_the_last_block_behind_a_page_is_found_by_its_first_tokens(void 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_block_is_known_by_its_tokens_and_those_before),
+      cmocka_unit_test(test_page_tells_the_text_that_it_ends),
       cmocka_unit_test(test_kinds_share_nothing),
       cmocka_unit_test(test_removed_page_is_not_found_and_can_hold_another_text),
       cmocka_unit_test(test_the_last_block_behind_a_page_is_found_by_its_first_tokens),
