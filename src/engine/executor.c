@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "engine/executor_state.h"
+#include "engine/kv_places.h"
 #include "engine/layer_pass.h"
 #include "engine/observe.h"
 
@@ -545,4 +546,26 @@ uint64_t fg_executor_kv_bytes_written(const fg_executor *x) {
 
 fg_kv_crossing fg_executor_kv_crossing(const fg_executor *x) {
   return fg_kv_cache_crossing(x->kv);
+}
+
+// ---- pages from elsewhere ------------------------------------------------------------------------------
+
+fg_status fg_executor_place(fg_executor *x, const fg_page_run *run, fg_error *err) {
+  const uint32_t tokens = x->options.graph->kv.page_tokens;
+  fg_kv_cache_drop(x->kv, run->dropped, run->dropped_count);
+  if (run->begin == run->end) return FG_OK;
+  const fg_kv_tokens placed = {.pages = run->pages,
+                               .page_count = run->end,
+                               .begin = run->begin * tokens,
+                               .end = run->end * tokens,
+                               .longest = run->longest};
+  return fg_kv_cache_place(x->kv, &placed, err);
+}
+
+fg_status fg_executor_put(fg_executor *x, const fg_kv_move *move, const void *bytes, fg_error *err) {
+  return fg_kv_cache_put(x->kv, move, bytes, err);
+}
+
+fg_status fg_executor_get(fg_executor *x, const fg_kv_move *move, void *bytes, fg_error *err) {
+  return fg_kv_cache_get(x->kv, move, bytes, err);
 }

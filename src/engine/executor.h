@@ -75,6 +75,22 @@ typedef void fg_logits_fn(void *user, const fg_logits_block *block);
 // Returns when all is computed and `logits` has seen every block.
 fg_status fg_executor_run(fg_executor *executor, fg_logits_fn *logits, void *user, fg_error *err);
 
+// ---- pages from elsewhere, between two steps (kv_cache.h) ----------------------------------------------
+
+struct fg_kv_move;
+// Pages of a text that will be put: `dropped` lost their owner before.
+typedef struct fg_page_run {
+  const uint32_t *pages; // [end]
+  uint32_t begin, end;   // those that will be put
+  uint32_t longest;      // tokens that the sequence may have
+  const uint32_t *dropped;
+  uint32_t dropped_count;
+} fg_page_run;
+fg_status fg_executor_place(fg_executor *executor, const fg_page_run *run, fg_error *err);
+fg_status fg_executor_put(fg_executor *executor, const struct fg_kv_move *move, const void *bytes,
+                          fg_error *err);
+fg_status fg_executor_get(fg_executor *executor, const struct fg_kv_move *move, void *bytes, fg_error *err);
+
 // From now on every matrix shows its input to `calibration`, whose items are the store's matrices in their
 // order; NULL ends it. The device's registers must be within the host's reach.
 void fg_executor_observe(fg_executor *executor, fg_calibration *calibration);

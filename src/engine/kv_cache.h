@@ -31,6 +31,7 @@
 #include "plan/policy.h"
 
 typedef struct fg_kv_cache fg_kv_cache;
+struct fg_kv_tokens; // kv_places.h
 
 typedef struct fg_kv_cache_options {
   const fg_graph *graph; // kv is final: padded if there is a disk tier
@@ -89,6 +90,23 @@ fg_status fg_kv_cache_release(fg_kv_cache *kv, fg_error *err);
 fg_status fg_kv_cache_pump(fg_kv_cache *kv, fg_error *err);
 // Waits until the step's pages are where they belong; what the next step reads may be on its way.
 fg_status fg_kv_cache_finish(fg_kv_cache *kv, fg_error *err);
+
+// ---- whole pages, between two steps
+// ------------------------------------------------------------------------
+
+// Gives these tokens' pages, which are whole, their homes, as if a step computed them.
+fg_status fg_kv_cache_place(fg_kv_cache *kv, const struct fg_kv_tokens *tokens, fg_error *err);
+
+enum { FG_KV_SPARE_PAGES = 8 };
+// Layers [layer, layer + layers) of a page that has a home.
+typedef struct fg_kv_move {
+  uint32_t page, layer, layers;
+  char *spare; // [FG_KV_SPARE_PAGES] pages of a layer, each padded to FG_IO_ALIGN: for those on disk
+} fg_kv_move;
+// bytes: [layers, fg_kv_cache_kept_bytes], one layer behind the other.
+fg_status fg_kv_cache_put(fg_kv_cache *kv, const fg_kv_move *move, const void *bytes, fg_error *err);
+fg_status fg_kv_cache_get(fg_kv_cache *kv, const fg_kv_move *move, void *bytes, fg_error *err);
+uint64_t fg_kv_cache_kept_bytes(const fg_kv_geometry *geometry); // of a layer's page, without padding
 
 // The cache of a layer, frames within its reach.
 fg_view fg_kv_cache_view(const fg_kv_cache *kv, int32_t layer);

@@ -1,6 +1,7 @@
 #include "kernels/product.h"
 
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,4 +189,11 @@ void fg_product_destroy(fg_product *product) {
   free(product->streams);
   if (product->engine) dnnl_engine_destroy(product->engine);
   free(product);
+}
+
+const char *fg_product_library(char out[static 64]) {
+  const dnnl_version_t *v = dnnl_version();
+  snprintf(out, 64, "oneDNN %d.%d.%d %.12s isa %x", v->major, v->minor, v->patch, v->hash,
+           (unsigned)dnnl_get_effective_cpu_isa());
+  return out;
 }

@@ -30,4 +30,8 @@ fg_status fg_product_prepare(fg_product *product, uint32_t rows, uint32_t k, fg_
 // out[rows, 64] = x[rows, k] tile[k, 64]. k is the shape's, a multiple of 32; x is dense.
 void fg_product_run(fg_product_shape *shape, uint32_t thread, const float *x, const void *tile, float *out);
 
+// The library's version, build and instruction set, for who keeps results beyond the process: others may have
+// other bits.
+const char *fg_product_library(char out[static 64]);
+
 #endif

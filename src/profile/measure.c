@@ -31,7 +31,7 @@ enum {
 // ---- what the machine is ---------------------------------------------------------------------------------
 
 // "model name : ..." as the kernel has it; some processors have no name.
-static void cpu_name(char *out, size_t size) {
+void fg_profile_cpu_name(char *out, size_t size) {
   char line[CPU_LINE];
   snprintf(out, size, "unknown CPU");
   FILE *file = fopen("/proc/cpuinfo", "re");
@@ -78,7 +78,7 @@ fg_status fg_profile_describe(fg_profile *out, const fg_profile_options *options
   char name[64];
   fg_kernels kernels;
   fg_kernels_init(&kernels, fg_cpu_features());
-  cpu_name(name, sizeof name);
+  fg_profile_cpu_name(name, sizeof name);
   out->threads = options->threads ? options->threads : fg_machine_cores();
   // Rounded: what a kernel takes for itself varies a little.
   const double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1u << 30);

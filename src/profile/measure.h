@@ -32,6 +32,7 @@ typedef struct fg_profile_options {
 } fg_profile_options;
 
 // What identifies the machine: all of the profile that is not measured. Threads as they will be.
+void fg_profile_cpu_name(char *out, size_t size); // "unknown CPU" where it has none
 fg_status fg_profile_describe(fg_profile *out, const fg_profile_options *options, fg_error *err);
 // Whether a profile was made on such a machine by such a program.
 bool fg_profile_fits(const fg_profile *profile, const fg_profile *machine);

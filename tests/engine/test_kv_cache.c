@@ -255,6 +255,39 @@ static const fg_policy policies[] = {
 static const fg_policy three_tiers = {
     .device_pages = 5, .host_pages = 10, .disk_pages = 40, .frames = 3, .frame_pages = TABLE};
 
+// Takes a page that is full out of the cache, finds its marks there, and puts it back, as it is done with one
+// that comes from elsewhere.
+static void take_out_and_put_back(world *w, fg_seq seq, uint32_t index, char *spare) {
+  fg_error err;
+  uint32_t count;
+  const uint32_t *pages = fg_scheduler_pages(w->scheduler, seq, &count);
+  const uint64_t bytes = fg_kv_cache_kept_bytes(&w->graph.kv);
+  char *kept = test_calloc(LAYERS, bytes);
+  const fg_kv_move all = {pages[index], 0, LAYERS, spare}, last = {pages[index], LAYERS - 1, 1, spare};
+  must(fg_kv_cache_get(w->kv, &all, kept, &err), &err);
+  for (uint32_t layer = 0; layer < LAYERS; layer++)
+    for (uint32_t t = 0; t < T; t++) {
+      uint64_t found;
+      memcpy(&found, kept + layer * bytes + fg_kv_key_offset(&w->graph.kv, 0, t), sizeof found);
+      assert_int_equal(found, mark_of(&w->sequences[seq], layer, index * T + t));
+    }
+  must(fg_kv_cache_put(w->kv, &all, kept, &err), &err);
+  must(fg_kv_cache_put(w->kv, &last, kept + (LAYERS - 1) * bytes, &err), &err);
+  test_free(kept);
+}
+
+static void take_pages_out(world *w) {
+  char *spare = aligned_alloc(FG_IO_ALIGN, FG_KV_SPARE_PAGES * fg_kv_page_bytes(&w->graph.kv));
+  assert_non_null(spare);
+  for (fg_seq seq = 0; seq < 4 * SEQS; seq++) {
+    uint32_t count;
+    const bool runs = w->sequences[seq].id && fg_scheduler_pages(w->scheduler, seq, &count);
+    const uint32_t full = runs ? fg_scheduler_computed(w->scheduler, seq) / T : 0;
+    if (full) take_out_and_put_back(w, seq, draw(w, 0, full - 1), spare);
+  }
+  free(spare);
+}
+
 static void random_life(const char *device, uint32_t window, fg_policy policy) {
   world w = {0};
   open_world(&w, device, window, policy);
@@ -264,6 +297,7 @@ static void random_life(const char *device, uint32_t window, fg_policy policy) {
       submit(&w, prompt, draw(&w, prompt, longest - 1), longest);
     }
     assert_true(run_step(&w));
+    if (i % 4 == 3) take_pages_out(&w);
   }
   assert_true(w.ahead > 0);
   assert_true(fg_kv_cache_bytes_read(w.kv) >= w.least_read);
