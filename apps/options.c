@@ -243,6 +243,16 @@ static const fg_option_row rows[] = {
      "whether what prompts have in common at their beginning is computed once (true)"},
     {"enable-prefix-caching", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,
      "vLLM's: --prefix-sharing"},
+    {"prefix-cache", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(prefix_cache), FG_CMD_BATCH | FG_CMD_GENERATE,
+     "keep what prompts begin with in this folder for jobs to come, and use what others have kept; results "
+     "are "
+     "the same"},
+    {"prefix-cache-size", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(prefix_cache_size),
+     FG_CMD_BATCH | FG_CMD_GENERATE,
+     "bytes of that folder's files at most; what was used longest ago goes first (10G)"},
+    {"prefix-cache-keep", 0, FG_KIND_CHOICE, "shared|prompts", 0, 0, FIELD(prefix_cache_keep),
+     FG_CMD_BATCH | FG_CMD_GENERATE,
+     "what at least two rows begin with, or all of every prompt (batch: shared, generate: prompts)"},
     {"speculation", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(speculation), PLANNED,
      "whether rows whose step waits for the disk or for memory try tokens ahead that their own text suggests "
      "(true; of bench, whose prompts are random, false)"},
@@ -413,6 +423,14 @@ static fg_status check_speculation(const fg_options *o, fg_error *err) {
                  o->draft_model ? "--draft-model" : "--num-speculative-tokens");
 }
 
+static fg_status check_prefix_cache(const fg_options *o, fg_error *err) {
+  if (o->prefix_cache && !o->prefix_sharing)
+    return fg_fail(err, FG_INVALID, "--prefix-cache goes with --prefix-sharing true");
+  if (o->prefix_cache || (!o->prefix_cache_size && !o->prefix_cache_keep)) return FG_OK;
+  return fg_fail(err, FG_INVALID, "%s goes with --prefix-cache DIR",
+                 o->prefix_cache_size ? "--prefix-cache-size" : "--prefix-cache-keep");
+}
+
 // Resolves --compress-cache.
 static fg_status check_cache(fg_options *o, fg_error *err) {
   if (!o->compress_cache) return FG_OK;
@@ -483,6 +501,7 @@ fg_status fg_options_parse(fg_options *options, uint32_t command, int argc, char
   }
   fg_status status = check_weights(options, err);
   if (status == FG_OK) status = check_speculation(options, err);
+  if (status == FG_OK) status = check_prefix_cache(options, err);
   return status ? status : check_cache(options, err);
 }
 

@@ -83,6 +83,8 @@ typedef struct fg_options {
   double attn_sparsity;
   bool cpu_cache_compute;
   bool synthetic, deterministic, prefix_sharing, speculation;
+  const char *prefix_cache, *prefix_cache_keep; // NULL = not given
+  uint64_t prefix_cache_size;                   // 0 = not given
   uint32_t speculative_tokens;
   const char *draft_model;
   uint64_t draft_memory; // 0 = not given

@@ -85,6 +85,13 @@ static fg_workload forward_survey(void *user, fg_engine *engine) {
   return run->job.survey(run->job.user, engine);
 }
 
+// Who asks about one prompt today asks about it again; of a job of many rows, what they have in common comes
+// again.
+static bool keeps_prompts(const fg_run *run) {
+  const char *wish = run->options->prefix_cache_keep;
+  return strcmp(wish ? wish : strcmp(run->command, "generate") == 0 ? "prompts" : "shared", "prompts") == 0;
+}
+
 typedef fg_status open_fn(fg_engine **out, const fg_engine_options *options, fg_error *err);
 
 static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
@@ -126,6 +133,9 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .draft_model = o->draft_model,
       .draft_memory = o->draft_memory,
       .no_prefix_sharing = !o->prefix_sharing,
+      .prefix_cache = o->prefix_cache,
+      .prefix_cache_size = o->prefix_cache_size,
+      .prefix_cache_prompts = keeps_prompts(run),
       .trace_path = o->trace,
       .io = o->io,
       .log = forward_log,
@@ -267,9 +277,24 @@ static void say_spared(const fg_run *run) {
                  100 * (double)s.sparse_spared_bytes / (double)s.sparse_value_bytes);
 }
 
+static void say_kept(const fg_run *run) {
+  if (!run->options->prefix_cache) return;
+  fg_engine_stats s;
+  char loaded[16], saved[16], removed[48] = "";
+  fg_engine_get_stats(run->engine, &s);
+  if (s.prefix_pages_removed)
+    snprintf(removed, sizeof removed, ", %llu pages removed for room",
+             (unsigned long long)s.prefix_pages_removed);
+  fg_console_say(run->console, 1, "prefix cache: %llu tokens loaded (%s), %llu saved (%s)%s",
+                 (unsigned long long)s.prefix_tokens_loaded, fg_size_format(s.prefix_bytes_loaded, loaded),
+                 (unsigned long long)s.prefix_tokens_saved, fg_size_format(s.prefix_bytes_saved, saved),
+                 removed);
+}
+
 int fg_run_close(fg_run *run, fg_status status, const fg_error *err) {
   fg_console_clear(run->console);
   say_spared(run);
+  say_kept(run);
   fg_error stats_err = {FG_OK, ""};
   const char *outcome = status == FG_OK ? "done" : status == FG_CANCELLED ? "interrupted" : "failed";
   fg_status stats_status = write_stats(run, outcome, &stats_err);

@@ -94,6 +94,11 @@ typedef struct fg_engine_options {
   const char *draft_model;     // of the same vocabulary: suggests where the text does not; NULL: nothing does
   uint64_t draft_memory;       // of host_memory, what the draft model may take; 0: a quarter
   bool no_prefix_sharing;      // compute every token of every prompt, also those that others have in common
+  // Folder in which beginnings of prompts are kept for jobs to come, and found again; results are the same.
+  // NULL: none.
+  const char *prefix_cache;
+  uint64_t prefix_cache_size; // bytes of its files at most; 0: 10 GiB
+  bool prefix_cache_prompts;  // keep whole prompts, not only what at least two requests begin with
   const char *trace_path;
   const char *io; // "auto", "uring", "threads"
   // Lines for people (level 0 warning, 1 information, 2 debug); NULL = silent.
@@ -232,6 +237,12 @@ typedef struct fg_engine_stats {
   // others had computed the same beginning; of these, what is behind the last page that all of it is shared
   // was copied. Distinct and shared ones make up the prompts.
   uint64_t prompt_tokens_distinct, prompt_tokens_shared, prompt_tokens_copied;
+  // Of the folder of kept prefixes: tokens in pages that came from there, and what was read for them; the
+  // same of what was written. Pages that were removed to make room; files that were not what they say. All
+  // but the last two are part of bytes_read and bytes_written; tokens count as shared once a request begins
+  // behind them.
+  uint64_t prefix_tokens_loaded, prefix_bytes_loaded, prefix_tokens_saved, prefix_bytes_saved;
+  uint64_t prefix_pages_removed, prefix_pages_damaged;
   // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its
   // row did not take.
   uint64_t drafted_tokens, drafted_steps, accepted_tokens;
@@ -255,7 +266,7 @@ typedef struct fg_engine_stats {
   uint32_t running, waiting;
   uint64_t policies; // that were used, one after the other
   double seconds_steps, seconds_compute, seconds_wait_read, seconds_read, seconds_read_overlapped,
-      seconds_sample, seconds_gather;
+      seconds_sample, seconds_gather, seconds_prefixes; // the last one beside the steps
 } fg_engine_stats;
 
 void fg_engine_get_stats(const fg_engine *engine, fg_engine_stats *out);

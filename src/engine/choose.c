@@ -5,6 +5,7 @@
 
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/kept_prefixes.h"
 #include "engine/sharing.h"
 #include "profile/kept.h"
 
@@ -56,7 +57,8 @@ static bool is_known(fg_engine *e) {
   if (!f->input.max_len && job.longest) f->input.max_len = (uint32_t)fmin(job.longest, f->input.context);
   look_at_rows(&f->input, &job, !e->options.no_prefix_sharing);
   e->noted_top = (uint32_t)fmin(fmax(job.prompt_top, FG_NOTED_TOP), FG_MAX_TOP);
-  if (!e->options.no_prefix_sharing) f->input.host_per_page = fg_sharing_page_bytes(e);
+  if (!e->options.no_prefix_sharing)
+    f->input.host_per_page = fg_sharing_page_bytes(e) + fg_kept_prefixes_page_bytes(e);
   if (!fg_forecast_take_job(f, &job)) return false;
   if (e->options.no_prefix_sharing) fg_forecast_share_nothing(f);
   f->input.expected = job;

@@ -3,6 +3,7 @@
 
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/kept_prefixes.h"
 #include "plan/policy_file.h"
 
 const fg_tokenizer *fg_engine_tokenizer(const fg_engine *e) {
@@ -81,11 +82,12 @@ void fg_engine_describe(const fg_engine *e, fg_engine_info *out) {
 
 static uint64_t disk_bytes_read(const fg_engine *e, const fg_runner_counts *counts) {
   return fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts->kv_read +
-         counts->hidden.read_bytes;
+         counts->hidden.read_bytes + fg_kept_prefixes_counts(e).loaded_bytes;
 }
 
 static uint64_t disk_bytes_written(const fg_engine *e, const fg_runner_counts *counts) {
-  return fg_io_bytes_written(e->io) + counts->kv_written + counts->hidden.written_bytes;
+  return fg_io_bytes_written(e->io) + counts->kv_written + counts->hidden.written_bytes +
+         fg_kept_prefixes_counts(e).saved_bytes;
 }
 
 static double span_seconds(const fg_engine *e, fg_span_kind kind) {
@@ -135,6 +137,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
   uint64_t busy, covered;
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
   const fg_runner_counts counts = fg_engine_count(e);
+  const fg_prefix_counts kept = fg_kept_prefixes_counts(e);
   *out = (fg_engine_stats){
       .steps = e->steps,
       .prompt_tokens = e->prompt_tokens,
@@ -146,6 +149,12 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .drafted_tokens = e->drafted_tokens,
       .drafted_steps = e->drafted_steps,
       .accepted_tokens = e->accepted_tokens,
+      .prefix_tokens_loaded = kept.loaded_pages * e->model->graph->kv.page_tokens,
+      .prefix_bytes_loaded = kept.loaded_bytes,
+      .prefix_tokens_saved = kept.saved_pages * e->model->graph->kv.page_tokens,
+      .prefix_bytes_saved = kept.saved_bytes,
+      .prefix_pages_removed = kept.removed_pages,
+      .prefix_pages_damaged = kept.damaged_pages,
       .bytes_read = disk_bytes_read(e, &counts),
       .bytes_written = disk_bytes_written(e, &counts),
       .hidden_bytes_read = counts.hidden.read_bytes,
@@ -178,6 +187,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .seconds_wait_read = span_seconds(e, FG_SPAN_WAIT_READ),
       .seconds_sample = span_seconds(e, FG_SPAN_SAMPLE),
       .seconds_gather = span_seconds(e, FG_SPAN_GATHER),
+      .seconds_prefixes = fg_kept_prefixes_seconds(e),
       .seconds_read = 1e-9 * (double)busy,
       .seconds_read_overlapped = 1e-9 * (double)covered,
   };

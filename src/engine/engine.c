@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "engine/draft.h"
 #include "engine/engine_state.h"
+#include "engine/kept_prefixes.h"
 #include "engine/sharing.h"
 
 fg_sampling fg_sampling_default(void) {
@@ -78,6 +79,7 @@ fg_status fg_engine_keep_sequence(fg_engine *e, fg_sequence *s, fg_error *err) {
   }
   e->sequences[s->seq] = s;
   e->pending++;
+  s->looked_for = false;
   s->beyond_pass = is_beyond_pass(e, &s->request);
   e->beyond_pass += s->beyond_pass;
   if (fg_readout_keeps_logits(&s->request)) fg_scheduler_mark_drawn(e->scheduler, s->seq);
@@ -204,6 +206,7 @@ static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row)
 
 static void put_together(fg_engine *e, const fg_step *step) {
   fg_sharing_begin_step(e, step);
+  fg_kept_prefixes_begin_step(e, step);
   fg_executor_begin(e->executor, step->dropped, step->dropped_count);
   fg_readout_begin(e->readout);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
@@ -355,6 +358,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     fail_all(e, status, err);
     return e->failed = status;
   }
+  fg_kept_prefixes_load(e);
   uint64_t begin = fg_now_ns(), waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds;
   fg_step step;
   fg_scheduler_plan(e->scheduler, &step);
@@ -372,6 +376,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   fg_readout_finish(e->readout);
   e->steps++;
   e->preemptions += step.preempted;
+  fg_kept_prefixes_hold(e, &step);
   count_prompt_tokens(e, &step);
   fg_scheduler_done(e->scheduler, &step);
   uint32_t row = 0;
@@ -390,5 +395,6 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   fg_trace_span(e->trace, e->step_track, FG_SPAN_STEP, NULL, -1, 0, begin, end);
   fg_engine_record_step(e, begin, end, step.chunk_count);
   fg_trace_counter(e->trace, "rows running", fg_scheduler_running(e->scheduler));
+  fg_kept_prefixes_save(e);
   return FG_OK;
 }

@@ -32,6 +32,7 @@ typedef struct fg_sequence {
   uint32_t reported;  // prompt positions whose log-probability was reported or is not wanted: below it
   uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
+  bool looked_for;        // among kept prefixes
   bool beyond_pass;       // the policy is one of layer passes, and they cannot take it
   fg_draft_record drafts; // that were tried
   fg_guess draft;         // of the step that is planned or runs: tokens behind the known ones
@@ -76,9 +77,10 @@ struct fg_engine {
   // Seconds that it was asked: for the step that is planned or runs, and before that one.
   double drafting_seconds, drafting_before;
   uint64_t drafted_tokens, accepted_tokens, drafted_steps;
-  fg_prompt_notes *notes; // sharing.h; NULL: nothing is shared
-  uint32_t noted_top;     // candidates that it has room for with a token
-  uint64_t sharing_bytes; // of the host budget, reserved for the index of prefixes
+  fg_prompt_notes *notes;        // sharing.h; NULL: nothing is shared
+  uint32_t noted_top;            // candidates that it has room for with a token
+  uint64_t sharing_bytes;        // of the host budget, reserved for the index of prefixes
+  struct fg_kept_prefixes *kept; // kept_prefixes.h; NULL: nothing is
   uint32_t sample_track, step_track;
   uint64_t process_bytes; // reserved for what is not counted one by one
 

@@ -11,6 +11,7 @@
 #include "engine/draft.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
+#include "engine/kept_prefixes.h"
 #include "engine/sharing.h"
 #include "engine/sparsity.h"
 #include "kernels/attention.h"
@@ -333,6 +334,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                 .writes_once = e->policy.open_slots > 0};
   fg_speculation_begin(&e->speculation);
   if (status == FG_OK) fg_sharing_open(e, &limits);
+  if (status == FG_OK) fg_kept_prefixes_open_runner(e, limits.pages);
   if (status == FG_OK) status = fg_scheduler_create(&e->scheduler, &limits, err);
   if (status == FG_OK && p->micro_tokens) fg_scheduler_admit_whole(e->scheduler, p->pass_draws);
   e->runner_bytes = fg_budget_used(e->host) - before;
@@ -356,6 +358,7 @@ fg_runner_counts fg_engine_count(const fg_engine *e) {
 
 void fg_engine_close_runner(fg_engine *e) {
   e->before = fg_engine_count(e);
+  fg_kept_prefixes_close_runner(e);
   fg_sharing_close(e);
   fg_scheduler_destroy(e->scheduler);
   fg_readout_destroy(e->readout);
@@ -451,6 +454,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
     status =
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
   if (one_memory) e->device_budget = e->host;
+  if (status == FG_OK && !plan_only) status = fg_kept_prefixes_open(e, err);
   if (status == FG_OK) status = make_policy(e, one_memory, err);
   if (status == FG_OK && !plan_only) status = fg_engine_open_runner(e, err);
   if (status != FG_OK) {
@@ -480,6 +484,7 @@ void fg_engine_close(fg_engine *e) {
   if (!e) return;
   fg_engine_cancel_all(e);
   fg_engine_close_runner(e);
+  fg_kept_prefixes_close(e);
   fg_draft_model_close(e->draft_model);
   fg_chat_destroy(e->chat);
   fg_tokenizer_destroy(e->tokenizer);

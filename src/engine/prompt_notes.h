@@ -45,8 +45,8 @@ void fg_prompt_notes_copy(fg_prompt_notes *notes, uint32_t from, uint32_t to, ui
 // stays until the page begins anew.
 bool fg_prompt_notes_get(const fg_prompt_notes *notes, fg_note_place at, int32_t token, fg_token_info *info);
 
-// What is noted of a page from its first position on, in the form in which it is kept: `room` has one for each token of
-// a page. None where more candidates were asked for than are kept.
+// What is noted of a page from its first position on, in the form in which it is kept: `room` has one for
+// each token of a page. None where more candidates were asked for than are kept.
 fg_prefix_notes fg_prompt_notes_of(const fg_prompt_notes *notes, uint32_t page, fg_prefix_note *room);
 // The page holds what was kept, and this was noted of it.
 void fg_prompt_notes_fill(fg_prompt_notes *notes, uint32_t page, const fg_prefix_notes *kept);

@@ -120,6 +120,13 @@ static json_t *steps_json(const fg_history *h) {
   return steps;
 }
 
+static json_t *prefix_cache_json(const fg_engine_stats *s) {
+  return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "loaded_tokens", n(s->prefix_tokens_loaded),
+                   "loaded_bytes", n(s->prefix_bytes_loaded), "saved_tokens", n(s->prefix_tokens_saved),
+                   "saved_bytes", n(s->prefix_bytes_saved), "removed_pages", n(s->prefix_pages_removed),
+                   "damaged_pages", n(s->prefix_pages_damaged), "seconds", s->seconds_prefixes);
+}
+
 json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run) {
   fg_engine_stats s;
   fg_engine_info info;
@@ -127,11 +134,11 @@ json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run) {
   fg_engine_describe(engine, &info);
   json_t *policy = fg_engine_policy_json(engine);
   const fg_history *history = fg_engine_history(engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*,s:o,s:o}", "version", FG_VERSION,
-                   "command", run->command, "outcome", run->outcome, "model", model_json(&info), "policy",
-                   policy ? policy : json_null(), "predicted", fg_stats_predicted(engine), "phases",
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*,s:o,s:o}", "version",
+                   FG_VERSION, "command", run->command, "outcome", run->outcome, "model", model_json(&info),
+                   "policy", policy ? policy : json_null(), "predicted", fg_stats_predicted(engine), "phases",
                    phases_json(run, &s), "tokens", tokens_json(&s, run->run_seconds), "tiers",
                    tiers_json(&info, &s), "experts", experts_json(&s), "sparse_attention", sparse_json(&s),
-                   "crossing", crossing_json(&s), "rows", run->rows, "last_steps", steps_json(history),
-                   "timeline", timeline_json(history));
+                   "crossing", crossing_json(&s), "prefix_cache", prefix_cache_json(&s), "rows", run->rows,
+                   "last_steps", steps_json(history), "timeline", timeline_json(history));
 }
