@@ -341,6 +341,9 @@ const notComputed = (stats) => {
   const fact = (what, value, why) => facts.push([what, {number: value}, {aside: why}]);
   for (const p of parts) fact(make("span", {}, swatch(p.color), p.name), count(p.value), p.color === "red"
     ? "after a preemption or a change of the policy" : `${percent(share(p.value, prompts))} of ${count(prompts)} prompt tokens`);
+  if (amount(stats, "prefix_cache.loaded_tokens"))
+    fact("tokens loaded from earlier jobs", count(amount(stats, "prefix_cache.loaded_tokens")),
+      `${bytes(amount(stats, "prefix_cache.loaded_bytes"))} of the prefix cache`);
   fact("tokens tried ahead", count(guesses), `in ${count(tokens("drafted_steps"))} of ${count(tokens("steps"))} steps`);
   fact("of these right", count(tokens("accepted")), guesses ? `${percent(share(tokens("accepted"), guesses))}; each is a step that its row did not take`
     : "each is a step that its row does not take");
