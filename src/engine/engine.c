@@ -382,6 +382,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
   uint32_t row = 0;
   for (uint32_t i = 0; status == FG_OK && i < step.chunk_count; i++)
     status = deliver(e, &step.chunks[i], &row, err);
+  fg_scheduler_settle(e->scheduler, &step);
   if (status != FG_OK) {
     fail_all(e, status, err);
     return e->failed = status;

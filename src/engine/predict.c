@@ -114,6 +114,7 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
 
 static void finish_rows(walk *w, const fg_step *step) {
   fg_scheduler_done(w->scheduler, step);
+  fg_scheduler_settle(w->scheduler, step);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
     row *r = &w->rows[c->seq];

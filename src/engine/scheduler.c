@@ -517,7 +517,14 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
     s->sequences[c->seq].computed = c->begin + c->count - c->drafts;
     if (s->writers) end_writing(s, c);
   }
-  for (uint32_t i = 0; s->writers && i < step->chunk_count; i++) adopt(s, &s->sequences[step->chunks[i].seq]);
+}
+
+void fg_scheduler_settle(fg_scheduler *s, const fg_step *step) {
+  for (uint32_t i = 0; s->writers && i < step->chunk_count; i++) {
+    sequence *q = &s->sequences[step->chunks[i].seq];
+    if (q->table != NONE)
+      adopt(s, q); // otherwise it was removed meanwhile, and perhaps another has its place
+  }
 }
 
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq) {

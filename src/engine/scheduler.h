@@ -120,6 +120,9 @@ void fg_scheduler_plan(fg_scheduler *s, fg_step *step);
 uint32_t fg_scheduler_draft(fg_scheduler *s, fg_step *step, uint32_t chunk, uint32_t drafts);
 // After the step, before anything is added or removed: its known tokens are computed.
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
+// When all that the step gave was taken, by the pages that computed it: of pages that hold the same, one
+// stays.
+void fg_scheduler_settle(fg_scheduler *s, const fg_step *step);
 // A token was generated for a sequence whose known tokens are all computed; the longer sequence must fit.
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
 // The same, and it is the next one of those that were drafted: it is computed as well.

@@ -189,6 +189,18 @@ class PrefixSharing(Case):
                                                return_tokens_as_token_ids=True, **more) for i, more in enumerate(asked)])
         self.compare(harness.MODEL, "--dtype", "f32", "--max-num-batched-tokens", 128, least=0.2)
 
+    def test_notes_of_a_page_are_of_the_text_that_its_reader_goes_on_with(self):
+        """Texts that part where a page ends: of pages that hold the same, one stays, and is of one next token."""
+        draw = random.Random(1)
+        common = [draw.randrange(3, 300) for _ in range(2 * PAGE_TOKENS)]
+        for behind in ([5, 6, 6], [5, 6, 6, 6], [5, 6, 7, 6, 7], [5, None, 6, None, 7, 5, 6]):
+            texts = [common + [token, 9 + i, 3] if token else common[:50] + [4 + i] for i, token in enumerate(behind)]
+            write_rows(self.path("in.jsonl"), [row(f"r{i}", prompt=text, max_tokens=1, temperature=0, logprobs=1, echo=True,
+                                                   return_token_ids=True, return_tokens_as_token_ids=True)
+                                               for i, text in enumerate(texts)])
+            for seqs in (64, 1, 2, 3):
+                self.compare(harness.MODEL, "--dtype", "f32", "--max-num-seqs", seqs, least=0.2)
+
     def test_stop_in_the_middle_of_a_group_gives_the_same_file(self):
         write_rows(self.path("in.jsonl"), tree(333, groups=6, of_group=40))
 

@@ -115,6 +115,7 @@ static void test_waiting_sequences_come_in_their_order(void **state) {
   const fg_step step = plan(s);
   assert_int_equal(step.chunk_count, 3);
   fg_scheduler_done(s, &step);
+  fg_scheduler_settle(s, &step);
   assert_int_equal(fg_scheduler_free_rows(s), 0);
   assert_int_equal(fg_scheduler_next_waiting(s, FG_NO_SEQ), seqs[3]);
   assert_int_equal(fg_scheduler_next_waiting(s, seqs[3]), seqs[4]);
@@ -134,6 +135,7 @@ static void test_held_page_outlives_its_owner_and_tells_its_text(void **state) {
   assert_true(fg_scheduler_hold(s, second));
   assert_false(fg_scheduler_hold(s, open)); // not full, so nobody finds it
   fg_scheduler_done(s, &step);
+  fg_scheduler_settle(s, &step);
   fg_scheduler_remove(s, seq);
   assert_int_equal(fg_scheduler_free_pages(s), 3);
   int32_t text[2 * T] = {0};

@@ -233,6 +233,7 @@ static bool run_step(world *w) {
   }
   must(fg_kv_cache_finish(w->kv, &err), &err);
   fg_scheduler_done(w->scheduler, &step);
+  fg_scheduler_settle(w->scheduler, &step);
   for (uint32_t i = 0; i < step.chunk_count; i++) {
     const fg_chunk *c = &step.chunks[i];
     if (!c->last) continue;

@@ -238,6 +238,7 @@ static void step_world(world *w, const fg_step *step) {
 
 static void after_step(world *w, const fg_step *step, bool restarts) {
   fg_scheduler_done(w->s, step);
+  fg_scheduler_settle(w->s, step);
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_seq seq = step->chunks[i].seq;
     if (!step->chunks[i].last) continue;

@@ -92,6 +92,7 @@ static void test_whole_rows_are_admitted_in_order_and_never_in_part(void **state
       assert_true(kept <= draws);
       const uint32_t first = done - step.chunk_count;
       fg_scheduler_done(s, &step);
+      fg_scheduler_settle(s, &step);
       for (uint32_t c = first; c < done; c++) fg_scheduler_remove(s, seq[c]);
     }
     assert_int_equal(done, count);

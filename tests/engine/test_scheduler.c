@@ -187,6 +187,7 @@ static void play(const situation *t) {
       for (uint32_t i = 0; i < step.chunk_count; i++)
         if (step.chunks[i].last) (void)fg_scheduler_draft(s, &step, i, number);
       fg_scheduler_done(s, &step);
+      fg_scheduler_settle(s, &step);
       describe(&step, text, sizeof text);
       if (strcmp(text, t->steps[next]) != 0) print_error("situation '%s', step %zu\n", t->name, next);
       assert_string_equal(text, t->steps[next++]);
@@ -223,6 +224,7 @@ static uint32_t steps_of_pairs(fg_sharing share, uint32_t pairs, uint32_t runnin
   uint32_t steps = 0, tokens = 0;
   for (fg_scheduler_plan(s, &step); step.chunk_count; fg_scheduler_plan(s, &step), steps++) {
     fg_scheduler_done(s, &step);
+    fg_scheduler_settle(s, &step);
     for (uint32_t i = 0; i < step.chunk_count; i++)
       if (step.chunks[i].last) fg_scheduler_remove(s, step.chunks[i].seq);
     tokens += step.tokens;
@@ -539,6 +541,7 @@ static void run_world(uint64_t seed, totals *all) {
     compute(&w, &step);
     all->preempted += step.preempted;
     fg_scheduler_done(w.s, &step);
+    fg_scheduler_settle(w.s, &step);
     check_pages(&w);
     for (uint32_t i = 0; i < step.chunk_count; i++) {
       model_sequence *m = &w.of[step.chunks[i].seq];
@@ -592,6 +595,7 @@ static void test_preemption_wastes_little(void **state) {
   fg_step step;
   for (fg_scheduler_plan(s, &step); step.chunk_count; fg_scheduler_plan(s, &step)) {
     fg_scheduler_done(s, &step);
+    fg_scheduler_settle(s, &step);
     computed += step.tokens;
     for (uint32_t i = 0; i < step.chunk_count; i++) {
       if (!step.chunks[i].last) continue;
