@@ -106,8 +106,8 @@ class BdistWheel(bdist_wheel):
     """Any Python 3, this platform."""
 
     def finalize_options(self):
+        self.distribution.has_ext_modules = lambda: True  # of this platform, though no module of Python's is compiled
         super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self):
         return ("py3", "none", super().get_tag()[2])
