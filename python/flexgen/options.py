@@ -43,6 +43,9 @@ class EngineOptions(TypedDict, total=False):
     deterministic: bool
     seed: int
     # the step
+    prefix_cache: Path
+    prefix_cache_size: Size
+    prefix_cache_keep: Literal["shared", "prompts"]
     prefix_sharing: bool
     enable_prefix_caching: bool
     speculation: bool
