@@ -16,6 +16,7 @@ struct fg_decode_type {
   fg_status (*read)(fg_decode_step *step, const json_t *json, fg_error *err);
   fg_status (*push)(fg_decoding *d, size_t index, const char *text, size_t length, bool last, fg_error *err);
   fg_status (*finish)(fg_decoding *d, size_t index, fg_error *err);
+  bool joins; // what it makes of a token in the middle of a text depends on this token alone
 };
 
 static fg_status pass(fg_decoding *d, size_t index, const char *text, size_t length, bool last,
@@ -448,18 +449,18 @@ static fg_status read_ctc(fg_decode_step *step, const json_t *json, fg_error *er
   return status ? status : read_text(json, "word_delimiter_token", "|", &step->other, err);
 }
 
-static const fg_decode_type spaced = {"null", NULL, push_spaced, NULL};
-static const fg_decode_type spm = {"SentencePiece", NULL, push_spm, finish_spm};
+static const fg_decode_type spaced = {"null", NULL, push_spaced, NULL, false};
+static const fg_decode_type spm = {"SentencePiece", NULL, push_spm, finish_spm, true};
 static const fg_decode_type types[] = {
-    {"BPEDecoder", read_suffixed, push_suffixed, finish_suffixed},
-    {"ByteFallback", NULL, push_byte_fallback, end_run},
-    {"ByteLevel", NULL, push_byte_level, finish_byte_level},
-    {"CTC", read_ctc, push_ctc, NULL},
-    {"Fuse", NULL, push_fuse, finish_fuse},
-    {"Metaspace", read_metaspace, push_metaspace, NULL},
-    {"Replace", read_replace, push_replace, NULL},
-    {"Strip", read_strip, push_strip, NULL},
-    {"WordPiece", read_wordpiece, push_wordpiece, NULL},
+    {"BPEDecoder", read_suffixed, push_suffixed, finish_suffixed, false},
+    {"ByteFallback", NULL, push_byte_fallback, end_run, true},
+    {"ByteLevel", NULL, push_byte_level, finish_byte_level, true},
+    {"CTC", read_ctc, push_ctc, NULL, false},
+    {"Fuse", NULL, push_fuse, finish_fuse, true},
+    {"Metaspace", read_metaspace, push_metaspace, NULL, true},
+    {"Replace", read_replace, push_replace, NULL, true},
+    {"Strip", read_strip, push_strip, NULL, true},
+    {"WordPiece", read_wordpiece, push_wordpiece, NULL, false},
 };
 
 static fg_status read_step(fg_decoder *out, const fg_decode_type *type, const json_t *json, fg_error *err) {
@@ -522,6 +523,23 @@ void fg_decoder_free(fg_decoder *decoder) {
 
 bool fg_decoder_takes_bytes(const fg_decoder *decoder) {
   return decoder->count > 0 && decoder->steps[0].type->push == push_byte_level;
+}
+
+// What is stripped off every token, or off the end, is not known of a token alone; nor what is replaced where
+// tokens are one text.
+static bool step_joins(const fg_decoder *decoder, size_t index, bool fused) {
+  const fg_decode_step *step = &decoder->steps[index];
+  if (step->type->push == push_strip) return fused && step->stop == 0;
+  return step->type->joins && !(fused && step->type->push == push_replace);
+}
+
+bool fg_decoder_joins(const fg_decoder *decoder) {
+  bool fused = false;
+  for (size_t i = 0; i < decoder->count; i++) {
+    if (!step_joins(decoder, i, fused)) return false;
+    fused |= decoder->steps[i].type->push == push_fuse;
+  }
+  return true;
 }
 
 // ---- a text in the making -----------------------------------------------------------------------------

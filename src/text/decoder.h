@@ -47,6 +47,8 @@ fg_status fg_decoder_add_spm(fg_decoder *decoder, const fg_spm_decode *spm, fg_e
 void fg_decoder_free(fg_decoder *decoder);
 // Whether the first step takes tokens as bytes (see vocabulary.h).
 bool fg_decoder_takes_bytes(const fg_decoder *decoder);
+// Whether a text is its tokens' contributions in a row, but for its first spaces.
+bool fg_decoder_joins(const fg_decoder *decoder);
 // The bytes that one token contributes in the middle of a text; `text` as in the vocabulary's file.
 fg_status fg_decoder_token_bytes(const fg_decoder *decoder, const char *text, size_t length, fg_text *out,
                                  fg_error *err);

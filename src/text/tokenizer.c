@@ -299,6 +299,15 @@ const char *fg_tokenizer_token_bytes(const fg_tokenizer *tokenizer, int32_t id, 
   return fg_token_data(&tokenizer->vocabulary, token);
 }
 
+bool fg_tokenizer_joins_bytes(const fg_tokenizer *tokenizer) {
+  return fg_decoder_joins(&tokenizer->decoder);
+}
+
+bool fg_tokenizer_adds_bytes(const fg_tokenizer *tokenizer, int32_t id) {
+  const fg_token *token = fg_vocabulary_token(&tokenizer->vocabulary, id);
+  return token && !(token->flags & (FG_TOKEN_SPECIAL | FG_TOKEN_NORMAL));
+}
+
 // ---- life ---------------------------------------------------------------------------------------------
 
 fg_status fg_tokenizer_load(fg_tokenizer **out, const fg_assets *assets, fg_error *err) {

@@ -47,6 +47,10 @@ bool fg_tokenizer_is_special(const fg_tokenizer *tokenizer, int32_t id);
 int32_t fg_tokenizer_id(const fg_tokenizer *tokenizer, const char *token); // exact token, -1 = none
 // The bytes that one token stands for (what `bytes` of chat logprobs shows). NULL for an unknown id.
 const char *fg_tokenizer_token_bytes(const fg_tokenizer *tokenizer, int32_t id, size_t *length);
+// Whether a text is the bytes of its tokens in a row, but for spaces at its beginning; and whether a token is
+// one that adds its bytes to a text: not a special one, nor one that a text shows otherwise.
+bool fg_tokenizer_joins_bytes(const fg_tokenizer *tokenizer);
+bool fg_tokenizer_adds_bytes(const fg_tokenizer *tokenizer, int32_t id);
 // Tokens that are found in a text before anything else looks at it.
 uint32_t fg_tokenizer_added_count(const fg_tokenizer *tokenizer);
 // A special token's text by role ("bos_token", "eos_token", "pad_token", "unk_token"), NULL = none.
