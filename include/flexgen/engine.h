@@ -175,6 +175,8 @@ typedef enum fg_finish {
   FG_FINISH_ERROR, // `error` of on_done says why
 } fg_finish;
 
+struct fg_guide;
+
 typedef struct fg_request {
   const int32_t *prompt; // copied
   uint32_t prompt_count; // at least 1
@@ -183,6 +185,9 @@ typedef struct fg_request {
   int32_t logprobs;        // top candidates wanted with each generated token; -1 = no log-probabilities
   int32_t prompt_logprobs; // the same for prompt tokens (the first has none); -1 = no
   uint32_t logprobs_from;  // first prompt position whose log-probability is wanted; 0 = all
+  // The form that the answer must have (guide/guide.h); NULL: any. Borrowed until on_done. Its end is the
+  // answer's: not with min_tokens or ignore_eos.
+  struct fg_guide *guide;
   void *user;
   // For each prompt position >= 1 and >= logprobs_from, in order, if prompt_logprobs >= 0. May be NULL.
   void (*on_prompt)(void *user, uint32_t position, const fg_token_info *info);
@@ -246,8 +251,9 @@ typedef struct fg_engine_stats {
   // Tokens suggested for positions ahead, in so many steps; those that were right: each is a step that its
   // row did not take.
   uint64_t drafted_tokens, drafted_steps, accepted_tokens;
-  uint64_t bytes_read, bytes_written;       // disk
-  uint64_t weight_bytes_streamed;           // of bytes_read
+  uint64_t forced_tokens;             // of generated ones, those that a guide left no choice about: not drawn
+  uint64_t bytes_read, bytes_written; // disk
+  uint64_t weight_bytes_streamed;     // of bytes_read
   uint64_t kv_bytes_read, kv_bytes_written; // of bytes_read and bytes_written: pages of the KV cache
   // Of bytes_read and bytes_written: what layer passes kept on disk of the rows of a step.
   uint64_t hidden_bytes_read, hidden_bytes_written;

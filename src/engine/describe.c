@@ -149,6 +149,7 @@ void fg_engine_get_stats(const fg_engine *e, fg_engine_stats *out) {
       .drafted_tokens = e->drafted_tokens,
       .drafted_steps = e->drafted_steps,
       .accepted_tokens = e->accepted_tokens,
+      .forced_tokens = e->forced_tokens,
       .prefix_tokens_loaded = kept.loaded_pages * e->model->graph->kv.page_tokens,
       .prefix_bytes_loaded = kept.loaded_bytes,
       .prefix_tokens_saved = kept.saved_pages * e->model->graph->kv.page_tokens,

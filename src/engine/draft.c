@@ -1,6 +1,7 @@
 #include "engine/draft.h"
 
 #include "base/clock.h"
+#include "engine/guided.h"
 
 enum {
   ROOM_BYTES = 8 << 20, // of logits that are kept until they are drawn from, about
@@ -20,11 +21,12 @@ uint32_t fg_draft_room(const fg_engine *e) {
   return fits < LEAST_ROOM ? LEAST_ROOM : min_u32(fits, MOST_ROOM);
 }
 
-// Every chunk is one missing token, and the next one is wanted.
+// Every chunk is what is missing of an answer, one token as a rule, and the next one is wanted.
 static bool only_decodes(const fg_engine *e, const fg_step *step) {
   for (uint32_t i = 0; i < step->chunk_count; i++) {
     const fg_chunk *c = &step->chunks[i];
-    if (!c->last || c->count - c->drafts != 1 || !e->sequences[c->seq]->request.max_tokens) return false;
+    const fg_request *r = &e->sequences[c->seq]->request;
+    if (!c->last || (c->count != 1 && c->begin < r->prompt_count) || !r->max_tokens) return false;
   }
   return true;
 }
@@ -44,7 +46,9 @@ static uint32_t look_up(const fg_engine *e, const fg_step *step, fg_draft_offer 
   uint32_t count = 0, asked = 0;
   for (uint32_t i = 0; i < step->chunk_count && count < MOST_ROWS; i++) {
     fg_sequence *s = e->sequences[step->chunks[i].seq];
+    if (s->complete) continue;
     fg_guess guess = fg_lookup(s->tokens, s->count, most_drafts(e, s), s->tokens + s->count);
+    guess.count = fg_guided_prefix(s, guess.count);
     if (!guess.count && e->draft_model && asked++ < FG_DRAFT_MODEL_ROWS) guess.count = most_drafts(e, s);
     if (!guess.count) continue;
     offers[count++] =
@@ -97,19 +101,23 @@ void fg_draft_plan(fg_engine *e, fg_step *step) {
   e->drafting_seconds = 0;
   for (uint32_t i = 0; i < step->chunk_count; i++) e->sequences[step->chunks[i].seq]->draft = (fg_guess){0};
   const uint32_t fixed = e->options.speculative_tokens;
-  if (e->options.no_speculation || !only_decodes(e, step)) return;
+  e->decodes_only = only_decodes(e, step);
+  if (e->options.no_speculation || !e->decodes_only) return;
   if (!fixed && !fg_speculation_may_pay(&e->speculation, step->tokens)) return;
   fg_draft_offer offers[MOST_ROWS];
   const uint32_t count = look_up(e, step, offers);
-  const uint32_t room = min_u32(e->policy.max_seqs + fg_draft_room(e), e->policy.max_tokens) - step->tokens;
+  const uint32_t room =
+      min_u32(e->policy.max_seqs + fg_draft_room(e) - step->chunk_count, e->policy.max_tokens - step->tokens);
   if (fixed)
     take_fixed(offers, count, fixed, room);
   else
     fg_speculation_choose(&e->speculation, offers, count, step->tokens, room);
   if (e->draft_model) make(e, step, offers, count);
   for (uint32_t i = 0; i < count; i++) {
-    fg_guess *draft = &e->sequences[step->chunks[offers[i].chunk].seq]->draft;
+    fg_sequence *s = e->sequences[step->chunks[offers[i].chunk].seq];
+    fg_guess *draft = &s->draft;
     *draft = offers[i].guess;
+    if (!draft->match) offers[i].taken = fg_guided_prefix(s, offers[i].taken);
     draft->count = fg_scheduler_draft(e->scheduler, step, offers[i].chunk, offers[i].taken);
   }
 }
@@ -126,11 +134,8 @@ void fg_draft_end(fg_engine *e, fg_sequence *s, uint32_t right) {
 void fg_draft_end_step(fg_engine *e, const fg_step *step, fg_draft_time time, const fg_step_work *work,
                        const fg_step_pages *pages) {
   uint32_t drafted = 0;
-  for (uint32_t i = 0; i < step->chunk_count; i++) {
-    const fg_chunk *c = &step->chunks[i];
-    if (!c->last || c->count - c->drafts != 1) return; // not of the kind that drafts
-    drafted += c->drafts;
-  }
+  if (!e->decodes_only) return; // not of the kind that drafts
+  for (uint32_t i = 0; i < step->chunk_count; i++) drafted += step->chunks[i].drafts;
   e->drafted_tokens += drafted;
   e->drafted_steps += drafted > 0;
   const double known = fg_forecast_token_seconds(&e->forecast, work, pages, TOKENS_TIMED);

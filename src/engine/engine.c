@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "engine/draft.h"
 #include "engine/engine_state.h"
+#include "engine/guided.h"
 #include "engine/kept_prefixes.h"
 #include "engine/sharing.h"
 
@@ -59,9 +60,26 @@ static fg_sequence *new_sequence(const fg_engine *e, const fg_request *r) {
   s->request.max_tokens = generated;
   s->request.sampling.bias = bias;
   s->request.sampling.stop_ids = stop;
-  s->count = r->prompt_count;
+  s->count = s->told = r->prompt_count;
+  if (!generated) s->request.guide = NULL;
+  s->cursor = fg_guide_begin();
   s->reported = r->logprobs_from > 1 ? r->logprobs_from : 1; // the first token has no predecessor
   return s;
+}
+
+// What an answer begins with in any case is computed with the prompt, but where a longer text is turned
+// otherwise.
+static fg_status force_beginning(const fg_engine *e, fg_sequence *s, fg_error *err) {
+  const fg_graph *g = e->model->graph;
+  const bool restarts = g->rope_restarts && s->count <= g->rope_original;
+  while (!(restarts && s->count == g->rope_original) && fg_guided_force(e, s)) {
+  }
+  return s->guide_error ? fg_fail(err, s->guide_error->status, "%s", s->guide_error->message) : FG_OK;
+}
+
+// Tokens that are computed, or will be.
+static uint32_t to_compute(const fg_sequence *s) {
+  return s->count - s->complete;
 }
 
 static bool is_beyond_pass(const fg_engine *e, const fg_request *r) {
@@ -93,12 +111,14 @@ fg_status fg_engine_submit(fg_engine *e, const fg_request *request, fg_request_i
   if (!s)
     return fg_fail(err, FG_NO_SPACE, "out of memory for a request of %" PRIu32 " tokens",
                    request->prompt_count);
-  status = fg_scheduler_add(e->scheduler, s->count, &s->seq, err);
+  status = force_beginning(e, s, err);
+  if (status == FG_OK) status = fg_scheduler_add(e->scheduler, to_compute(s), &s->seq, err);
   if (status == FG_OK) {
     status = fg_engine_keep_sequence(e, s, err);
     if (status != FG_OK) fg_scheduler_remove(e->scheduler, s->seq);
   }
   if (status != FG_OK) {
+    fg_guided_free(s);
     free(s);
     return status;
   }
@@ -130,9 +150,10 @@ uint32_t fg_engine_wants(const fg_engine *e) {
 
 void fg_engine_end_sequence(fg_engine *e, fg_sequence *s, fg_finish how, const fg_error *error) {
   if (how != FG_FINISH_CANCELLED && how != FG_FINISH_ERROR)
-    fg_forecast_end_row(&e->forecast, s->count - s->request.prompt_count, s->request.max_tokens);
+    fg_forecast_end_row(&e->forecast, s->told - s->request.prompt_count, s->request.max_tokens);
   e->cancelled -= s->cancelled;
   if (s->request.on_done) s->request.on_done(s->request.user, how, error);
+  fg_guided_free(s);
   free(s);
 }
 
@@ -173,8 +194,10 @@ static bool contains(const int32_t *ids, uint32_t count, int32_t id) {
 }
 
 // Draws the token behind position `next` - 1. Drafted tokens before it count as its output.
-static void select_draw(fg_engine *e, const fg_sequence *s, uint32_t row, uint32_t next) {
+static void select_draw(fg_engine *e, fg_sequence *s, uint32_t row, uint32_t next) {
   const fg_request *r = &s->request;
+  uint64_t *allowed = r->guide ? fg_readout_allow(e->readout) : NULL;
+  if (allowed) fg_guided_allowed(e, s, next - s->count, allowed);
   const fg_sampler_input input = {.vocab = e->model->graph->vocab,
                                   .sampling = &r->sampling,
                                   .prompt = s->tokens,
@@ -182,13 +205,14 @@ static void select_draw(fg_engine *e, const fg_sequence *s, uint32_t row, uint32
                                   .output = s->tokens + r->prompt_count,
                                   .output_count = next - r->prompt_count,
                                   .eos = e->model->eos,
-                                  .eos_count = e->model->eos_count};
+                                  .eos_count = e->model->eos_count,
+                                  .allowed = allowed};
   fg_executor_select(e->executor, row);
   fg_readout_draw(e->readout, &input, r->logprobs);
 }
 
-// Positions of a chunk whose logits are wanted: prompt tokens to score, the last known one and drafted ones
-// to draw from.
+// Positions of a chunk whose logits are wanted: prompt tokens to score, forced ones whose log-probability is
+// wanted, the last known one and drafted ones to draw from.
 static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row) {
   fg_sequence *s = e->sequences[chunk->seq];
   const fg_request *r = &s->request;
@@ -198,7 +222,11 @@ static void select_rows(fg_engine *e, const fg_chunk *chunk, uint32_t first_row)
       if (r->prompt_logprobs < 0 || next < s->reported) continue;
       fg_executor_select(e->executor, row);
       fg_readout_score(e->readout, s->tokens[next], (uint32_t)r->prompt_logprobs);
-    } else if (next >= s->count && r->max_tokens > 0) {
+    } else if (next < s->count) {
+      if (r->logprobs < 0 || next < s->told) continue;
+      fg_executor_select(e->executor, row);
+      fg_readout_score(e->readout, s->tokens[next], (uint32_t)r->logprobs);
+    } else if (r->max_tokens > 0) {
       select_draw(e, s, row, next);
     }
   }
@@ -218,7 +246,7 @@ static void put_together(fg_engine *e, const fg_step *step) {
                                     .begin = chunk->begin,
                                     .count = chunk->count,
                                     .prompt = s->request.prompt_count,
-                                    .known = s->count + chunk->drafts,
+                                    .known = to_compute(s) + chunk->drafts,
                                     .longest = s->request.prompt_count + s->request.max_tokens,
                                     .copied = chunk->copied,
                                     .source = chunk->source};
@@ -227,14 +255,35 @@ static void put_together(fg_engine *e, const fg_step *step) {
   }
 }
 
-// Why a sequence ends with the token that was just drawn, or FG_FINISH_ERROR if it goes on.
+static const fg_finish GOES_ON = FG_FINISH_ERROR;
+
+// Why a sequence ends with the token that was just told, or GOES_ON.
 static fg_finish ends_with(const fg_engine *e, const fg_sequence *s, int32_t token, bool go_on) {
   const fg_sampling *sampling = &s->request.sampling;
   if (!sampling->ignore_eos && contains(e->model->eos, e->model->eos_count, token)) return FG_FINISH_EOS;
   if (contains(sampling->stop_ids, sampling->stop_id_count, token)) return FG_FINISH_STOP_ID;
   if (!go_on) return FG_FINISH_CALLER;
-  if (s->count >= s->request.prompt_count + s->request.max_tokens) return FG_FINISH_LENGTH;
-  return FG_FINISH_ERROR;
+  if (s->told >= s->request.prompt_count + s->request.max_tokens) return FG_FINISH_LENGTH;
+  return GOES_ON;
+}
+
+// Gives the next token to the sequence's owner.
+static fg_finish tell(fg_engine *e, fg_sequence *s, const fg_token_info *info) {
+  const fg_request *r = &s->request;
+  s->told++;
+  e->generated_tokens++;
+  const bool go_on = r->on_token ? r->on_token(r->user, info) : true;
+  return ends_with(e, s, info->token, go_on);
+}
+
+// Those that are known and need no log-probability.
+static fg_finish tell_known(fg_engine *e, fg_sequence *s) {
+  fg_finish how = GOES_ON;
+  while (how == GOES_ON && s->told < s->count && !s->cancelled) {
+    e->forced_tokens++;
+    how = tell(e, s, &(fg_token_info){.token = s->tokens[s->told]});
+  }
+  return how;
 }
 
 // The sequence has one token more. Where a longer text is turned otherwise, its keys are computed again.
@@ -244,36 +293,61 @@ static void go_on_with(fg_engine *e, const fg_sequence *s) {
   if (g->rope_restarts && s->count == g->rope_original + 1) fg_scheduler_restart(e->scheduler, s->seq);
 }
 
+// What follows in any case is known from now on.
+static fg_finish force(fg_engine *e, fg_sequence *s) {
+  while (fg_guided_force(e, s))
+    if (!s->complete) go_on_with(e, s);
+  return s->request.logprobs < 0 ? tell_known(e, s) : GOES_ON;
+}
+
+static void end_unless(fg_engine *e, fg_sequence *s, fg_finish how) {
+  if (how != GOES_ON)
+    fg_engine_finish_sequence(e, s, how, NULL);
+  else if (s->guide_error)
+    fg_engine_finish_sequence(e, s, FG_FINISH_ERROR, s->guide_error);
+}
+
 // Gives the tokens that were drawn, of drafted ones as far as these are right, to the sequence's owner; `row`
 // is that of the first.
-static void take_drawn(fg_engine *e, fg_sequence *s, uint32_t row) {
-  const fg_request *r = &s->request;
+static fg_finish take_drawn(fg_engine *e, fg_sequence *s, uint32_t row) {
   uint32_t right = 0;
-  fg_finish how;
-  for (bool more = true; more;) {
+  fg_finish how = GOES_ON;
+  for (bool more = !s->guide_error; more;) {
     fg_token_info info;
     fg_readout_result(e->readout, row + right, &info);
     const bool agrees = right < s->draft.count && s->tokens[s->count] == info.token;
     s->tokens[s->count++] = info.token;
-    e->generated_tokens++;
     right += agrees;
-    const bool go_on = r->on_token ? r->on_token(r->user, &info) : true;
-    how = ends_with(e, s, info.token, go_on);
-    if (how == FG_FINISH_ERROR && agrees)
+    how = tell(e, s, &info);
+    if (how == GOES_ON) fg_guided_advance(s);
+    if (how == GOES_ON && agrees)
       fg_scheduler_append_drafted(e->scheduler, s->seq);
-    else if (how == FG_FINISH_ERROR)
+    else if (how == GOES_ON)
       go_on_with(e, s);
-    more = how == FG_FINISH_ERROR && agrees && !s->cancelled;
+    more = how == GOES_ON && agrees && !s->cancelled && !s->guide_error;
   }
   fg_draft_end(e, s, right);
-  if (how != FG_FINISH_ERROR) fg_engine_finish_sequence(e, s, how, NULL);
+  return how == GOES_ON && !s->cancelled ? force(e, s) : how;
+}
+
+// A token behind the chunk's position that was not drawn: *row is that of its log-probability, if this is
+// wanted.
+static fg_finish take_known(fg_engine *e, fg_sequence *s, uint32_t next, uint32_t *row, fg_finish how) {
+  fg_token_info info;
+  if (s->request.logprobs < 0) return how == GOES_ON ? tell_known(e, s) : how;
+  fg_readout_result(e->readout, (*row)++, &info);
+  if (how != GOES_ON || s->cancelled || next != s->told) return how;
+  e->forced_tokens++;
+  return tell(e, s, &info);
 }
 
 // Gives a chunk's results to its owner; *row counts through the selected rows in the order of selection.
 static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_error *err) {
   fg_sequence *s = e->sequences[chunk->seq];
   const fg_request *r = &s->request;
+  const uint32_t told = s->told, count = s->count;
   fg_token_info info;
+  fg_finish how = GOES_ON;
   fg_status status = fg_sharing_report(e, s, chunk, err);
   if (status != FG_OK) return status;
   for (uint32_t p = chunk->begin; p < chunk->begin + chunk->count; p++) {
@@ -284,17 +358,19 @@ static fg_status deliver(fg_engine *e, const fg_chunk *chunk, uint32_t *row, fg_
       fg_sharing_note(e, s, p, &info);
       if (r->on_prompt) r->on_prompt(r->user, next, &info);
       s->reported = next + 1;
-    } else if (next == s->count) {
-      if (r->max_tokens == 0) {
-        fg_engine_finish_sequence(e, s, FG_FINISH_LENGTH, NULL);
-        return FG_OK;
-      }
+    } else if (next < count) {
+      if (next >= told) how = take_known(e, s, next, row, how);
+    } else {
       const uint32_t first = *row;
-      *row += 1 + chunk->drafts;
-      take_drawn(e, s, first);
-      return FG_OK; // s may be gone, and what follows are drafted positions
+      if (r->max_tokens == 0) how = FG_FINISH_LENGTH;
+      if (r->max_tokens > 0) *row += 1 + chunk->drafts;
+      // Where what was known is shared, the chunk does not come by it.
+      if (how == GOES_ON && r->logprobs < 0) how = tell_known(e, s);
+      if (how == GOES_ON && !s->cancelled) how = take_drawn(e, s, first);
+      break; // what follows are drafted positions
     }
   }
+  end_unless(e, s, how);
   return FG_OK;
 }
 

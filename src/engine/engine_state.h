@@ -17,6 +17,7 @@
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
 #include "flexgen/engine.h"
+#include "guide/guide.h"
 #include "io/io.h"
 #include "model/model.h"
 #include "plan/policy.h"
@@ -29,14 +30,18 @@ typedef struct fg_sequence {
   fg_seq seq;         // in the scheduler
   fg_request request; // prompt, bias and stop_ids point into this block
   uint32_t count;     // known tokens
+  uint32_t told;      // of them, those that its owner knows
   uint32_t reported;  // prompt positions whose log-probability was reported or is not wanted: below it
   uint32_t reached;   // tokens that were computed, or shared, at some time
   bool cancelled;
-  bool looked_for;        // among kept prefixes
-  bool beyond_pass;       // the policy is one of layer passes, and they cannot take it
-  fg_draft_record drafts; // that were tried
-  fg_guess draft;         // of the step that is planned or runs: tokens behind the known ones
-  int32_t *tokens;        // [prompt_count + max_tokens], in this block
+  bool looked_for;             // among kept prefixes
+  bool complete;               // the last known token ends it, and need not be computed
+  bool beyond_pass;            // the policy is one of layer passes, and they cannot take it
+  fg_draft_record drafts;      // that were tried
+  fg_guess draft;              // of the step that is planned or runs: tokens behind the known ones
+  fg_guide_cursor cursor;      // of the request's guide, behind all known tokens
+  const fg_error *guide_error; // why the guide cannot go on; NULL: it can (guided.h)
+  int32_t *tokens;             // [prompt_count + max_tokens], in this block
 } fg_sequence;
 
 // What device and executor count. They are made anew with a new policy, and the counts go on.
@@ -77,6 +82,8 @@ struct fg_engine {
   // Seconds that it was asked: for the step that is planned or runs, and before that one.
   double drafting_seconds, drafting_before;
   uint64_t drafted_tokens, accepted_tokens, drafted_steps;
+  uint64_t forced_tokens;        // guided.h
+  bool decodes_only;             // the step that is planned or runs
   fg_prompt_notes *notes;        // sharing.h; NULL: nothing is shared
   uint32_t noted_top;            // candidates that it has room for with a token
   uint64_t sharing_bytes;        // of the host budget, reserved for the index of prefixes

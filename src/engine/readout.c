@@ -11,6 +11,7 @@ typedef struct readout_row {
   bool draw;    // keeps its logits
   bool largest; // takes the largest: `best`, of which there are `rank` so far
   bool wants_logprob;
+  const uint64_t *allowed; // of `largest`
   float best;
   uint32_t draw_index; // in draws and logits
   uint32_t rank;
@@ -33,21 +34,27 @@ struct fg_readout {
   fg_candidate *top;     // [max_rows, max_top]
   readout_draw *draws;   // [max_draws]
   float *logits;         // [max_draws, vocab]
-  uint32_t row_count, draw_count;
+  uint64_t *allowed;     // [max_draws, words_of(vocab)]
+  uint32_t row_count, draw_count, allowed_count;
   const fg_logits_block *block; // the one being handed out
 };
 
+static uint32_t words_of(uint32_t vocab) {
+  return (vocab + 63) / 64;
+}
+
 void fg_readout_costs(uint32_t vocab, uint32_t more_draws, uint32_t threads, fg_plan_input *plan) {
-  const uint64_t draw = sizeof(readout_draw) + vocab * sizeof(float);
+  const uint64_t draw = sizeof(readout_draw) + vocab * sizeof(float) + words_of(vocab) * sizeof(uint64_t);
   plan->host_per_token += sizeof(readout_row) + FG_MAX_TOP * sizeof(fg_candidate);
   plan->host_per_seq += draw;
-  plan->host_fixed += more_draws * draw + threads * fg_sampler_bytes(vocab) + 4 * FG_IO_ALIGN;
+  plan->host_fixed += more_draws * draw + threads * fg_sampler_bytes(vocab) + 5 * FG_IO_ALIGN;
   plan->pass.token_host += sizeof(readout_row) + FG_PASS_TOP * sizeof(fg_candidate);
   plan->pass.draw_host = draw;
   plan->pass.draws = more_draws;
 }
 
 bool fg_readout_fits_pass(const fg_request *r) {
+  if (r->guide && r->max_tokens) return false;
   return r->max_tokens <= 1 && r->logprobs <= FG_PASS_TOP && r->prompt_logprobs <= FG_PASS_TOP;
 }
 
@@ -81,6 +88,9 @@ fg_status fg_readout_create(fg_readout **out, const fg_readout_shape *shape, fg_
   if (status == FG_OK)
     status = fg_budget_alloc(budget, (uint64_t)r->max_draws * vocab * sizeof(float), what,
                              (void **)&r->logits, err);
+  if (status == FG_OK)
+    status = fg_budget_alloc(budget, (uint64_t)r->max_draws * words_of(vocab) * sizeof(uint64_t), what,
+                             (void **)&r->allowed, err);
   for (uint32_t i = 0; status == FG_OK && i < count; i++)
     status = fg_sampler_create(&r->samplers[i], vocab, budget, err);
   if (status != FG_OK) {
@@ -100,11 +110,12 @@ void fg_readout_destroy(fg_readout *r) {
   fg_budget_free(r->budget, r->top);
   fg_budget_free(r->budget, r->draws);
   fg_budget_free(r->budget, r->logits);
+  fg_budget_free(r->budget, r->allowed);
   free(r);
 }
 
 void fg_readout_begin(fg_readout *r) {
-  r->row_count = r->draw_count = 0;
+  r->row_count = r->draw_count = r->allowed_count = 0;
 }
 
 void fg_readout_score(fg_readout *r, int32_t token, uint32_t top) {
@@ -114,10 +125,17 @@ void fg_readout_score(fg_readout *r, int32_t token, uint32_t top) {
   r->row_count++;
 }
 
+uint64_t *fg_readout_allow(fg_readout *r) {
+  return r->allowed + (size_t)r->allowed_count++ * words_of(r->vocab);
+}
+
 void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logprobs) {
   readout_row *row = &r->rows[r->row_count];
-  if (fg_sampler_takes_largest(input->sampling, input->output_count)) {
-    *row = (readout_row){.largest = true, .wants_logprob = logprobs >= 0, .best = NAN};
+  // The rank of the largest of some tokens is not known before the end.
+  const bool ranked = input->allowed && logprobs >= 0;
+  if (fg_sampler_takes_largest(input->sampling, input->output_count) && !ranked) {
+    *row = (readout_row){
+        .largest = true, .wants_logprob = logprobs >= 0, .allowed = input->allowed, .best = NAN, .token = -1};
     fg_logprob_begin(&row->score, -1, r->top + (size_t)r->row_count * r->max_top,
                      logprobs > 0 ? (uint32_t)logprobs : 0);
     r->row_count++;
@@ -135,6 +153,7 @@ void fg_readout_draw(fg_readout *r, const fg_sampler_input *input, int32_t logpr
 // As the sampler does it with a whole row: the first of the largest, anything before what is not a number.
 static void take_largest(readout_row *row, const float *logits, uint32_t first, uint32_t columns) {
   for (uint32_t i = 0; i < columns; i++) {
+    if (row->allowed && !fg_is_allowed(row->allowed, first + i)) continue;
     if (logits[i] == row->best) row->rank++;
     if (!(logits[i] > row->best) && !isnan(row->best)) continue;
     row->best = logits[i];

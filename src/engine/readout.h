@@ -9,6 +9,8 @@
 // (fg_readout_keeps_logits), and none more than FG_PASS_TOP candidates: fg_readout_fits_pass says which
 // requests that excludes.
 //
+// A draw may be among some tokens only: the caller sets bits in a row that fg_readout_allow hands out.
+//
 // Threads: one owner.
 #ifndef FG_ENGINE_READOUT_H
 #define FG_ENGINE_READOUT_H
@@ -41,6 +43,8 @@ bool fg_readout_keeps_logits(const fg_request *request);
 void fg_readout_begin(fg_readout *readout);
 // top: number of candidates wanted with the token.
 void fg_readout_score(fg_readout *readout, int32_t token, uint32_t top);
+// A bit for each token, for the next draw's `allowed`; as many as there are draws.
+uint64_t *fg_readout_allow(fg_readout *readout);
 // `input` without logits; what it points to must stay until finish. logprobs < 0: only the token is wanted.
 void fg_readout_draw(fg_readout *readout, const fg_sampler_input *input, int32_t logprobs);
 

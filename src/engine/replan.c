@@ -74,7 +74,8 @@ static fg_sequence **take_sequences(fg_engine *e, uint32_t *count, fg_error *err
 static fg_status put_sequences(fg_engine *e, fg_sequence *const *all, uint32_t count, fg_error *err) {
   fg_status status = FG_OK;
   for (uint32_t i = 0; i < count; i++) {
-    if (status == FG_OK) status = fg_scheduler_add(e->scheduler, all[i]->count, &all[i]->seq, err);
+    if (status == FG_OK)
+      status = fg_scheduler_add(e->scheduler, all[i]->count - all[i]->complete, &all[i]->seq, err);
     if (status == FG_OK) status = fg_engine_keep_sequence(e, all[i], err);
     if (status == FG_OK) fg_sharing_tell(e, all[i]);
     if (status != FG_OK) fg_engine_end_sequence(e, all[i], FG_FINISH_ERROR, err);

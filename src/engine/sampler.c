@@ -53,6 +53,21 @@ static int32_t largest(const float *values, uint32_t vocab) {
   return (int32_t)best;
 }
 
+// The same of those that are allowed.
+static int32_t largest_allowed(const float *values, const uint64_t *allowed, uint32_t vocab) {
+  uint32_t best = vocab;
+  for (uint32_t word = 0; word * 64 < vocab; word++)
+    for (uint64_t bits = allowed[word]; bits; bits &= bits - 1) {
+      const uint32_t i = word * 64 + (uint32_t)__builtin_ctzll(bits);
+      if (i < vocab && (best == vocab || values[i] > values[best] || isnan(values[best]))) best = i;
+    }
+  return (int32_t)best;
+}
+
+static int32_t best_of(const float *values, const fg_sampler_input *in, uint32_t vocab) {
+  return in->allowed ? largest_allowed(values, in->allowed, vocab) : largest(values, vocab);
+}
+
 // ---- what changes the logits ------------------------------------------------------------------------
 
 static bool has_penalties(const fg_sampling *p) {
@@ -108,6 +123,14 @@ static void change_logits(fg_sampler *s, const fg_sampler_input *in) {
   for (uint32_t i = 0; i < p->bias_count; i++)
     if ((uint32_t)p->bias[i].token < in->vocab) s->values[p->bias[i].token] += p->bias[i].bias;
   if (has_penalties(p)) apply_penalties(s, in);
+}
+
+static void forbid_others(float *values, const uint64_t *allowed, uint32_t vocab) {
+  for (uint32_t first = 0; first < vocab; first += 64) {
+    const uint64_t bits = allowed[first / 64];
+    for (uint32_t i = first; ~bits && i < first + 64 && i < vocab; i++)
+      if (!(bits >> i % 64 & 1)) values[i] = -INFINITY;
+  }
 }
 
 // ---- what may be drawn -----------------------------------------------------------------------------
@@ -209,12 +232,13 @@ int32_t fg_sampler_draw(fg_sampler *s, const fg_sampler_input *in) {
   const fg_sampling *p = in->sampling;
   uint32_t vocab = in->vocab < s->vocab ? in->vocab : s->vocab;
   bool greedy = p->temperature < GREEDY_BELOW;
-  if (fg_sampler_takes_largest(p, in->output_count)) return largest(in->logits, vocab);
+  if (fg_sampler_takes_largest(p, in->output_count)) return best_of(in->logits, in, vocab);
   memcpy(s->values, in->logits, vocab * sizeof *s->values);
   change_logits(s, in);
-  int32_t best = largest(s->values, vocab);
+  int32_t best = best_of(s->values, in, vocab);
   if (greedy || !isfinite(s->values[best])) return best;
 
+  if (in->allowed) forbid_others(s->values, in->allowed, vocab);
   float temperature = fmaxf(p->temperature, LEAST_TEMPERATURE);
   for (uint32_t i = 0; i < vocab; i++) s->values[i] /= temperature;
   fg_exp_row(s->values, vocab, s->values[best], s->weights);

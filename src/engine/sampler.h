@@ -9,6 +9,9 @@
 // The draw inverts the cumulative distribution over ids in ascending order with one uniform number, keyed by
 // (seed, row, sample, position) through a counter-based generator (random.h): no state, no order. The
 // sum runs over the whole row in double, so it knows nothing of blocks or threads.
+//
+// Where only some tokens are allowed, the others are no candidates from behind the penalties on: they have no
+// part in any filter, and none of them is ever drawn, whatever the logits are.
 #ifndef FG_ENGINE_SAMPLER_H
 #define FG_ENGINE_SAMPLER_H
 
@@ -27,7 +30,12 @@ typedef struct fg_sampler_input {
   uint32_t prompt_count, output_count;
   const int32_t *eos;
   uint32_t eos_count;
+  const uint64_t *allowed; // a bit for each token, at least one set; NULL: all are
 } fg_sampler_input;
+
+static inline bool fg_is_allowed(const uint64_t *allowed, uint32_t token) {
+  return !allowed || (allowed[token / 64] >> token % 64 & 1);
+}
 
 // Scratch for one thread: made once, no allocation per token.
 typedef struct fg_sampler fg_sampler;

@@ -20,6 +20,7 @@
 
 typedef struct sequence {
   uint32_t known, computed;
+  uint32_t admitted;       // known when it began to run: for these tokens pages were looked for
   uint32_t previous, next; // slots; `next` also links free slots
   uint32_t table;          // row of the page tables while running, else NONE
   uint32_t pages;          // held
@@ -289,19 +290,63 @@ static void put_chunk(fg_scheduler *s, fg_step *step, uint32_t slot, uint32_t en
   publish(s, slot, end);
 }
 
-// Every sequence that lacks its last token only. The oldest come first, so a page is taken from a
-// sequence that has no chunk in this step yet.
+// Whether all that a sequence lacks is generated: one token, or several that were known at once.
+static bool decodes(const sequence *q) {
+  return q->computed && (q->computed + 1 == q->known || q->computed >= q->admitted);
+}
+
+// Every sequence that decodes gets a token. The oldest come first, so a page is taken from a sequence that
+// has no chunk in this step yet.
 static void plan_decodes(fg_scheduler *s, fg_step *step) {
   for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;) {
     sequence *q = &s->sequences[slot];
-    if (!q->computed || q->computed + 1 != q->known) continue;
-    while (take_pages(s, q, q->known) < q->known) {
+    const uint32_t end = q->computed + 1;
+    if (!decodes(q)) continue;
+    while (take_pages(s, q, end) < end) {
       uint32_t victim = s->last_running;
       preempt_last(s);
       step->preempted++;
       if (victim == slot) return;
     }
-    put_chunk(s, step, slot, q->known);
+    put_chunk(s, step, slot, end);
+  }
+}
+
+// What a step has to spare for sequences that decode, beyond a token for each.
+typedef struct spare {
+  uint32_t tokens, pages;
+} spare;
+
+// A prompt in progress keeps a token of the step, and the pages that it lacks.
+static spare left_by_prompts(const fg_scheduler *s, const fg_step *step) {
+  spare left = {s->limits.max_tokens - step->tokens, fg_page_pool_available(s->pool)};
+  for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;) {
+    const sequence *q = &s->sequences[slot];
+    const uint32_t wanted = pages_for(&s->limits, q->known);
+    if (decodes(q)) continue;
+    left.tokens -= left.tokens > 0;
+    if (wanted > q->pages) left.pages -= min_u32(wanted - q->pages, left.pages);
+  }
+  return left;
+}
+
+// What a sequence lacks beyond that one token, as far as the step's tokens and the free pages go.
+static void extend_decodes(fg_scheduler *s, fg_step *step) {
+  for (uint32_t i = 0; i < step->chunk_count; i++) {
+    fg_chunk *c = &s->chunks[i];
+    sequence *q = &s->sequences[c->seq];
+    if (c->last) continue;
+    const spare left = left_by_prompts(s, step);
+    const uint64_t room = ((uint64_t)q->pages + left.pages) * s->limits.page_tokens;
+    uint32_t end = c->begin + 1 + min_u32(q->known - c->begin - 1, left.tokens);
+    if (end > room) end = (uint32_t)room;
+    end = take_pages(s, q, end);
+    c->count = end - c->begin;
+    c->last = end == q->known;
+    step->tokens += c->count - 1;
+    q->end = end;
+    note_writer(s, c->seq, c->seq, c->begin, end);
+    publish(s, c->seq, end);
   }
 }
 
@@ -424,6 +469,7 @@ static void copy_part(fg_scheduler *s, sequence *q, const found *f) {
 static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared, const found *f) {
   sequence *q = &s->sequences[slot];
   q->table = s->free_tables[--s->free_table_count];
+  q->admitted = q->known;
   const uint32_t *table = s->tables + (size_t)q->table * s->table_pages;
   for (uint32_t i = 0; i < shared; i++) fg_page_pool_share(s->pool, table[i]);
   q->pages = q->published = shared;
@@ -464,10 +510,9 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
 void fg_scheduler_plan(fg_scheduler *s, fg_step *step) {
   *step = (fg_step){.chunks = s->chunks};
   plan_decodes(s, step);
-  for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;) {
-    const sequence *q = &s->sequences[slot];
-    if (!q->computed || q->computed + 1 < q->known) plan_chunk(s, step, slot);
-  }
+  extend_decodes(s, step);
+  for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;)
+    if (!decodes(&s->sequences[slot])) plan_chunk(s, step, slot);
   if (!step->preempted) plan_admissions(s, step);
   step->dropped = fg_page_pool_dropped(s->pool, &step->dropped_count);
 }

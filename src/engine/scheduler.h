@@ -21,6 +21,9 @@
 // any query meets them, in the order of the chunks, for what is copied may be a copy itself. The page that is
 // copied from stays until the step is done.
 //
+// Several tokens may be appended to a sequence at once, where they need not be drawn. A decoding sequence
+// that lacks more than one gets one as every other does, and then what the step and the pages leave.
+//
 // A decoding sequence's chunk may be made longer by *drafted* tokens, which are not known: they are computed
 // as if they were. Those that turn out to be right are appended as computed; what the others wrote lies
 // behind what is computed, and is written over. Drafts take what a planned step leaves, and nobody gives way
@@ -123,7 +126,7 @@ void fg_scheduler_done(fg_scheduler *s, const fg_step *step);
 // When all that the step gave was taken, by the pages that computed it: of pages that hold the same, one
 // stays.
 void fg_scheduler_settle(fg_scheduler *s, const fg_step *step);
-// A token was generated for a sequence whose known tokens are all computed; the longer sequence must fit.
+// A token was generated for a sequence; the longer sequence must fit.
 void fg_scheduler_append(fg_scheduler *s, fg_seq seq);
 // The same, and it is the next one of those that were drafted: it is computed as well.
 void fg_scheduler_append_drafted(fg_scheduler *s, fg_seq seq);

@@ -91,12 +91,14 @@ static bool is_told(const fg_engine *e, const fg_request *r, uint32_t page, uint
   return fg_prompt_notes_get(e->notes, at, r->prompt[position + 1], &info);
 }
 
-// Those before the first token that gives a log-probability which is wanted and known to nobody.
+// Those before the first token that gives a log-probability which is wanted and known to nobody. Of tokens of
+// an answer that are known before they are told, nobody knows it.
 static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_t tokens) {
   const fg_engine *e = user;
   const fg_sequence *s = e->sequences[seq];
   const fg_request *r = &s->request;
   const uint32_t page_tokens = e->model->graph->kv.page_tokens;
+  if (r->logprobs >= 0 && s->told < s->count && s->told - 1 < tokens) tokens = s->told - 1;
   if (r->prompt_logprobs < 0) return tokens;
   for (uint32_t next = s->reported; next < r->prompt_count && next <= tokens; next++)
     if (!is_told(e, r, pages[(next - 1) / page_tokens], next - 1)) return next - 1;

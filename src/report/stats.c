@@ -39,13 +39,13 @@ static json_t *phases_json(const fg_stats_run *run, const fg_engine_stats *s) {
 
 static json_t *tokens_json(const fg_engine_stats *s, double seconds) {
   double per_second = seconds > 0 ? 1 / seconds : 0;
-  return json_pack("{s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I,s:I}", "prompt", n(s->prompt_tokens),
+  return json_pack("{s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "prompt", n(s->prompt_tokens),
                    "prompt_distinct", n(s->prompt_tokens_distinct), "prompt_shared",
                    n(s->prompt_tokens_shared), "prompt_copied", n(s->prompt_tokens_copied), "generated",
                    n(s->generated_tokens), "prompt_per_s", (double)s->prompt_tokens * per_second,
                    "generated_per_s", (double)s->generated_tokens * per_second, "steps", n(s->steps),
                    "preemptions", n(s->preemptions), "drafted", n(s->drafted_tokens), "drafted_steps",
-                   n(s->drafted_steps), "accepted", n(s->accepted_tokens));
+                   n(s->drafted_steps), "accepted", n(s->accepted_tokens), "forced", n(s->forced_tokens));
 }
 
 static json_t *tiers_json(const fg_engine_info *info, const fg_engine_stats *s) {

@@ -318,6 +318,46 @@ static void test_uniform_numbers_stay_below_one(void **state) {
   assert_true(fg_random_uniform(lowest) == 0.0);
 }
 
+static void test_only_allowed_tokens_are_drawn(void **state) {
+  fixture *f = *state;
+  enum { VOCAB = 70 };
+  float logits[VOCAB];
+  uint64_t allowed[2] = {1ull << 5 | 1ull << 9 | 1ull << 63, 1ull << (69 - 64)};
+  bool seen[VOCAB] = {false};
+  for (uint32_t i = 0; i < VOCAB; i++) logits[i] = i % 2 ? 1.0f : 9.0f; // the others are likelier
+  logits[9] = 1.5f;
+  logits[63] = -INFINITY;
+  fg_sampling ways[] = {greedy(), unfiltered(), unfiltered(), unfiltered(), unfiltered()};
+  ways[2].top_k = 2;
+  ways[3].top_p = 0.3f;
+  ways[4].min_p = 0.9f;
+  for (size_t way = 0; way < sizeof ways / sizeof *ways; way++)
+    for (uint64_t seed = 0; seed < 200; seed++) {
+      ways[way].seed = seed;
+      fg_sampler_input in = {.logits = logits, .vocab = VOCAB, .sampling = &ways[way], .allowed = allowed};
+      const int32_t token = fg_sampler_draw(f->sampler, &in);
+      assert_true(token == 5 || token == 9 || token == 69);
+      if (way == 0 || way >= 3) assert_int_equal(token, 9);
+      if (way == 1) seen[token] = true;
+    }
+  assert_true(seen[5] && seen[9] && seen[69]);
+}
+
+// What is allowed is drawn even where its logits are no numbers, or as small as can be.
+static void test_broken_rows_give_an_allowed_token(void **state) {
+  fixture *f = *state;
+  static const float values[] = {NAN, -INFINITY, INFINITY};
+  const uint64_t allowed[1] = {1ull << 3 | 1ull << 4};
+  for (size_t v = 0; v < sizeof values / sizeof *values; v++)
+    for (int way = 0; way < 2; way++) {
+      float logits[8] = {1, 1, 1, 0, 0, 1, 1, 1};
+      logits[3] = logits[4] = values[v];
+      const fg_sampling p = way ? unfiltered() : greedy();
+      fg_sampler_input in = {.logits = logits, .vocab = 8, .sampling = &p, .allowed = allowed};
+      assert_in_range(fg_sampler_draw(f->sampler, &in), 3, 4);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_greedy_takes_the_lowest_of_equal_ids),
@@ -331,6 +371,8 @@ int main(void) {
       cmocka_unit_test(test_every_part_of_the_key_counts),
       cmocka_unit_test(test_temperature_has_a_floor),
       cmocka_unit_test(test_broken_rows_still_give_a_token),
+      cmocka_unit_test(test_only_allowed_tokens_are_drawn),
+      cmocka_unit_test(test_broken_rows_give_an_allowed_token),
       cmocka_unit_test(test_philox_known_answers),
       cmocka_unit_test(test_uniform_numbers_stay_below_one),
   };

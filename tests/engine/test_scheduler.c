@@ -29,9 +29,10 @@ static void describe(const fg_step *step, char *out, size_t size) {
 
 // "a7" adds a sequence of 7 tokens, "t7/5" one that shares, of which the first 5 tokens are those of all such
 // sequences, "r0" removes sequence 0, "s" makes a step and appends a token to every sequence that asked for
-// its next one, "s3" one in which these wish to draft 3 tokens, of which none will be right; each step is
-// compared with the next of `steps`, which writes a chunk as seq:begin+count, < with the tokens copied before
-// it, ~ with its drafts, and ! when it reaches the last known token.
+// its next one, "s3" one in which these wish to draft 3 tokens, of which none will be right, "k3" one behind
+// which each gets 3 tokens at once; each step is compared with the next of `steps`, which writes a chunk as
+// seq:begin+count, < with the tokens copied before it, ~ with its drafts, and ! when it reaches the last
+// known token.
 #define ROOM(tokens, seqs, room, of_page, longest)                                                           \
   .max_tokens = tokens, .max_seqs = seqs, .pages = room, .page_tokens = of_page, .max_len = longest
 
@@ -83,6 +84,18 @@ static const situation situations[] = {
      {ROOM(16, 1, 8, 4, 32)},
      "a2 a3 s s9 s9 r1 s9",
      {"0:0+2!", "0:2+2~1!", "0:3+1!", "0:4+10~9!"}},
+    {"tokens that are known at once are computed at once",
+     {ROOM(16, 4, 8, 4, 32)},
+     "a3 k5 k1 s",
+     {"0:0+3!", "0:3+5!", "0:8+1!"}},
+    {"every sequence gets one of them before any gets more",
+     {ROOM(6, 4, 16, 4, 32)},
+     "a2 a2 a2 k5 s s s",
+     {"0:0+2! 1:0+2! 2:0+2!", "0:2+4 1:2+1 2:2+1", "0:6+1! 1:3+4! 2:3+1", "0:7+1! 1:7+1! 2:4+3!"}},
+    {"they take what pages there are, and a younger one gives way",
+     {ROOM(16, 4, 4, 4, 16)},
+     "a3 a3 k8 s s",
+     {"0:0+3! 1:0+3!", "0:3+8! 1:3+1", "0:11+1! preempted 1"}},
     {"nothing left", {ROOM(8, 4, 8, 4, 32)}, "a3 s r0 s", {"0:0+3!", ""}},
     {"a prefix is computed once by the sequences of a step",
      {ROOM(32, 4, 16, 4, 32), .share = FG_SHARING_WITHIN, .cached_pages = 16},
@@ -184,15 +197,16 @@ static void play(const situation *t) {
       fg_step step;
       char text[512];
       fg_scheduler_plan(s, &step);
+      const uint32_t drafts = word[0] == 's' ? number : 0, more = word[0] == 'k' ? number : 1;
       for (uint32_t i = 0; i < step.chunk_count; i++)
-        if (step.chunks[i].last) (void)fg_scheduler_draft(s, &step, i, number);
+        if (step.chunks[i].last) (void)fg_scheduler_draft(s, &step, i, drafts);
       fg_scheduler_done(s, &step);
       fg_scheduler_settle(s, &step);
       describe(&step, text, sizeof text);
       if (strcmp(text, t->steps[next]) != 0) print_error("situation '%s', step %zu\n", t->name, next);
       assert_string_equal(text, t->steps[next++]);
       for (uint32_t i = 0; i < step.chunk_count; i++)
-        if (step.chunks[i].last) fg_scheduler_append(s, step.chunks[i].seq);
+        for (uint32_t n = 0; step.chunks[i].last && n < more; n++) fg_scheduler_append(s, step.chunks[i].seq);
     }
   }
   free(script);
@@ -266,7 +280,7 @@ enum { LEN = 121, PAGES = 41, PAGE_TOKENS = 10 };
 typedef struct model_sequence {
   bool live, shares;
   uint32_t right; // of its drafted tokens in this step
-  uint32_t known, wanted, ticket, kind, most;
+  uint32_t given, known, wanted, ticket, kind, most;
   int32_t tokens[LEN];
 } model_sequence;
 
@@ -413,9 +427,9 @@ static void check_step(const world *w, const fg_step *step) {
           "a draft fills a page that is written once");
     check(w, c->begin + c->count <= w->limits.max_len, "a draft beyond the longest sequence");
     check(w, pages * w->limits.page_tokens >= c->begin + c->count, "a token of the step has no page");
-    bool decode = c->begin && c->begin + 1 == m->known;
+    bool decode = c->begin && c->begin + 1 == m->known, generated = c->begin >= m->given;
     check(w, !(decode && decodes_over) || m->shares, "a decode after a chunk");
-    decodes_over |= !decode;
+    decodes_over |= !decode && !generated;
     tokens += c->count;
   }
   check(w, tokens == step->tokens && tokens <= w->limits.max_tokens, "the token budget");
@@ -450,7 +464,7 @@ static void add_some(world *w) {
     check(w, fg_scheduler_add(w->s, known, &seq, &err) == FG_OK, "a sequence that fits was refused");
     check(w, seq < 4 * MOST && !w->of[seq].live, "a slot in use was given out");
     model_sequence *m = &w->of[seq];
-    *m = (model_sequence){.live = true, .known = known, .wanted = wanted, .ticket = ticket};
+    *m = (model_sequence){.live = true, .given = known, .known = known, .wanted = wanted, .ticket = ticket};
     m->shares = pick(w, 4) > 0;
     m->kind = pick(w, 8) == 0;
     m->most = pick(w, 8) ? UINT32_MAX : pick(w, LEN);
@@ -507,8 +521,8 @@ static void append_drawn(world *w, fg_seq seq) {
   model_sequence *m = &w->of[seq];
   for (; m->right; m->right--, m->known++) fg_scheduler_append_drafted(w->s, seq);
   check(w, fg_scheduler_computed(w->s, seq) == m->known, "a right draft is computed again");
-  fg_scheduler_append(w->s, seq);
-  m->known++;
+  uint32_t at_once = pick(w, 4) ? 1 : 1 + pick(w, m->wanted - m->known);
+  for (; at_once; at_once--, m->known++) fg_scheduler_append(w->s, seq);
 }
 
 typedef struct totals {
