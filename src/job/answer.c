@@ -58,6 +58,7 @@ static fg_status submit_choice(fg_answer *a, uint32_t index, fg_error *err) {
   choice->user = a;
   fg_request request;
   fg_choice_engine_request(choice, a->key, &request);
+  request.guide = a->guide;
   return fg_engine_submit(a->engine, &request, &choice->id, err);
 }
 
@@ -97,6 +98,7 @@ static fg_status submit_choices(fg_answer *a, fg_error *err) {
   fg_status status = a->choices && order ? order_prompts(a, order, err)
                                          : fg_fail(err, FG_NO_SPACE, "out of memory for %u choices", count);
   if (a->choices) a->count = count;
+  if (status == FG_OK) status = fg_job_request_guide(q, a->context, &a->guide, err);
   for (uint32_t i = 0; status == FG_OK && i < q->prompt_count; i++) status = submit_prompt(a, order[i], err);
   if (order != &one) free(order);
   return status;
@@ -121,6 +123,7 @@ void fg_answer_cancel(fg_answer *a) {
 void fg_answer_free(fg_answer *a) {
   for (uint32_t i = 0; i < a->count; i++) fg_choice_free(&a->choices[i]);
   free(a->choices);
+  if (a->guide) fg_form_store_release(a->context->forms, a->guide);
   fg_job_request_destroy(a->request);
   *a = (fg_answer){0};
 }

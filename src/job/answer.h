@@ -26,6 +26,7 @@ struct fg_answer {
   void (*done)(void *user, fg_answer *answer); // without the lock
   void *user;
   // what comes of it
+  fg_guide *guide;    // of all choices; NULL: any form
   fg_choice *choices; // [count]
   uint32_t count, left;
   fg_error error; // not FG_OK: it could not be submitted whole

@@ -32,6 +32,7 @@ typedef struct fg_batch_job {
   fg_engine *engine;
   fg_batch_options options;
   fg_job_memory memory;
+  fg_form_store forms;
   fg_batch_setting setting;
   fg_rows_survey survey;
   fg_rows *rows;
@@ -164,15 +165,17 @@ static void row_complete(void *user, fg_batch_row *row) {
 static void set_up(batch *b, fg_engine *engine, const fg_batch_options *options) {
   *b = (batch){.engine = engine, .options = *options, .start_ns = fg_now_ns()};
   b->memory.host = fg_engine_host_budget(engine);
+  b->forms.memory = &b->memory;
   b->ids.memory = &b->memory;
   b->complete_tail = &b->complete;
-  b->setting = (fg_batch_setting){
-      .engine = engine,
-      .context = {.tokenizer = fg_engine_tokenizer(engine), .chat = fg_engine_chat(engine)},
-      .seed = options->seed,
-      .memory = &b->memory,
-      .complete = row_complete,
-      .user = b};
+  b->setting = (fg_batch_setting){.engine = engine,
+                                  .context = {.tokenizer = fg_engine_tokenizer(engine),
+                                              .chat = fg_engine_chat(engine),
+                                              .forms = &b->forms},
+                                  .seed = options->seed,
+                                  .memory = &b->memory,
+                                  .complete = row_complete,
+                                  .user = b};
   fg_engine_describe(engine, &b->setting.context.info);
   if (!options->deterministic_ids && getrandom(&b->setting.id_seed, sizeof b->setting.id_seed, 0) < 0)
     b->setting.id_seed = fg_now_ns() ^ (uint64_t)time(NULL) << 32;
@@ -458,6 +461,7 @@ fg_status fg_batch_job_close(batch *b, bool done, fg_error *err) {
   if (b->held) drop_row(b, b->held);
   const fg_status status = fg_output_close(b->output, done, err);
   fg_window_destroy(b->window);
+  fg_form_store_close(&b->forms);
   fg_rows_close(b->rows);
   fg_id_set_free(&b->ids);
   fg_text_free(&b->line);

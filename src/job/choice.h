@@ -53,7 +53,8 @@ typedef struct fg_choice_key {
 // Prepares choice `index` of a request.
 fg_status fg_choice_start(fg_choice *choice, const fg_job_request *request, const fg_request_context *context,
                           uint32_t index, fg_error *err);
-// Fills what is to be submitted; set done and user before that. bias and stop ids are those of the request.
+// Fills what is to be submitted, but for the guide; set done and user before that. bias and stop ids are
+// those of the request.
 void fg_choice_engine_request(fg_choice *choice, fg_choice_key key, fg_request *out);
 void fg_choice_free(fg_choice *choice);
 

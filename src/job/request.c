@@ -42,7 +42,17 @@ uint64_t fg_job_request_bytes(const fg_job_request *r) {
   for (uint32_t i = 0; i < r->prompt_count; i++)
     bytes += r->prompts[i].ids.capacity * sizeof(int32_t) + r->prompts[i].text_length;
   for (uint32_t i = 0; i < r->stop_count; i++) bytes += r->stops[i].length;
-  return bytes + (r->model ? strlen(r->model) : 0);
+  return bytes + r->form.length + (r->model ? strlen(r->model) : 0);
+}
+
+fg_status fg_job_request_guide(const fg_job_request *r, const fg_request_context *context, fg_guide **out,
+                               fg_error *err) {
+  const fg_form_model model = {context->tokenizer, context->info.vocab, context->info.eos,
+                               context->info.eos_count};
+  *out = NULL;
+  if (!r->form.field) return FG_OK;
+  if (!context->forms) return fg_fail(err, FG_INTERNAL, "%s without a store of forms", r->form.field);
+  return fg_form_store_acquire(context->forms, &model, &r->form, out, err);
 }
 
 // ---- prompts ----------------------------------------------------------------------------------------------
@@ -194,6 +204,7 @@ void fg_job_request_destroy(fg_job_request *request) {
   for (uint32_t i = 0; i < request->stop_count; i++) free(request->stops[i].bytes);
   free(request->prompts);
   free(request->stops);
+  fg_answer_form_free(&request->form);
   free(request->model);
   free((void *)(uintptr_t)request->sampling.bias);
   free((void *)(uintptr_t)request->sampling.stop_ids);

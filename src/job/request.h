@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "flexgen/engine.h"
+#include "job/answer_form.h"
 #include "job/stop_strings.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
@@ -25,12 +26,14 @@ enum {
 
 typedef enum fg_endpoint { FG_ENDPOINT_COMPLETIONS, FG_ENDPOINT_CHAT } fg_endpoint;
 
-// What a request is read against. tokenizer and chat may be NULL.
+// What a request is read against. tokenizer, chat and forms may be NULL.
 typedef struct fg_request_context {
   const fg_tokenizer *tokenizer;
   const fg_chat *chat;
   fg_engine_info info;
-  bool streams; // an answer may be sent in pieces: "stream" may be true
+  bool streams;         // an answer may be sent in pieces: "stream" may be true
+  fg_form_store *forms; // of whoever owns the engine; NULL: forms of answers are checked only
+  bool without_forms;   // or they are refused
 } fg_request_context;
 
 // OpenAI's error object: {"message", "type", "param", "code"}.
@@ -58,6 +61,7 @@ typedef struct fg_job_request {
   bool seeded;
   fg_stop_string *stops;
   uint32_t stop_count;
+  fg_answer_form form;
   int32_t logprobs; // top candidates with each token; -1 = no log-probabilities
   bool echo, include_stop, skip_special, return_token_ids, tokens_as_ids;
   bool stream, include_usage; // the answer goes out in pieces; with a last one that counts tokens
@@ -80,6 +84,9 @@ static inline uint32_t fg_job_request_choices(const fg_job_request *r) {
   return r->prompt_count * r->n;
 }
 uint64_t fg_job_request_bytes(const fg_job_request *r); // of memory that it holds
+// The guide of the request's form; *out NULL: it asks for none. To be released into context->forms.
+fg_status fg_job_request_guide(const fg_job_request *r, const fg_request_context *context, fg_guide **out,
+                               fg_error *err);
 // Most tokens that a choice of this prompt can generate.
 uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *context, uint32_t prompt);
 

@@ -143,6 +143,73 @@ static bool read_stop(fg_request_reader *r, const field *f, const json_t *value)
   return true;
 }
 
+// ---- forms of answers
+// --------------------------------------------------------------------------------------
+
+static bool fail_form(fg_request_reader *r, const char *name, const fg_error *err) {
+  fg_api_fail(r->error, name, "%s: %.400s", name, err->message);
+  if (err->status == FG_UNSUPPORTED) r->error->code = "unsupported_parameter";
+  if (err->status == FG_NO_SPACE || err->status == FG_INTERNAL) {
+    r->error->status = 500;
+    r->error->type = "server_error";
+  }
+  return false;
+}
+
+static bool read_form(fg_request_reader *r, const field *f, const json_t *value,
+                      fg_answer_form_reader *read) {
+  fg_error err;
+  return read(&r->request->form, f->name, value, &err) == FG_OK || fail_form(r, f->name, &err);
+}
+
+static bool read_response_format(fg_request_reader *r, const field *f, const json_t *value) {
+  return read_form(r, f, value, fg_read_response_format);
+}
+
+static bool read_structured_outputs(fg_request_reader *r, const field *f, const json_t *value) {
+  return read_form(r, f, value, fg_read_structured_outputs);
+}
+
+static bool read_guided_choice(fg_request_reader *r, const field *f, const json_t *value) {
+  return read_form(r, f, value, fg_read_guided_choice);
+}
+
+static bool read_guided_regex(fg_request_reader *r, const field *f, const json_t *value) {
+  return read_form(r, f, value, fg_read_guided_regex);
+}
+
+static bool read_guided_json(fg_request_reader *r, const field *f, const json_t *value) {
+  return read_form(r, f, value, fg_read_guided_json);
+}
+
+// That it can be made, once for all requests of this form.
+static bool check_form(fg_request_reader *r) {
+  const fg_answer_form *form = &r->request->form;
+  const fg_sampling *s = &r->request->sampling;
+  fg_error err;
+  fg_status status = FG_OK;
+  if (!form->field) return true;
+  if (r->context->without_forms) {
+    r->error->code = "unsupported_parameter";
+    return fg_api_fail(r->error, form->field, "%s is not supported here; batch jobs take it", form->field);
+  }
+  if (s->ignore_eos || s->min_tokens)
+    return fg_api_fail(r->error, form->field, "%s beside %s: the form says where the answer ends",
+                       form->field, s->ignore_eos ? "ignore_eos" : "min_tokens");
+  if (!r->context->tokenizer)
+    return fg_api_fail(r->error, form->field, "%s: the model has no tokenizer", form->field);
+  if (r->context->forms) {
+    fg_guide *guide;
+    status = fg_job_request_guide(r->request, r->context, &guide, &err);
+    if (status == FG_OK) fg_form_store_release(r->context->forms, guide);
+  } else {
+    fg_grammar grammar;
+    status = fg_form_compile(form->form, form->text, form->length, &grammar, &err);
+    if (status == FG_OK) fg_grammar_free(&grammar);
+  }
+  return status == FG_OK || fail_form(r, form->field, &err);
+}
+
 // Fields that change nothing, whatever they hold.
 static bool read_harmless(fg_request_reader *r, const field *f, const json_t *value) {
   (void)r, (void)f, (void)value;
@@ -216,6 +283,11 @@ static const field fields[] = {
     {"add_generation_prompt", CHAT, read_bool, AT(generation_prompt), 0, 0, NULL},
     {"continue_final_message", CHAT, read_bool, AT(continue_final), 0, 0, NULL},
     {"chat_template_kwargs", CHAT, read_object, AT(template_variables), 0, 0, NULL},
+    {"response_format", BOTH, read_response_format, 0, 0, 0, NULL},
+    {"structured_outputs", BOTH, read_structured_outputs, 0, 0, 0, NULL},
+    {"guided_choice", BOTH, read_guided_choice, 0, 0, 0, NULL},
+    {"guided_regex", BOTH, read_guided_regex, 0, 0, 0, NULL},
+    {"guided_json", BOTH, read_guided_json, 0, 0, 0, NULL},
     // read by themselves
     {"prompt", COMPLETIONS, read_harmless, 0, 0, 0, NULL},
     {"messages", CHAT, read_harmless, 0, 0, 0, NULL},
@@ -236,7 +308,6 @@ static const field fields[] = {
     // not built: only what asks for nothing
     {"suffix", COMPLETIONS, read_only, 0, 0, 0, "\"\""},
     {"echo", CHAT, read_only, 0, 0, 0, "false"},
-    {"response_format", BOTH, read_only, 0, 0, 0, "{\"type\":\"text\"}"},
     {"modalities", CHAT, read_only, 0, 0, 0, "[\"text\"]"},
     {"tools", CHAT, read_only, 0, 0, 0, "[]"},
     {"tool_choice", CHAT, read_only, 0, 0, 0, "\"none\"\n\"auto\""},
@@ -291,7 +362,7 @@ static bool check_together(fg_request_reader *r) {
       return fg_api_fail(r->error, "continue_final_message",
                          "continue_final_message needs add_generation_prompt: false");
   }
-  return true;
+  return check_form(r);
 }
 
 bool fg_request_read_fields(fg_request_reader *r, const json_t *body) {

@@ -7,7 +7,7 @@
 
 enum {
   LEAST_BYTES = 64 << 10,
-  ROW_BYTES = 1024,       // of a row with a short prompt, its places in the tables here included
+  ROW_BYTES = 1152,       // of a row with a short prompt, its places in the tables here included
   BYTES_PER_BYTE = 2,     // of a line: its text, and ids of four bytes for four of text or more
   MOST_BYTES = 128 << 20, // 16384 rows of 2000 tokens
   SHARE = 64,             // of the host budget, one part in so many

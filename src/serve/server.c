@@ -81,8 +81,10 @@ static fg_status start_http(fg_server *s, fg_error *err) {
 }
 
 static void describe(fg_server *s) {
-  s->context = (fg_request_context){
-      .tokenizer = fg_engine_tokenizer(s->engine), .chat = fg_engine_chat(s->engine), .streams = true};
+  s->context = (fg_request_context){.tokenizer = fg_engine_tokenizer(s->engine),
+                                    .chat = fg_engine_chat(s->engine),
+                                    .streams = true,
+                                    .without_forms = true};
   atomic_init(&s->next_row, 1); // as the first line of a batch
 
   fg_engine_describe(s->engine, &s->context.info);

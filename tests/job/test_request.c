@@ -104,10 +104,28 @@ static void test_bad_completions_name_the_field(void **state) {
       {"{\"prompt\":[1],\"truncate_prompt_tokens\":0}", "prompt"},
       {"{\"prompt\":[1],\"stream\":true}", "stream"},
       {"{\"prompt\":[1],\"suffix\":\"x\"}", "suffix"},
-      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_object\"}}", "response_format"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"xml\"}}", "response_format"},
+      {"{\"prompt\":[1],\"response_format\":{}}", "response_format"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_object\",\"x\":1}}", "response_format"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_schema\"}}", "response_format"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"not\":{}"
+       "}}}}",
+       "response_format"},
+      {"{\"prompt\":[1],\"guided_choice\":[\"a\"],\"guided_regex\":\"a\"}", "guided_regex"},
+      {"{\"prompt\":[1],\"guided_choice\":[\"a\"],\"ignore_eos\":true}", "guided_choice"},
+      {"{\"prompt\":[1],\"guided_choice\":[\"a\"],\"min_tokens\":3}", "guided_choice"},
+      {"{\"prompt\":[1],\"guided_choice\":[]}", "guided_choice"},
+      {"{\"prompt\":[1],\"guided_choice\":[1]}", "guided_choice"},
+      {"{\"prompt\":[1],\"guided_choice\":\"a\"}", "guided_choice"},
+      {"{\"prompt\":[1],\"guided_regex\":\"(?=a)\"}", "guided_regex"},
+      {"{\"prompt\":[1],\"guided_regex\":[\"a\"]}", "guided_regex"},
+      {"{\"prompt\":[1],\"guided_json\":\"{\"}", "guided_json"},
+      {"{\"prompt\":[1],\"guided_json\":{\"type\":\"nothing\"}}", "guided_json"},
+      {"{\"prompt\":[1],\"guided_grammar\":\"root ::= x\"}", "guided_grammar"},
+      {"{\"prompt\":[1],\"structured_outputs\":{\"grammar\":\"root ::= x\"}}", "structured_outputs"},
+      {"{\"prompt\":[1],\"structured_outputs\":{\"regex\":\"a\",\"choice\":[\"a\"]}}", "structured_outputs"},
       {"{\"prompt\":[1],\"use_beam_search\":true}", "use_beam_search"},
       {"{\"prompt\":[1],\"length_penalty\":1.2}", "length_penalty"},
-      {"{\"prompt\":[1],\"guided_choice\":[\"a\"]}", "guided_choice"},
       {"{\"prompt\":[1],\"allowed_token_ids\":[1]}", "allowed_token_ids"},
       {"{\"prompt\":[1],\"bad_words\":[\"x\"]}", "bad_words"},
       {"{\"prompt\":[1],\"prompt_logprobs\":1}", "prompt_logprobs"},
@@ -228,6 +246,87 @@ static void test_the_best_of_equal_answers_is_any(void **state) {
   fg_job_request_destroy(read_good("{\"prompt\":[1],\"best_of\":1}"));
 }
 
+static void test_forms_of_answers(void **state) {
+  (void)state;
+  static const struct {
+    const char *body;
+    fg_form form;
+    const char *text;
+  } rows[] = {
+      {"{\"prompt\":[1],\"guided_choice\":[\"a\", \"b\"]}", FG_FORM_CHOICE, "[\"a\",\"b\"]"},
+      {"{\"prompt\":[1],\"guided_regex\":\"a+\"}", FG_FORM_REGEX, "a+"},
+      {"{\"prompt\":[1],\"guided_json\":{\"type\": \"null\"}}", FG_FORM_JSON, "{\"type\":\"null\"}"},
+      {"{\"prompt\":[1],\"guided_json\":\"{\\\"type\\\": \\\"null\\\"}\"}", FG_FORM_JSON,
+       "{\"type\": \"null\"}"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_object\"}}", FG_FORM_JSON,
+       "{\"type\":\"object\"}"},
+      {"{\"prompt\":[1],\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+       "\"strict\":true,"
+       "\"schema\":{\"type\":\"null\"}}}}",
+       FG_FORM_JSON, "{\"type\":\"null\"}"},
+      {"{\"prompt\":[1],\"structured_outputs\":{\"regex\":\"a\",\"json\":null,\"json_object\":false}}",
+       FG_FORM_REGEX, "a"},
+      {"{\"prompt\":[1],\"structured_outputs\":{\"json_object\":true}}", FG_FORM_JSON,
+       "{\"type\":\"object\"}"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    fg_job_request *q = read_good(rows[i].body);
+    assert_non_null(q->form.field);
+    assert_int_equal(q->form.form, rows[i].form);
+    assert_string_equal(q->form.text, rows[i].text);
+    fg_job_request_destroy(q);
+  }
+}
+
+// Guides are made from the job's memory when the first is wanted, and given back.
+static void test_a_store_holds_each_form_once(void **state) {
+  (void)state;
+  fg_budget *budget;
+  assert_int_equal(fg_budget_create(&budget, "host memory", "--host-memory", 64 << 20, NULL), FG_OK);
+  fg_job_memory memory = {.host = budget};
+  fg_form_store store = {.memory = &memory};
+  fg_request_context with = context;
+  context.forms = &store;
+  fg_guide *guides[2];
+  fg_job_request *requests[2];
+  for (int i = 0; i < 2; i++) {
+    requests[i] = read_good("{\"prompt\":[1],\"guided_regex\":\"a+\"}");
+    assert_int_equal(fg_job_request_guide(requests[i], &context, &guides[i], NULL), FG_OK);
+  }
+  assert_ptr_equal(guides[0], guides[1]);
+  assert_int_equal(fg_guides_compiled(store.guides), 1);
+  assert_true(memory.used > 2 << 20);
+  for (int i = 0; i < 2; i++) {
+    fg_form_store_release(&store, guides[i]);
+    fg_job_request_destroy(requests[i]);
+  }
+  fg_form_store_close(&store);
+  assert_true(memory.used == 0);
+  fg_budget_destroy(budget);
+  context = with;
+}
+
+static void test_a_store_without_memory_says_so(void **state) {
+  (void)state;
+  fg_budget *budget;
+  assert_int_equal(fg_budget_create(&budget, "host memory", "--host-memory", 1 << 20, NULL), FG_OK);
+  fg_job_memory memory = {.host = budget, .used = FG_JOB_ALLOWANCE};
+  fg_form_store store = {.memory = &memory};
+  fg_request_context with = context;
+  context.forms = &store;
+  fg_api_error error;
+  fg_job_request *q;
+  json_t *body = json_loads("{\"prompt\":[1],\"guided_regex\":\"a+\"}", 0, NULL);
+  assert_false(fg_job_request_read(&q, &context, FG_ENDPOINT_COMPLETIONS, body, &error));
+  assert_int_equal(error.status, 500);
+  assert_non_null(strstr(error.message, "structured answers"));
+  assert_non_null(strstr(error.message, "--host-memory"));
+  json_decref(body);
+  fg_form_store_close(&store);
+  fg_budget_destroy(budget);
+  context = with;
+}
+
 static void test_seed_minus_one_is_none(void **state) {
   (void)state;
   fg_job_request *q = read_good("{\"prompt\":[1],\"seed\":-1}");
@@ -253,6 +352,8 @@ static void test_without_a_tokenizer_only_ids_are_taken(void **state) {
   context.tokenizer = NULL;
   assert_refused(FG_ENDPOINT_COMPLETIONS, &(refusal){"{\"prompt\":\"x\"}", "prompt"});
   assert_refused(FG_ENDPOINT_COMPLETIONS, &(refusal){"{\"prompt\":[1],\"stop\":\"x\"}", "stop"});
+  assert_refused(FG_ENDPOINT_COMPLETIONS,
+                 &(refusal){"{\"prompt\":[1],\"guided_regex\":\"x\"}", "guided_regex"});
   fg_job_request_destroy(read_good("{\"prompt\":[1],\"stop_token_ids\":[3],\"stop\":[]}"));
   context = with;
 }
@@ -277,6 +378,9 @@ int main(void) {
       cmocka_unit_test(test_every_field_arrives),
       cmocka_unit_test(test_all_forms_of_prompts),
       cmocka_unit_test(test_the_best_of_equal_answers_is_any),
+      cmocka_unit_test(test_forms_of_answers),
+      cmocka_unit_test(test_a_store_holds_each_form_once),
+      cmocka_unit_test(test_a_store_without_memory_says_so),
       cmocka_unit_test(test_seed_minus_one_is_none),
       cmocka_unit_test(test_scoring_fills_the_context),
       cmocka_unit_test(test_without_a_tokenizer_only_ids_are_taken),
