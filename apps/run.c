@@ -96,8 +96,8 @@ typedef fg_status open_fn(fg_engine **out, const fg_engine_options *options, fg_
 
 static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
   const fg_options *o = run->options;
-  char dir[PATH_MAX];
-  fg_status status = fg_offload_dir(dir, sizeof dir, o, run->console, err);
+  char *dir = run->offload_dir;
+  fg_status status = fg_offload_dir(dir, sizeof run->offload_dir, o, run->console, err);
   if (status != FG_OK) return status;
   fg_engine_options options = {
       .model = o->arguments[0],

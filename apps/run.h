@@ -6,6 +6,7 @@
 #define FG_APPS_RUN_H
 
 #include <jansson.h>
+#include <limits.h>
 
 #include "base/text_buffer.h"
 #include "command.h"
@@ -29,6 +30,7 @@ typedef struct fg_run {
   uint64_t start_ns, opened_ns;
   json_t *rows; // what the command adds to --stats, or NULL; owned
   fg_run_job job;
+  char offload_dir[PATH_MAX]; // the engine names files in it as long as it is open
 } fg_run;
 
 // The directory for packed stores: the option or the user's cache, made if it is not there. Says on `console`
