@@ -214,19 +214,6 @@ static void release(fg_scheduler *s, sequence *q) {
   s->running--;
 }
 
-void fg_scheduler_remove(fg_scheduler *s, fg_seq seq) {
-  sequence *q = &s->sequences[seq];
-  if (q->table == NONE) {
-    s->waiting--;
-  } else {
-    if (s->last_running == seq) s->last_running = q->previous;
-    release(s, q);
-  }
-  unlink_slot(s, seq);
-  *q = (sequence){.next = s->free_slot, .table = NONE};
-  s->free_slot = seq;
-}
-
 // ---- a step ---------------------------------------------------------------------------------------
 
 static void preempt_last(fg_scheduler *s) {
@@ -553,6 +540,20 @@ static void adopt(fg_scheduler *s, sequence *q) {
     fg_page_pool_leave(s->pool, table[i]);
     table[i] = page;
   }
+}
+
+void fg_scheduler_remove(fg_scheduler *s, fg_seq seq) {
+  sequence *q = &s->sequences[seq];
+  if (q->table == NONE) {
+    s->waiting--;
+  } else {
+    if (s->last_running == seq) s->last_running = q->previous;
+    if (s->writers) adopt(s, q); // so that who looks at the pages sees that two had them
+    release(s, q);
+  }
+  unlink_slot(s, seq);
+  *q = (sequence){.next = s->free_slot, .table = NONE};
+  s->free_slot = seq;
 }
 
 void fg_scheduler_done(fg_scheduler *s, const fg_step *step) {
