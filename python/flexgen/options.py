@@ -89,6 +89,12 @@ class SamplingOptions(TypedDict, total=False):
     stop_token_ids: Sequence[int]
     include_stop_str_in_output: bool
     ignore_eos: bool
+    # a form that the answer has; one at most
+    response_format: Mapping[str, Any]
+    structured_outputs: Mapping[str, Any]
+    guided_choice: Sequence[str]
+    guided_regex: str
+    guided_json: Union[str, Mapping[str, Any]]
     logprobs: int
     echo: bool
     add_special_tokens: bool
