@@ -344,13 +344,18 @@ static void plan_chunk(fg_scheduler *s, fg_step *step, uint32_t slot) {
   put_chunk(s, step, slot, take_pages(s, q, end));
 }
 
-// Pages that the running sequences still lack for what they know, and one more for each to grow: the room
-// that keeps a new sequence from being thrown out again right after its prefill.
+// Pages of what a running sequence knows, and one more to grow, if it ever can: the room that keeps a new
+// sequence from being thrown out again right after its prefill.
+static uint32_t pages_to_run(const fg_scheduler *s, uint32_t known) {
+  return min_u32(pages_for(&s->limits, known) + 1, s->table_pages);
+}
+
+// What the running sequences still lack of these.
 static uint64_t pages_owed(const fg_scheduler *s) {
   uint64_t owed = 0;
   for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;) {
     const sequence *q = &s->sequences[slot];
-    owed += pages_for(&s->limits, q->known) + 1 - q->pages;
+    owed += pages_to_run(s, q->known) - q->pages;
   }
   return owed;
 }
@@ -481,8 +486,8 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const found f = find_pages(s, slot, s->tables + (size_t)row * s->table_pages);
     const bool waits = should_wait(s, q, &f);
     const uint32_t shared = waits ? f.pages + f.later : f.pages;
-    const uint32_t needed = pages_for(&s->limits, q->known) - shared;
-    if (s->running && owed + needed + 1 > fg_page_pool_available(s->pool) - f.without_owner) return;
+    const uint32_t needed = pages_to_run(s, q->known) - shared;
+    if (s->running && owed + needed > fg_page_pool_available(s->pool) - f.without_owner) return;
     if (!has_room(s, step, q, drawn)) return;
     admit(s, slot, shared, &f);
     drawn += q->drawn;
@@ -490,7 +495,7 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
       (void)take_pages(s, q, q->known);
     else
       plan_chunk(s, step, slot);
-    owed += pages_for(&s->limits, q->known) + 1 - q->pages;
+    owed += pages_to_run(s, q->known) - q->pages;
   }
 }
 

@@ -596,6 +596,20 @@ static void test_random_jobs_keep_every_promise(void **state) {
   assert_true(all.right > 10000 && all.drafted - all.right > 10000);
 }
 
+// No page is kept free for sequences that cannot grow beyond those that they have.
+static void test_sequences_of_one_page_run_together(void **state) {
+  (void)state;
+  fg_scheduler *s;
+  fg_error err;
+  assert_int_equal(fg_scheduler_create(&s, &(fg_scheduler_limits){ROOM(256, 10, 10, 32, 32)}, &err), FG_OK);
+  fg_seq seq;
+  for (int i = 0; i < 10; i++) assert_int_equal(fg_scheduler_add(s, 20, &seq, &err), FG_OK);
+  fg_step step;
+  fg_scheduler_plan(s, &step);
+  assert_int_equal(step.chunk_count, 10);
+  fg_scheduler_destroy(s);
+}
+
 // A tight cache must not make the same work be done again and again.
 static void test_preemption_wastes_little(void **state) {
   (void)state;
@@ -630,6 +644,7 @@ int main(void) {
       cmocka_unit_test(test_rows_that_wait_for_a_step_do_not_end_its_admissions),
       cmocka_unit_test(test_add_refuses_what_can_never_run),
       cmocka_unit_test(test_random_jobs_keep_every_promise),
+      cmocka_unit_test(test_sequences_of_one_page_run_together),
       cmocka_unit_test(test_preemption_wastes_little),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
