@@ -42,10 +42,21 @@ static void choice_grew(void *user, fg_choice *choice) {
   a->grew(a->user, a);
 }
 
+// Guides are the owner's, and whoever frees the answer may be somebody else.
+static void release_guide(fg_answer *a) {
+  if (a->guide) fg_form_store_release(a->context->forms, a->guide);
+  a->guide = NULL;
+}
+
+static void finish(fg_answer *a) {
+  release_guide(a);
+  a->done(a->user, a);
+}
+
 static void choice_done(void *user, fg_choice *choice) {
   (void)choice;
   fg_answer *a = user;
-  if (--a->left == 0 && !a->submitting) a->done(a->user, a);
+  if (--a->left == 0 && !a->submitting) finish(a);
 }
 
 static fg_status submit_choice(fg_answer *a, uint32_t index, fg_error *err) {
@@ -90,6 +101,12 @@ static fg_status submit_prompt(fg_answer *a, uint32_t prompt, fg_error *err) {
   return status;
 }
 
+static fg_status acquire_guide(fg_answer *a, fg_error *err) {
+  const fg_status status = fg_job_request_guide(a->request, a->context, &a->guide, err);
+  if (status != FG_OK) a->error_field = a->request->form.field;
+  return status;
+}
+
 static fg_status submit_choices(fg_answer *a, fg_error *err) {
   const fg_job_request *q = a->request;
   const uint32_t count = fg_job_request_choices(q);
@@ -98,7 +115,7 @@ static fg_status submit_choices(fg_answer *a, fg_error *err) {
   fg_status status = a->choices && order ? order_prompts(a, order, err)
                                          : fg_fail(err, FG_NO_SPACE, "out of memory for %u choices", count);
   if (a->choices) a->count = count;
-  if (status == FG_OK) status = fg_job_request_guide(q, a->context, &a->guide, err);
+  if (status == FG_OK) status = acquire_guide(a, err);
   for (uint32_t i = 0; status == FG_OK && i < q->prompt_count; i++) status = submit_prompt(a, order[i], err);
   if (order != &one) free(order);
   return status;
@@ -112,7 +129,7 @@ void fg_answer_submit(fg_answer *a) {
   if (a->lock) pthread_mutex_unlock(a->lock);
   if (status != FG_OK) fg_answer_cancel(a);
   a->submitting = false;
-  if (a->left == 0) a->done(a->user, a);
+  if (a->left == 0) finish(a);
 }
 
 void fg_answer_cancel(fg_answer *a) {
@@ -123,7 +140,7 @@ void fg_answer_cancel(fg_answer *a) {
 void fg_answer_free(fg_answer *a) {
   for (uint32_t i = 0; i < a->count; i++) fg_choice_free(&a->choices[i]);
   free(a->choices);
-  if (a->guide) fg_form_store_release(a->context->forms, a->guide);
+  release_guide(a);
   fg_job_request_destroy(a->request);
   *a = (fg_answer){0};
 }

@@ -6,7 +6,7 @@
 // response.h shows.
 //
 // Threads: the engine's owner. Where somebody else reads the choices while they grow, `lock` is held around
-// each change.
+// each change; and anybody may free it once it is done.
 #ifndef FG_JOB_ANSWER_H
 #define FG_JOB_ANSWER_H
 
@@ -26,10 +26,11 @@ struct fg_answer {
   void (*done)(void *user, fg_answer *answer); // without the lock
   void *user;
   // what comes of it
-  fg_guide *guide;    // of all choices; NULL: any form
+  fg_guide *guide;    // of all choices, until the last one is done; NULL: any form
   fg_choice *choices; // [count]
   uint32_t count, left;
-  fg_error error; // not FG_OK: it could not be submitted whole
+  fg_error error;          // not FG_OK: it could not be submitted whole
+  const char *error_field; // of the request, whose form is what is wrong; NULL: something else is
   bool submitting;
 };
 

@@ -18,6 +18,16 @@ bool fg_api_fail(fg_api_error *error, const char *param, const char *format, ...
   return false;
 }
 
+bool fg_api_fail_form(fg_api_error *error, const char *field, const fg_error *err) {
+  fg_api_fail(error, field, "%s: %.400s", field, err->message);
+  if (err->status == FG_UNSUPPORTED) error->code = "unsupported_parameter";
+  if (err->status == FG_NO_SPACE || err->status == FG_INTERNAL) {
+    error->status = 500;
+    error->type = "server_error";
+  }
+  return false;
+}
+
 bool fg_endpoint_find(const char *url, fg_endpoint *endpoint, fg_api_error *error) {
   static const char *const urls[] = {
       [FG_ENDPOINT_COMPLETIONS] = "/v1/completions", [FG_ENDPOINT_CHAT] = "/v1/chat/completions"};

@@ -33,7 +33,7 @@ typedef struct fg_request_context {
   fg_engine_info info;
   bool streams;         // an answer may be sent in pieces: "stream" may be true
   fg_form_store *forms; // of whoever owns the engine; NULL: forms of answers are checked only
-  bool without_forms;   // or they are refused
+  bool forms_later;     // whoever reads is not the owner: what is wrong with a form is found at submission
 } fg_request_context;
 
 // OpenAI's error object: {"message", "type", "param", "code"}.
@@ -90,6 +90,8 @@ fg_status fg_job_request_guide(const fg_job_request *r, const fg_request_context
 // Most tokens that a choice of this prompt can generate.
 uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *context, uint32_t prompt);
 
+// What is wrong with a form that the request's `field` asks for; returns false.
+bool fg_api_fail_form(fg_api_error *error, const char *field, const fg_error *err);
 // Sets status 400, OpenAI's type, the parameter (may be NULL) and the message; returns false.
 bool fg_api_fail(fg_api_error *error, const char *param, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

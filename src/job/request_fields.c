@@ -146,20 +146,10 @@ static bool read_stop(fg_request_reader *r, const field *f, const json_t *value)
 // ---- forms of answers
 // --------------------------------------------------------------------------------------
 
-static bool fail_form(fg_request_reader *r, const char *name, const fg_error *err) {
-  fg_api_fail(r->error, name, "%s: %.400s", name, err->message);
-  if (err->status == FG_UNSUPPORTED) r->error->code = "unsupported_parameter";
-  if (err->status == FG_NO_SPACE || err->status == FG_INTERNAL) {
-    r->error->status = 500;
-    r->error->type = "server_error";
-  }
-  return false;
-}
-
 static bool read_form(fg_request_reader *r, const field *f, const json_t *value,
                       fg_answer_form_reader *read) {
   fg_error err;
-  return read(&r->request->form, f->name, value, &err) == FG_OK || fail_form(r, f->name, &err);
+  return read(&r->request->form, f->name, value, &err) == FG_OK || fg_api_fail_form(r->error, f->name, &err);
 }
 
 static bool read_response_format(fg_request_reader *r, const field *f, const json_t *value) {
@@ -189,15 +179,12 @@ static bool check_form(fg_request_reader *r) {
   fg_error err;
   fg_status status = FG_OK;
   if (!form->field) return true;
-  if (r->context->without_forms) {
-    r->error->code = "unsupported_parameter";
-    return fg_api_fail(r->error, form->field, "%s is not supported here; batch jobs take it", form->field);
-  }
   if (s->ignore_eos || s->min_tokens)
     return fg_api_fail(r->error, form->field, "%s beside %s: the form says where the answer ends",
                        form->field, s->ignore_eos ? "ignore_eos" : "min_tokens");
   if (!r->context->tokenizer)
     return fg_api_fail(r->error, form->field, "%s: the model has no tokenizer", form->field);
+  if (r->context->forms_later) return true;
   if (r->context->forms) {
     fg_guide *guide;
     status = fg_job_request_guide(r->request, r->context, &guide, &err);
@@ -207,7 +194,7 @@ static bool check_form(fg_request_reader *r) {
     status = fg_form_compile(form->form, form->text, form->length, &grammar, &err);
     if (status == FG_OK) fg_grammar_free(&grammar);
   }
-  return status == FG_OK || fail_form(r, form->field, &err);
+  return status == FG_OK || fg_api_fail_form(r->error, form->field, &err);
 }
 
 // Fields that change nothing, whatever they hold.

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "job/answer.h"
 #include "job/response.h"
 #include "serve/body.h"
@@ -103,6 +104,7 @@ static bool check(const call *c, fg_api_error *error) {
   *error = (fg_api_error){0};
   const fg_error *err = &c->answer.error;
   if (c->dropped) return server_error(error, c->why.message);
+  if (c->answer.error_field) return fg_api_fail_form(error, c->answer.error_field, err);
   if (err->status == FG_INVALID) return fg_api_fail(error, NULL, "%s", err->message);
   if (err->status != FG_OK) return server_error(error, err->message);
   return fg_response_check(c->answer.choices, c->answer.count, error);
@@ -230,7 +232,8 @@ static fg_job_request *read_request(fg_server *s, fg_exchange *x, fg_endpoint en
 // the whole answer where a client reads slowly.
 static uint64_t cost_of(const fg_server *s, const fg_job_request *q) {
   const uint64_t sent = q->stream ? fg_job_request_choices(q) * sizeof(fg_choice_sent) + PIECES_AT_ONCE : 0;
-  return sizeof(call) + sent + fg_job_request_bytes(q) + fg_answer_cost(q, &s->context) +
+  const uint64_t form = fg_json_parse_cost(q->form.text, q->form.length);
+  return sizeof(call) + sent + form + fg_job_request_bytes(q) + fg_answer_cost(q, &s->context) +
          fg_answer_json_cost(q, &s->context);
 }
 

@@ -52,7 +52,9 @@ static fg_status take_memory(fg_server *s, fg_error *err) {
       fg_budget_reserve(fg_engine_host_budget(s->engine), bytes, "requests of the server", err);
   if (status != FG_OK) return status;
   s->taken = bytes;
-  return fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes - LIBRARY_BYTES, err);
+  status = fg_budget_create(&s->memory, "memory for requests", "--host-memory", bytes - LIBRARY_BYTES, err);
+  s->form_memory = (fg_job_memory){.host = s->memory, .used = FG_JOB_ALLOWANCE}; // that one is a batch's
+  return status;
 }
 
 // A body that grows is there twice, and it has to be read besides.
@@ -84,7 +86,8 @@ static void describe(fg_server *s) {
   s->context = (fg_request_context){.tokenizer = fg_engine_tokenizer(s->engine),
                                     .chat = fg_engine_chat(s->engine),
                                     .streams = true,
-                                    .without_forms = true};
+                                    .forms = &s->forms,
+                                    .forms_later = true};
   atomic_init(&s->next_row, 1); // as the first line of a batch
 
   fg_engine_describe(s->engine, &s->context.info);
@@ -127,6 +130,7 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
   s->options = *options;
   if (!s->options.quiet_ms) s->options.quiet_ms = QUIET_MS;
   s->engine = engine;
+  s->forms.memory = &s->form_memory;
   describe(s);
   fg_status status = take_memory(s, err);
   if (status == FG_OK) status = fg_service_create(&s->service, engine, options->max_queue, err);
@@ -152,6 +156,7 @@ void fg_server_destroy(fg_server *s) {
   fg_live_destroy(s->live);
   fg_server_close_files(s);
   fg_service_destroy(s->service);
+  fg_form_store_close(&s->forms);
   if (s->memory) fg_budget_destroy(s->memory);
   if (s->taken) fg_budget_release(fg_engine_host_budget(s->engine), s->taken);
   free(s);

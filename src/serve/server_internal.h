@@ -16,6 +16,8 @@ struct fg_server {
   fg_server_options options;
   fg_engine *engine; // its owner's alone
   fg_request_context context;
+  fg_form_store forms; // the owner's alone: a form is made when its request is submitted
+  fg_job_memory form_memory;
   fg_budget *memory; // for connections and requests: a part of the host budget, taken at the start
   uint64_t taken;    // of the host budget
   fg_service *service;

@@ -11,6 +11,7 @@ import threading
 import time
 
 import harness
+import structured_model
 from harness import Case, read_rows, row, text_model, write_rows
 from server import Server, read_all
 
@@ -77,6 +78,16 @@ class Serving(Case):
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
+SCHEMA = {"type": "object", "required": ["name", "age"], "properties": {
+    "name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "minimum": 0, "maximum": 150}}}
+FORMS = [
+    {"guided_choice": ["Yes", "No", "Yes, of course"]},
+    {"guided_regex": "[A-Z][a-z]{2,6}( [0-9]{1,3})?"},
+    {"guided_json": SCHEMA},
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "it", "strict": True, "schema": SCHEMA}}},
+    {"structured_outputs": {"json": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 4}}},
+    {"response_format": {"type": "json_object"}, "stop": ":"},
+]
 BODIES = [
     {"prompt": "Hello", "max_tokens": 12, "temperature": 0},
     {"prompt": [5, 6, 7], "max_tokens": 5, "temperature": 0, "return_token_ids": True},
@@ -87,11 +98,14 @@ BODIES = [
     {"prompt": "stops", "max_tokens": 60, "seed": 3, "stop": ["qz", "zz"], "include_stop_str_in_output": True, "logprobs": 0},
     {"prompt": "not seeded", "max_tokens": 20},  # samples by its number, as a batch row by its line
     {"prompt": "not seeded", "max_tokens": 20, "n": 3, "logprobs": 1, "return_token_ids": True},
+    *({"prompt": ["of a form", "of it"], "n": 2, "max_tokens": 80, "logprobs": 1, **form} for form in FORMS),
+    *({"prompt": "of a form", "max_tokens": 80, "temperature": 0, "return_token_ids": True, **form} for form in FORMS),
 ]
 CHATS = [
     {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10, "temperature": 0},
     {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
      "max_completion_tokens": 7, "seed": 5, "logprobs": True, "top_logprobs": 2, "n": 2, "return_token_ids": True},
+    *({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 80, "seed": 2, **form} for form in FORMS),
 ]
 WRONG = [
     {"max_tokens": 3},
@@ -101,6 +115,11 @@ WRONG = [
     {"prompt": "x", "nonsense": 1},
     {"prompt": "x" * 5000},
     {"prompt": "x", "response_format": {"type": "grammar"}},
+    {"prompt": "x", "guided_json": {"type": "object", "properties": {"y": {"not": {}}}}},
+    {"prompt": "x", "guided_regex": "a(?=b)"},
+    {"prompt": "x", "guided_choice": []},
+    {"prompt": "x", "guided_choice": ["a"], "guided_regex": "a"},
+    {"prompt": "x", "guided_choice": ["a"], "ignore_eos": True},
     {"prompt": ["a"] * 100, "n": 128},
 ]
 
@@ -160,7 +179,8 @@ class Answers(Serving):
             self.assertEqual(self.figure(server, "requests_running"), 1)
 
     def test_requests_that_come_together_are_answered_as_alone(self):
-        bodies = [{"prompt": f"request {i % 7}", "max_tokens": 30, "seed": i, "n": 1 + i % 3} for i in range(40)]
+        bodies = [{"prompt": f"request {i % 7}", "max_tokens": 30, "seed": i, "n": 1 + i % 3,
+                   **(FORMS[i // 2 % len(FORMS)] if i % 4 < 2 else {})} for i in range(40)]
         wanted = self.batch([row(str(i), **body) for i, body in enumerate(bodies)])
         got = [None] * len(bodies)
         with self.serve("--max-num-seqs", "8") as server:
@@ -184,6 +204,24 @@ class Answers(Serving):
                 for body, answer in zip(WRONG, wanted):
                     status, _, got = server.post("/v1/completions", {"model": "tiny", **body, "stream": stream})
                     self.assertEqual((status, got), (answer["status_code"], answer["body"]))
+
+    # The engine goes on with what others want, and with the next request.
+    def test_a_form_that_cannot_be_made_says_why(self):
+        with self.serve() as server:
+            for stream in (False, True):
+                for wrong, message in (({"not": {}}, 'the keyword "not" is not supported'), ({"type": "x"}, '"type"')):
+                    status, _, got = server.post("/v1/chat/completions", {
+                        "messages": [{"role": "user", "content": "Hi"}], "stream": stream, "response_format": {
+                            "type": "json_schema", "json_schema": {"name": "it", "schema": wrong}}})
+                    self.assertEqual((status, got["error"]["param"]), (400, "response_format"), got)
+                    self.assertIn(message, got["error"]["message"])
+                status, _, got = server.post("/v1/completions", {"prompt": "x", "guided_choice": ["fine"]})
+                self.assertEqual((status, got["choices"][0]["text"]), (200, "fine"))
+        for model, message in ((structured_model.write(self.path("words"), "bert"), "tokenizer"), (harness.MODEL, "no tokenizer")):
+            with Server(model, self.shared) as server:
+                status, _, got = server.post("/v1/completions", {"prompt": [60], "guided_choice": ["fine"]})
+                self.assertEqual((status, got["error"]["param"]), (400, "guided_choice"), got)
+                self.assertIn(message, got["error"]["message"])
 
     def test_bodies_that_are_no_objects_are_refused(self):
         with self.serve() as server:
@@ -360,8 +398,14 @@ class Clients(Serving):
 
     def test_memory_is_given_back(self):
         with self.serve() as server:
+            server.post("/v1/completions", {"prompt": "x", "guided_regex": "a"})  # what is for forms stays theirs
+            self.idle_again(server)
             used = self.figure(server, 'request_memory_bytes{what="used"}')
-            for _ in range(5):
+            for i in range(5):
+                server.post("/v1/completions", {"prompt": "x", "guided_regex": f"a{{{i}}}b", "stream": i % 2 == 1})
+                server.post("/v1/completions", {"prompt": "x", "guided_regex": f"a(?={i})"})
+                with server.socket() as s:
+                    s.sendall(request_bytes({"prompt": "x", "max_tokens": 400, "guided_regex": "a{1000}"}))
                 server.post("/v1/completions", {**LONG, "stream": True})
                 server.post("/v1/completions", {"prompt": ["a"] * 20, "n": 3, "max_tokens": 4, "logprobs": 3})
                 server.post("/v1/completions", b"{ broken")

@@ -7,6 +7,7 @@ import tempfile
 import time
 
 import harness
+import structured_model
 from harness import Case, read_rows, row, text_model, write_rows
 from server import Server
 
@@ -180,6 +181,19 @@ class Batches(Case):
         file = server.get(f"/v1/files/{batch['output_file_id']}")[2]
         self.assertEqual(file["purpose"], "batch_output")
         self.assertEqual(sorted(os.listdir(self.path("data/batches"))), [batch["id"] + ".json"])
+
+    def test_rows_of_a_form(self):
+        model = structured_model.write(self.path("model"), "smollm")
+        server = Server(model, self.path("stores"), *self.options)
+        self.addCleanup(server.__exit__)
+        ask = {"prompt": "x", "max_tokens": 20, "seed": 3}
+        batch = self.create(server, lines([row("good", **ask, guided_regex="[a-f]{9}"), row("bad", **ask, guided_regex="a(?=b)")]))
+        got = server.post("/v1/completions", {**ask, "guided_regex": "[a-f]{9}"})[2]
+        batch = self.until(server, batch, "completed")
+        good, bad = (self.answers(server, batch[f"{kind}_file_id"])[0]["response"] for kind in ("output", "error"))
+        self.assertRegex(good["body"]["choices"][0]["text"], "^[a-f]{9}$")
+        self.assertEqual(good["body"]["choices"], got["choices"])
+        self.assertIn("look-ahead", bad["body"]["error"]["message"])
 
     def test_batches_run_one_after_the_other_and_are_listed(self):
         server = self.server()
