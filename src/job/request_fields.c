@@ -143,8 +143,7 @@ static bool read_stop(fg_request_reader *r, const field *f, const json_t *value)
   return true;
 }
 
-// ---- forms of answers
-// --------------------------------------------------------------------------------------
+// ---- forms of answers ------------------------------------------------------------------------------------
 
 static bool read_form(fg_request_reader *r, const field *f, const json_t *value,
                       fg_answer_form_reader *read) {
