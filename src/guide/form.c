@@ -29,6 +29,8 @@ static fg_status write_regex(const char *text, size_t length, fg_grammar *p, uin
 fg_status fg_form_compile(fg_form form, const char *text, size_t length, fg_grammar *p, fg_error *err) {
   uint32_t start = FG_RETURN;
   fg_status status = FG_OK;
+  if (length > FG_FORM_MAX)
+    return fg_fail(err, FG_UNSUPPORTED, "it is too large: more than %d bytes", FG_FORM_MAX);
   fg_grammar_begin(p);
   if (form == FG_FORM_REGEX) {
     status = write_regex(text, length, p, &start, err);

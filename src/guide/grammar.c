@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 enum { UNDEFINED = UINT32_MAX, NO_END = FG_GRAMMAR_DEPTH_MAX + 1 };
 
 // Room for one more item; false: the grammar has failed.
@@ -195,14 +197,18 @@ static void add_set(ways *w, const fg_char_set *set, fg_writing writing) {
 }
 
 static uint32_t rule_of_set(fg_grammar *p, const fg_char_set *set, bool quoted) {
-  for (uint32_t i = 0; i < p->set_count; i++)
-    if (p->sets[i].quoted == quoted && fg_char_set_equal(&p->sets[i].set, set)) return p->sets[i].rule;
+  const uint64_t hash = fg_hash(set->ranges, set->count * sizeof *set->ranges);
+  for (uint32_t i = 0; i < p->set_count; i++) {
+    const fg_grammar_set *known = &p->sets[i];
+    if (known->hash == hash && known->quoted == quoted && fg_char_set_equal(&known->set, set))
+      return known->rule;
+  }
   const uint32_t rule = fg_grammar_new_rule(p);
   ways w = {.grammar = p, .next = FG_RETURN};
   add_set(&w, set, quoted ? FG_QUOTED : FG_PLAIN);
   fg_grammar_define(p, rule, w.first);
   if (!grow(p, (void **)&p->sets, p->set_count, &p->set_capacity, sizeof *p->sets)) return rule;
-  p->sets[p->set_count] = (fg_grammar_set){.quoted = quoted, .rule = rule};
+  p->sets[p->set_count] = (fg_grammar_set){.hash = hash, .quoted = quoted, .rule = rule};
   fg_char_set_add_set(&p->sets[p->set_count].set, set);
   if (p->sets[p->set_count++].set.failed) p->failed = FG_NO_SPACE;
   return rule;

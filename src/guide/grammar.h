@@ -36,6 +36,7 @@ typedef struct fg_grammar_node {
 // A set of characters that a rule was made for.
 typedef struct fg_grammar_set {
   fg_char_set set;
+  uint64_t hash; // of the set: thousands are compared
   bool quoted;
   uint32_t rule;
 } fg_grammar_set;

@@ -28,6 +28,8 @@ typedef enum fg_form {
   FG_FORM_JSON,   // text: a JSON Schema
 } fg_form;
 
+enum { FG_FORM_MAX = 1 << 20 }; // bytes of a text
+
 // FG_INVALID, FG_UNSUPPORTED: what is wrong with the text.
 fg_status fg_guides_acquire(fg_guides *guides, fg_form form, const char *text, size_t length, fg_guide **out,
                             fg_error *err);

@@ -21,14 +21,6 @@ typedef struct properties {
   bool any_required;
 } properties;
 
-static bool is_listed(const json_t *names, const char *name) {
-  for (size_t i = 0; i < json_array_size(names); i++) {
-    const char *one = json_string_value(json_array_get(names, i));
-    if (one && strcmp(one, name) == 0) return true;
-  }
-  return false;
-}
-
 static bool check_required(fg_schema_writer *w, const json_t *required) {
   bool fine = !required || json_is_array(required);
   for (size_t i = 0; fine && i < json_array_size(required); i++)
@@ -37,34 +29,36 @@ static bool check_required(fg_schema_writer *w, const json_t *required) {
   return fine;
 }
 
-// Of the schema's list, then those that are only required; none that is forbidden.
-static bool collect(fg_schema_writer *w, const json_t *schema, properties *p) {
-  const json_t *listed = json_object_get(schema, "properties"),
-               *required = json_object_get(schema, "required"),
-               *more = json_object_get(schema, "additionalProperties");
-  if (listed && !json_is_object(listed)) {
-    fg_schema_refuse(w, FG_INVALID, "\"properties\" must be an object");
-    return false;
+// A list of names as an object, in which they are found at once. NULL: out of memory.
+static json_t *names_of(const json_t *list) {
+  json_t *names = json_object();
+  for (size_t i = 0; names && i < json_array_size(list); i++) {
+    if (json_object_set_new(names, json_string_value(json_array_get(list, i)), json_true()) == 0) continue;
+    json_decref(names);
+    names = NULL;
   }
-  if (!check_required(w, required)) return false;
-  p->list = calloc(json_object_size(listed) + json_array_size(required) + 1, sizeof *p->list);
-  if (!p->list) {
-    fg_schema_refuse(w, FG_NO_SPACE, "out of memory for an object's properties");
-    return false;
-  }
+  return names;
+}
+
+static void add_listed(properties *p, const json_t *listed, const json_t *needed) {
   const char *name;
   json_t *value;
   json_object_foreach((json_t *)(uintptr_t)listed, name, value) {
-    const bool needed = is_listed(required, name);
-    if (json_is_false(value) && !needed) continue;
-    p->list[p->count++] = (property){name, value, needed};
-    p->any_required |= needed;
+    const bool required = json_object_get(needed, name) != NULL;
+    if (json_is_false(value) && !required) continue;
+    p->list[p->count++] = (property){name, value, required};
+    p->any_required |= required;
   }
+}
+
+// Those that are needed and not listed, each once.
+static bool add_needed(fg_schema_writer *w, properties *p, const json_t *schema, json_t *needed) {
+  const json_t *listed = json_object_get(schema, "properties"),
+               *required = json_object_get(schema, "required"),
+               *more = json_object_get(schema, "additionalProperties");
   for (size_t i = 0; i < json_array_size(required); i++) {
-    name = json_string_value(json_array_get(required, i));
-    bool known = json_object_get(listed, name) != NULL;
-    for (size_t k = 0; k < p->count && !known; k++) known = strcmp(p->list[k].name, name) == 0;
-    if (known) continue;
+    const char *name = json_string_value(json_array_get(required, i));
+    if (json_object_get(listed, name) || json_object_del(needed, name) != 0) continue;
     if (json_is_false(more)) {
       fg_schema_refuse(w, FG_INVALID, "\"%.60s\" is required and may not be there", name);
       return false;
@@ -73,6 +67,25 @@ static bool collect(fg_schema_writer *w, const json_t *schema, properties *p) {
     p->any_required = true;
   }
   return true;
+}
+
+// Of the schema's list, then those that are only required; none that is forbidden.
+static bool collect(fg_schema_writer *w, const json_t *schema, properties *p) {
+  const json_t *listed = json_object_get(schema, "properties"),
+               *required = json_object_get(schema, "required");
+  if (listed && !json_is_object(listed)) {
+    fg_schema_refuse(w, FG_INVALID, "\"properties\" must be an object");
+    return false;
+  }
+  if (!check_required(w, required)) return false;
+  json_t *needed = names_of(required);
+  p->list = calloc(json_object_size(listed) + json_array_size(required) + 1, sizeof *p->list);
+  bool fine = needed && p->list;
+  if (!fine) fg_schema_refuse(w, FG_NO_SPACE, "out of memory for an object's properties");
+  if (fine) add_listed(p, listed, needed);
+  if (fine) fine = add_needed(w, p, schema, needed);
+  json_decref(needed);
+  return fine;
 }
 
 static uint32_t write_key(fg_schema_writer *w, const char *before, const char *name, uint32_t next) {

@@ -236,6 +236,7 @@ class Structured(Case):
                            'at /properties/x: the keyword "not" is not supported'),
                "two": ({"guided_regex": "a", "guided_choice": ["a"]}, "both say"),
                "choice": ({"guided_choice": []}, "not empty"),
+               "large": ({"guided_choice": ["x" * (1 << 20)]}, "more than 1048576 bytes"),
                "end": ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos"),
                "grammar": ({"guided_grammar": "root ::= x"}, "not a field")}
         write_rows(self.path("in.jsonl"), [row(name, prompt=[60], **body) for name, (body, _) in bad.items()]
