@@ -53,6 +53,7 @@ class PrefixCache(Case):
         than all but this part of what the first one did. Where rows give way a job finds what it has kept itself, too.
         Returns the second one's figures."""
         what = f"{model} {options}"
+        options += ("--speculation", "false")  # how many tokens are drafted goes by the time that steps take
         shutil.rmtree(self.cache, ignore_errors=True)
         plain, without, _ = self.batch("plain.jsonl", model, *options, cache=False)
         first, one, _ = self.batch("first.jsonl", model, *options)

@@ -142,7 +142,7 @@ static void test_a_prompt_that_is_shared_whole_still_gives_its_last_token(void *
 static void test_pages_that_are_shared_are_held_once(void **state) {
   (void)state;
   fg_policy p = policy(512, 8);
-  p.max_len = 128;
+  p.max_len = 160;
   p.pages = p.device_pages = 12;
   const fg_row_length alone = {100, 20, 0, false}, shared = {100, 20, 96, false};
   const fg_predict_options options = {.policy = &p};
