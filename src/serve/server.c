@@ -179,10 +179,10 @@ static void begin_to_drain(void *user) {
   fg_server *s = user;
   fg_service_figures figures;
   fg_service_get_figures(s->service, &figures);
-  say(s, 1, "no more requests are taken; finishing %u that run and %u that wait", figures.started,
-      figures.waiting);
   atomic_store(&s->draining, true);
   fg_httpd_refuse_new(s->http);
+  say(s, 1, "no more requests are taken; finishing %u that run and %u that wait", figures.started,
+      figures.waiting);
 }
 
 fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_error *err) {
