@@ -4,7 +4,6 @@
     completion.py batch > in.jsonl                 the requests, one a line
     completion.py report in.jsonl out.jsonl        what the model made of them
 """
-import sys
 
 import rows
 
@@ -49,9 +48,4 @@ def report(source, target):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["batch"]:
-        rows.show(batch())
-    elif len(sys.argv) == 4 and sys.argv[1] == "report":
-        sys.exit(report(*sys.argv[2:]))
-    else:
-        sys.exit(__doc__)
+    rows.run(batch, report, __doc__)

@@ -9,7 +9,6 @@ max_tokens 0) are summed: `acc` goes by the sum, `acc_norm` by the sum for each 
 What the prompts of a row have in common is computed once.
 """
 import json
-import sys
 
 import rows
 import shop
@@ -57,9 +56,4 @@ def report(source, target):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["batch"]:
-        rows.show(batch())
-    elif len(sys.argv) == 4 and sys.argv[1] == "report":
-        sys.exit(report(*sys.argv[2:]))
-    else:
-        sys.exit(__doc__)
+    rows.run(batch, report, __doc__)

@@ -52,9 +52,4 @@ def report(source, target):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["batch"]:
-        rows.show(batch())
-    elif len(sys.argv) == 4 and sys.argv[1] == "report":
-        sys.exit(report(*sys.argv[2:]))
-    else:
-        sys.exit(__doc__)
+    rows.run(batch, report, __doc__)

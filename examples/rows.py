@@ -1,5 +1,6 @@
 """What the examples share: the lines of a batch job, in and out (docs/batch.md has all that they may hold)."""
 import json
+import sys
 
 
 def request(custom_id, url="/v1/completions", **body):
@@ -32,3 +33,13 @@ def logprobs_from(choice, start):
 def count(path):
     with open(path, encoding="utf-8") as file:
         return sum(1 for _ in file)
+
+
+def run(batch, report, usage):
+    """The command line of an example: `batch` prints its requests, `report IN OUT` says what came of them."""
+    if sys.argv[1:] == ["batch"]:
+        show(batch())
+    elif len(sys.argv) == 4 and sys.argv[1] == "report":
+        sys.exit(report(*sys.argv[2:]))
+    else:
+        sys.exit(usage)
