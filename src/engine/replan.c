@@ -1,6 +1,7 @@
 #include "engine/replan.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static const double MEMORY_SECONDS = 2;      // between looks at the machine's m
 static const double DRIFT = 1.25;            // by which a rate must differ
 static const double LEAST_GAIN = 0.9;        // of the time that is left
 static const double LEAST_READING = 1;       // seconds of reads that say something of the disk
+static const double LEAST_WAITING = 0.1;     // of the steps' time, for reads, that says that the disk is slow
 static const double NOTHING_LEFT = 1.0 / 64; // of the budget: what the machine must be able to give beyond it
 static const double SHRUNK = 0.85;           // of what the machine has, as at the start
 
@@ -22,9 +24,11 @@ fg_drift fg_drift_of(const fg_forecast *f, const fg_measured_time *t) {
   fg_drift d = {1, 1};
   const double computing = t->seconds - t->waiting;
   if (f->expected_compute > 0 && computing > 0) d.compute = computing / f->expected_compute;
-  // What waited for the disk is not what computing takes, and the other way round.
+  // What waited for the disk is not what computing takes, and the other way round: a read that is not waited
+  // for is under way until somebody looks, and the next one until there is room.
   if (t->reading >= LEAST_READING && f->rates.disk_read > 0 && t->read_bytes > 0)
     d.disk = f->rates.disk_read / (t->read_bytes / t->reading);
+  if (t->waiting < LEAST_WAITING * t->seconds) d.disk = fmin(d.disk, 1);
   return d;
 }
 

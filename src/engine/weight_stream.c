@@ -434,6 +434,7 @@ void fg_weight_stream_destroy(fg_weight_stream *s) {
     if (entry_at(s, i)->state == ENTRY_READING)
       (void)fg_io_read_wait(s->options.io, &entry_at(s, i)->read, NULL);
   for (int q = 0; q < FG_QUEUE_COUNT; q++) (void)d->ops->host_wait(d, d->ops->record(d, (fg_queue)q), NULL);
+  if (s->ring_host) fg_io_unregister(s->options.io, s->ring_host, s->options.ring_bytes);
   if (s->ring) d->ops->memory_destroy(d, s->ring);
   if (s->device_block) d->ops->memory_destroy(d, s->device_block);
   if (!s->host_reaches) fg_budget_free(s->options.host, s->ring_host);

@@ -38,6 +38,7 @@ typedef struct fg_io_backend {
   fg_io_piece *(*wait)(void *state); // a finished piece; at least one is in flight
   // fg_io_register: an errno if the memory was refused. *registered: bytes that are registered now, in all.
   int (*enroll)(void *state, void *base, size_t bytes, uint64_t *registered);
+  void (*dismiss)(void *state, const void *base, size_t bytes, uint64_t *registered); // fg_io_unregister
 } fg_io_backend;
 
 extern const fg_io_backend fg_io_uring, fg_io_threads;

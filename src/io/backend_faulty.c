@@ -70,6 +70,11 @@ static int faulty_enroll(void *state, void *base, size_t bytes, uint64_t *regist
   return f->inner->enroll(f->inner_state, base, bytes, registered);
 }
 
+static void faulty_dismiss(void *state, const void *base, size_t bytes, uint64_t *registered) {
+  faulty *f = state;
+  f->inner->dismiss(f->inner_state, base, bytes, registered);
+}
+
 const fg_io_backend fg_io_faulty = {
     .name = "faulty", // fg_io_create shows the inner one's
     .destroy = faulty_destroy,
@@ -78,4 +83,5 @@ const fg_io_backend fg_io_faulty = {
     .poll = faulty_poll,
     .wait = faulty_wait,
     .enroll = faulty_enroll,
+    .dismiss = faulty_dismiss,
 };

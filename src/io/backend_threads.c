@@ -144,6 +144,11 @@ static int pool_enroll(void *state, void *base, size_t bytes, uint64_t *register
   return 0;
 }
 
+static void pool_dismiss(void *state, const void *base, size_t bytes, uint64_t *registered) {
+  (void)state, (void)base, (void)bytes;
+  *registered = 0;
+}
+
 const fg_io_backend fg_io_threads = {
     .name = "threads",
     .create = pool_create,
@@ -153,4 +158,5 @@ const fg_io_backend fg_io_threads = {
     .poll = pool_poll,
     .wait = pool_wait,
     .enroll = pool_enroll,
+    .dismiss = pool_dismiss,
 };

@@ -146,6 +146,22 @@ static int uring_enroll(void *state, void *base, size_t bytes, uint64_t *registe
   return error;
 }
 
+static void uring_dismiss(void *state, const void *base, size_t bytes, uint64_t *registered) {
+  uring *u = state;
+  const char *begin = base;
+  unsigned kept = 0;
+  for (unsigned i = 0; i < u->region_count; i++) {
+    const char *region = u->regions[i].iov_base;
+    if (region < begin || region >= begin + bytes) u->regions[kept++] = u->regions[i];
+  }
+  if (kept < u->region_count) {
+    io_uring_unregister_buffers(&u->ring);
+    if (kept && io_uring_register_buffers(&u->ring, u->regions, kept) != 0) kept = 0;
+    u->region_count = kept;
+  }
+  *registered = registered_bytes(u);
+}
+
 const fg_io_backend fg_io_uring = {
     .name = "io_uring",
     .create = uring_create,
@@ -155,6 +171,7 @@ const fg_io_backend fg_io_uring = {
     .poll = uring_poll,
     .wait = uring_wait,
     .enroll = uring_enroll,
+    .dismiss = uring_dismiss,
 };
 
 #else

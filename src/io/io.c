@@ -138,6 +138,10 @@ void fg_io_register(fg_io *io, void *base, size_t bytes) {
   if (error) io->register_error = error;
 }
 
+void fg_io_unregister(fg_io *io, const void *base, size_t bytes) {
+  io->backend->dismiss(io->state, base, bytes, &io->bytes_registered);
+}
+
 uint64_t fg_io_bytes_registered(const fg_io *io) {
   return io->bytes_registered;
 }

@@ -51,9 +51,11 @@ uint64_t fg_io_bytes_written(const fg_io *io);
 
 // Tells that many requests will use this memory: it should be in huge pages (tell before its first use) and
 // known to the kernel (registered buffers). Failing to register is not an error: requests then go
-// unregistered. The memory stays mapped until fg_io_destroy: the kernel holds its pages, and all of it
-// becomes resident.
+// unregistered. The kernel holds its pages, all of which become resident, until it is unregistered or the
+// fg_io destroyed; memory is unmapped after that, or requests into what is mapped there next go astray.
 void fg_io_register(fg_io *io, void *base, size_t bytes);
+// Nothing into or from this memory, which was registered as a whole or not at all, is in flight.
+void fg_io_unregister(fg_io *io, const void *base, size_t bytes);
 uint64_t fg_io_bytes_registered(const fg_io *io); // 0 with threads: they know no registered memory
 int fg_io_register_error(const fg_io *io); // errno of the last memory that the kernel refused; 0 = none
 

@@ -58,13 +58,17 @@ static void submit(fg_engine *engine, answer *a, uint64_t row) {
 // to nothing, which will not.
 typedef enum budget { STAYS, WHAT_IS_USED, NOTHING } budget;
 
-static fg_engine_stats run(const char *directory, answer *answers, uint32_t at, budget becomes) {
+// streamed: of the weights half stays in memory, and the rest comes with every step.
+static fg_engine_stats run(const char *directory, answer *answers, uint32_t at, budget becomes,
+                           bool streamed) {
+  static const int half[] = {0, 50, 0, 100, 0, 100};
   fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
                                .offload_dir = directory,
                                .dtype = "f32",
                                .host_memory = 400ull * MIB,
                                .max_model_len = PROMPT + ANSWER,
-                               .threads = 2};
+                               .threads = 2,
+                               .percent = streamed ? half : NULL};
   fg_engine *engine;
   fg_error err;
   fg_engine_stats stats;
@@ -85,14 +89,11 @@ static fg_engine_stats run(const char *directory, answer *answers, uint32_t at, 
   return stats;
 }
 
-static void test_a_smaller_budget_loses_no_row_and_changes_none(void **state) {
-  (void)state;
-  char directory[] = "/tmp/flexgen-replan-XXXXXX", command[64];
+static void shrink_at_each(const char *directory, bool streamed) {
   answer whole[REQUESTS], cut[REQUESTS];
-  assert_non_null(mkdtemp(directory));
-  assert_int_equal(run(directory, whole, 0, STAYS).policies, 1);
+  assert_int_equal(run(directory, whole, 0, STAYS, streamed).policies, 1);
   for (uint32_t at = 1; at < ANSWER; at += 9) {
-    assert_int_equal(run(directory, cut, at, WHAT_IS_USED).policies, 2);
+    assert_int_equal(run(directory, cut, at, WHAT_IS_USED, streamed).policies, 2);
     for (int i = 0; i < REQUESTS; i++) {
       assert_true(cut[i].done);
       assert_int_equal(cut[i].finish, FG_FINISH_LENGTH);
@@ -100,9 +101,17 @@ static void test_a_smaller_budget_loses_no_row_and_changes_none(void **state) {
     }
   }
   // Too little for anything: it goes on as it was.
-  assert_int_equal(run(directory, cut, 3, NOTHING).policies, 1);
+  assert_int_equal(run(directory, cut, 3, NOTHING, streamed).policies, 1);
   for (int i = 0; i < REQUESTS; i++)
     assert_memory_equal(cut[i].tokens, whole[i].tokens, sizeof whole[i].tokens);
+}
+
+static void test_a_smaller_budget_loses_no_row_and_changes_none(void **state) {
+  (void)state;
+  char directory[] = "/tmp/flexgen-replan-XXXXXX", command[64];
+  assert_non_null(mkdtemp(directory));
+  shrink_at_each(directory, false);
+  shrink_at_each(directory, true);
   snprintf(command, sizeof command, "rm -r %s", directory);
   assert_int_equal(system(command), 0);
 }
@@ -127,6 +136,12 @@ static void test_drift_is_told_apart_by_what_waited(void **state) {
   d = fg_drift_of(&f, &(fg_measured_time){.seconds = 20, .waiting = 12, .reading = 20, .read_bytes = 10e9});
   assert_float_equal(d.compute, 1, 1e-9);
   assert_float_equal(d.disk, 2, 1e-9);
+  // Reads at half the rate for which nobody waited: there was no room for more.
+  d = fg_drift_of(&f, &(fg_measured_time){.seconds = 20, .waiting = 1, .reading = 20, .read_bytes = 10e9});
+  assert_float_equal(d.disk, 1, 1e-9);
+  // But a disk that is faster is.
+  d = fg_drift_of(&f, &(fg_measured_time){.seconds = 20, .waiting = 1, .reading = 5, .read_bytes = 10e9});
+  assert_float_equal(d.disk, 0.5, 1e-9);
   // Reads of a moment say nothing.
   d = fg_drift_of(&f, &(fg_measured_time){.seconds = 8, .reading = 0.01, .read_bytes = 1e6});
   assert_float_equal(d.disk, 1, 1e-9);

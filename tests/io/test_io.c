@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -342,6 +343,27 @@ static void test_registering_too_much_is_no_error(void **state) {
   assert_all_read(b);
 }
 
+// What a queue knew of memory that is gone must not reach what is mapped at its address next.
+static void test_memory_that_was_registered_may_be_mapped_anew(void **state) {
+  bench *b = *state;
+  const int rights = PROT_READ | PROT_WRITE, private = MAP_PRIVATE | MAP_ANONYMOUS;
+  open_io(b, 4, NULL);
+  fg_io_register(b->io, b->buffer, PADDED);
+  char *old = mmap(NULL, PADDED, rights, private, -1, 0);
+  assert_ptr_not_equal(old, MAP_FAILED);
+  fg_io_register(b->io, old, PADDED);
+  fg_io_unregister(b->io, old, PADDED);
+  assert_int_equal(fg_io_bytes_registered(b->io), b->backend == FG_IO_URING ? PADDED : 0);
+  char *new = mmap(old, PADDED, rights, private | MAP_FIXED, -1, 0);
+  assert_ptr_equal(new, old);
+  fg_io_read read = {.file = b->file, .buffer = new, .bytes = PADDED, .layer = -1};
+  fg_io_read_begin(b->io, &read);
+  assert_int_equal(fg_io_read_wait(b->io, &read, &b->err), FG_OK);
+  assert_memory_equal(new, b->content, PADDED);
+  munmap(new, PADDED);
+  assert_all_read(b);
+}
+
 // Little may be locked: kernels that count the ring itself still make one.
 static bool limit_locked_memory(void) {
   enum { LOCKED = 64 * 1024 };
@@ -520,6 +542,7 @@ static int run(const char *name, fg_io_backend_id backend) {
       ON(test_bounces_are_paid_for_once),
       ON(test_random_reads_with_faults_against_the_content),
       ON(test_registering_too_much_is_no_error),
+      ON(test_memory_that_was_registered_may_be_mapped_anew),
       ON(test_memory_that_may_not_be_locked_is_read_into_and_told),
       ON(test_what_is_written_can_be_read_back),
       ON(test_unaligned_direct_write_is_refused),
