@@ -110,22 +110,25 @@ static fg_status change_to(fg_engine *e, const fg_policy *policy, uint64_t host_
 // ---- when
 // ----------------------------------------------------------------------------------------------------
 
-static fg_measured_time measured(const fg_engine *e) {
+fg_measured_time fg_engine_measured(const fg_engine *e) {
   uint64_t busy, covered;
+  const fg_runner_counts counts = fg_engine_count(e);
   fg_trace_overlap(e->trace, FG_SPAN_READ, FG_SPAN_COMPUTE, &busy, &covered);
   return (fg_measured_time){
       .seconds = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_STEP).nanoseconds - e->drafting_before -
                  e->drafting_seconds,
       .waiting = 1e-9 * (double)fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds,
       .reading = 1e-9 * (double)busy,
-      .read_bytes = (double)(fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io)),
+      // All that the spans are of: weights, rows of tables, pages of the cache, rows of the residual stream.
+      .read_bytes = (double)(fg_io_bytes_read(e->io) + fg_io_bytes_read(e->table_io) + counts.kv_read +
+                             counts.hidden.read_bytes),
   };
 }
 
 // What is measured from now on is compared with what is expected from now on.
 static void begin_window(fg_engine *e) {
   fg_forecast_begin_window(&e->forecast);
-  e->mark = measured(e);
+  e->mark = fg_engine_measured(e);
 }
 
 // Seconds of reading what will be resident, and of reading running sequences' texts again.
@@ -156,7 +159,7 @@ static fg_plan_input input_of_rest(const fg_engine *e, uint64_t limit) {
 }
 
 static fg_measured_time since_mark(const fg_engine *e) {
-  const fg_measured_time now = measured(e), then = e->mark;
+  const fg_measured_time now = fg_engine_measured(e), then = e->mark;
   return (fg_measured_time){.seconds = now.seconds - then.seconds,
                             .waiting = now.waiting - then.waiting,
                             .reading = now.reading - then.reading,

@@ -14,11 +14,14 @@ typedef struct fg_drift {
   double compute, disk;
 } fg_drift;
 
-// Measured over so many seconds of steps of which `waiting` went by waiting for the disk, which moved
-// `read_bytes` in `reading` seconds. Pure.
+// Measured over so many seconds of steps of which `waiting` went by waiting for the disk, which read
+// `read_bytes` in `reading` seconds.
 typedef struct fg_measured_time {
   double seconds, waiting, reading, read_bytes;
 } fg_measured_time;
+// The same of all steps so far.
+fg_measured_time fg_engine_measured(const struct fg_engine *engine);
+// Pure.
 fg_drift fg_drift_of(const fg_forecast *forecast, const fg_measured_time *since);
 
 // Whether a plan for the corrected rates is worth the change: what is left ends sooner by a tenth, what the

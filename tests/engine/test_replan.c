@@ -116,6 +116,36 @@ static void test_a_smaller_budget_loses_no_row_and_changes_none(void **state) {
   assert_int_equal(system(command), 0);
 }
 
+// All bytes count for which the disk is seen to read: weights and pages of the cache.
+static void test_what_is_measured_of_the_disk_is_all_that_it_reads(void **state) {
+  (void)state;
+  static const int nothing_stays[] = {0, 0, 0, 0, 0, 100};
+  char directory[] = "/tmp/flexgen-replan-XXXXXX", command[64];
+  assert_non_null(mkdtemp(directory));
+  const fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
+                                     .offload_dir = directory,
+                                     .host_memory = 400ull * MIB,
+                                     .max_model_len = PROMPT + ANSWER,
+                                     .threads = 2,
+                                     .percent = nothing_stays};
+  answer answers[REQUESTS] = {0};
+  fg_engine *engine;
+  fg_engine_stats stats;
+  fg_error err;
+  if (fg_engine_open(&engine, &options, &err) != FG_OK) fail_msg("%s", err.message);
+  for (uint32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i);
+  while (fg_engine_pending(engine))
+    if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
+  fg_engine_get_stats(engine, &stats);
+  const fg_measured_time t = fg_engine_measured(engine);
+  assert_true(stats.kv_bytes_read > 0 && stats.bytes_read > stats.kv_bytes_read);
+  assert_true(t.read_bytes >= (double)stats.bytes_read);
+  assert_true(t.seconds > 0 && t.reading > 0);
+  fg_engine_close(engine);
+  snprintf(command, sizeof command, "rm -r %s", directory);
+  assert_int_equal(system(command), 0);
+}
+
 // ---- when
 // --------------------------------------------------------------------------------------------------
 
@@ -190,6 +220,7 @@ static void test_what_is_left_goes_by_pace_and_by_how_long_answers_are(void **st
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_smaller_budget_loses_no_row_and_changes_none),
+      cmocka_unit_test(test_what_is_measured_of_the_disk_is_all_that_it_reads),
       cmocka_unit_test(test_drift_is_told_apart_by_what_waited),
       cmocka_unit_test(test_a_change_must_pay_for_itself),
       cmocka_unit_test(test_pace_is_that_of_late_and_keeps_over_a_window),
