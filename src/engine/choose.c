@@ -6,8 +6,14 @@
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
 #include "engine/kept_prefixes.h"
+#include "engine/rehearsal.h"
 #include "engine/sharing.h"
+#include "engine/sparsity.h"
 #include "profile/kept.h"
+
+static const double REHEARSED_SECONDS = 10; // of a job that is worth it
+static const double REHEARSAL_SHARE = 0.05, REHEARSAL_LEAST = 1.5, REHEARSAL_MOST = 4; // of it; seconds
+static const uint64_t REHEARSAL_BYTES = (uint64_t)1 << 30;
 
 // What was measured of this machine and its disk; of other devices than its CPU nothing was.
 static bool find_profile(const fg_engine *e, fg_profile *out) {
@@ -72,12 +78,48 @@ static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_in
   fg_solver solver;
   fg_status status = fg_solver_open(&solver, err);
   if (status != FG_OK) return status;
-  const fg_step_rates rates = fg_step_rates_of(profile, &f->model);
+  const fg_step_rates rates = fg_forecast_rates_by(f, profile);
   const fg_planner_input wanted = {
       .plan = *input, .model = &f->model, .rates = &rates, .job = job, .solver = &solver};
   status = fg_planner_choose(plan, &wanted, err);
   fg_solver_close(&solver);
   return status;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+// A job that takes a while is worth the time of trying some steps of it, if the weights are there.
+static bool rehearse(fg_engine *e) {
+  fg_forecast *f = &e->forecast;
+  const double seconds = f->plan.predicted.seconds;
+  if (seconds < REHEARSED_SECONDS || !e->model->store->file) return false;
+  const fg_rehearsal_options options = {
+      .graph = e->model->graph,
+      .store = e->model->store,
+      .device = e->device_name,
+      .settings = fg_engine_device_options(e, 0),
+      .input = &f->input,
+      .profile = &f->profile,
+      .backend = e->io_backend,
+      .rotates_cache = e->rotates_cache,
+      .attn_sparsity = fg_sparsity_of(e->options.attn_sparsity),
+      .memory = min_u64(f->input.host, REHEARSAL_BYTES),
+      .tokens = f->plan.policy.micro_tokens ? f->plan.policy.micro_tokens : f->plan.policy.max_tokens,
+      .context = f->input.expected.tokens,
+      .seconds = fmin(fmax(REHEARSAL_SHARE * seconds, REHEARSAL_LEAST), REHEARSAL_MOST),
+  };
+  fg_error why;
+  if (fg_rehearse(&f->scale, &options, &why) == FG_OK) {
+    for (uint32_t i = 0; i < f->scale.count; i++)
+      fg_log_line(&e->log, FG_LOG_DEBUG,
+                  "tried: a step of %.0f tokens takes %.2f times what the profile says", f->scale.tokens[i],
+                  f->scale.times[i]);
+    return f->scale.count > 0;
+  }
+  fg_log_line(&e->log, FG_LOG_WARN, "the plan goes by the profile alone: %s", why.message);
+  return false;
 }
 
 fg_status fg_engine_choose_policy(fg_engine *e, fg_error *err) {
@@ -92,8 +134,9 @@ fg_status fg_engine_choose_policy(fg_engine *e, fg_error *err) {
     fg_log_line(&e->log, FG_LOG_WARN, "memory is divided by a simple rule: %s", why.message);
     return FG_OK;
   }
+  if (rehearse(e)) plan_with(&f->plan, f, &f->input, &f->profile, &f->job, &why);
   f->known = true;
-  f->rates = fg_step_rates_of(&f->profile, &f->model);
+  f->rates = fg_forecast_rates_by(f, &f->profile);
   e->policy = f->plan.policy;
   return FG_OK;
 }

@@ -138,6 +138,8 @@ fg_status fg_engine_replan(fg_engine *engine, fg_error *err);
 fg_status fg_engine_plan_rest(const fg_engine *engine, const fg_plan_input *input, fg_plan *plan,
                               fg_error *err);
 
+// Of the device that the job will run on, for calls of so many rows.
+fg_device_options fg_engine_device_options(const fg_engine *engine, uint32_t max_rows);
 // e->policy, from the forecast's input.
 fg_status fg_engine_choose_policy(fg_engine *engine, fg_error *err);
 

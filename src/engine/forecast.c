@@ -68,8 +68,14 @@ void fg_forecast_begin_window(fg_forecast *f) {
   f->expected = f->expected_compute = f->taken = 0;
 }
 
+fg_step_rates fg_forecast_rates_by(const fg_forecast *f, const fg_profile *profile) {
+  fg_step_rates rates = fg_step_rates_of(profile, &f->model);
+  rates.scale = f->scale;
+  return rates;
+}
+
 void fg_forecast_rates_changed(fg_forecast *f) {
-  f->rates = fg_step_rates_of(&f->profile, &f->model);
+  f->rates = fg_forecast_rates_by(f, &f->profile);
   f->expected = f->expected_compute = f->taken = f->pace = 0;
 }
 

@@ -17,7 +17,8 @@ typedef struct fg_forecast {
   fg_plan_input input;
   fg_plan_model model;
   fg_profile profile;
-  fg_step_rates rates; // of model and profile
+  fg_step_scale scale; // of steps that were tried beforehand; without points where none was
+  fg_step_rates rates; // of model, profile and scale
   fg_plan_job job;     // its rows are owned
   fg_plan plan;
   // of the steps since rates were last compared
@@ -47,6 +48,8 @@ double fg_forecast_pace(const fg_forecast *forecast);
 void fg_forecast_begin_window(fg_forecast *forecast);
 // forecast->profile has other rates than before: what was measured is in them.
 void fg_forecast_rates_changed(fg_forecast *forecast);
+// What steps take by another profile than the forecast's own.
+fg_step_rates fg_forecast_rates_by(const fg_forecast *forecast, const fg_profile *profile);
 // Seconds that `requests` more rows of the job will take under `plan`; < 0: not known.
 double fg_forecast_remaining(const fg_forecast *forecast, const fg_plan *plan, uint64_t requests);
 

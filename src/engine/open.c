@@ -169,7 +169,7 @@ static uint32_t longest(const fg_engine *e) {
   return e->options.max_model_len ? e->options.max_model_len : e->model->graph->max_positions;
 }
 
-// For a plan, the store is described as it would be packed.
+// For a plan, a store that is not there is described as it would be packed.
 static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool plan_only, fg_error *err) {
   fg_model_options options = {.model = e->options.model,
                               .synthetic = e->options.synthetic,
@@ -178,6 +178,7 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
                               .offload_dir = e->options.offload_dir,
                               .family = fg_device_family(e->device_name),
                               .weights = *weights,
+                              .finds_store = plan_only,
                               .io = e->io,
                               .host = e->host,
                               .threads = e->threads,
@@ -186,7 +187,7 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
                               .user = e};
   fg_status status =
       plan_only ? fg_model_inspect(&e->model, &options, err) : fg_model_open(&e->model, &options, err);
-  if (status == FG_OK && plan_only)
+  if (status == FG_OK && !e->model->store)
     status = fg_model_expected_store(&e->model->store, e->model, &options, err);
   if (status != FG_OK) return status;
   if (e->compute_auto && fg_dtype_get(fg_engine_weight_type(e))->bits) e->compute = FG_COMPUTE_INT8;
@@ -209,7 +210,7 @@ static fg_status open_text(fg_engine *e, fg_error *err) {
   return FG_OK;
 }
 
-static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
+fg_device_options fg_engine_device_options(const fg_engine *e, uint32_t max_rows) {
   const fg_graph *g = e->model->graph;
   fg_device_options options = {.compute = e->compute,
                                .max_rows = max_rows,
@@ -233,7 +234,7 @@ static fg_device_options device_options(fg_engine *e, uint32_t max_rows) {
 
 static uint64_t scratch(const void *user, uint32_t tokens) {
   fg_engine *e = (fg_engine *)(uintptr_t)user; // the callback changes nothing
-  fg_device_options options = device_options(e, tokens);
+  fg_device_options options = fg_engine_device_options(e, tokens);
   return fg_device_scratch_bytes(e->device_name, &options) +
          (e->attends_on_host ? fg_kv_host_scratch_bytes(&options) : 0);
 }
@@ -305,7 +306,7 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
   const uint64_t before = fg_budget_used(e->host);
   e->model->graph->kv.page_align = e->policy.disk_pages ? FG_IO_ALIGN : 0;
   const fg_policy *p = &e->policy;
-  fg_device_options device = device_options(e, p->micro_tokens ? p->micro_tokens : p->max_tokens);
+  fg_device_options device = fg_engine_device_options(e, p->micro_tokens ? p->micro_tokens : p->max_tokens);
   fg_status status = fg_device_create(&e->device, e->device_name, &device, err);
   fg_executor_options executor = {.graph = e->model->graph,
                                   .store = e->model->store,

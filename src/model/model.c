@@ -305,10 +305,11 @@ static fg_status open_any(opener *o, bool with_store) {
                    "--calibrate: weights are rounded while packing; give the model that %s was made from",
                    options->model);
   }
-  if (is_store) return open_store_file(o, with_store);
+  if (is_store) return open_store_file(o, with_store || options->finds_store);
   fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);
   if (!status && !is_refused(o)) status = plan(o);
   if (!status && with_store) status = open_packed(o);
+  if (!status && options->finds_store) (void)open_packed(o); // without it the model is what it was asked for
   return status;
 }
 

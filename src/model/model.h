@@ -33,6 +33,7 @@ typedef struct fg_model_options {
   const fg_calibration *calibration; // codes of 4 bits are rounded by it; NULL = all inputs count the same
   uint64_t store_cap;                // bytes, 0 = none
   uint64_t panel_bytes;              // largest panel; 0 = by the size of the model (pack.h)
+  bool finds_store;                  // inspect: opens the store if there is one; none is made
   fg_io *io;                         // inspect: NULL = read no weights' headers
   fg_budget *host;
   fg_threads *threads; // may be NULL
@@ -48,7 +49,7 @@ enum { FG_MAX_EOS = 16 };
 typedef struct fg_model {
   fg_assets assets;
   fg_graph *graph;
-  fg_store *store;          // NULL after fg_model_inspect
+  fg_store *store;          // NULL after fg_model_inspect, unless it was to find one
   char *name;               // for people and for `model` in responses
   const char *architecture; // the table row's name
   uint32_t max_positions;   // context of the model, 0 = unlimited

@@ -246,8 +246,9 @@ static fg_status open_one(fg_store **out, const fg_packed_job *job, bool packing
   fg_status status = fg_source_key(&key, options, job->assets, err);
   if (!status) status = fg_store_path(path, sizeof path, options->offload_dir, options->model, key, err);
   if (!status)
-    status = packing ? find_or_pack(out, job, path, key, err)
-                     : open_existing(out, job, path, key, options->log, err);
+    status = packing && !options->finds_store
+                 ? find_or_pack(out, job, path, key, err)
+                 : open_existing(out, job, path, key, options->finds_store ? NULL : options->log, err);
   free(key);
   return status;
 }
@@ -271,7 +272,7 @@ fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err
   const fg_model_options *options = job->options;
   const uint32_t layers = job->source->graph->layers;
   *out = NULL;
-  fg_status status = make_directory(options->offload_dir, err);
+  fg_status status = options->finds_store ? FG_OK : make_directory(options->offload_dir, err);
   if (status) return status;
   if (options->alias_layers) fg_pack_plan_alias(job->plan, layers, options->alias_layers);
   if (!options->synthetic || options->alias_layers) return open_one(out, job, true, err);

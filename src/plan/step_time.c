@@ -49,6 +49,16 @@ double fg_plan_experts_touched(const fg_plan_model *model, double tokens) {
   return share >= 1 ? model->expert_count : model->expert_count * (1 - pow(1 - share, tokens));
 }
 
+double fg_step_scale_at(const fg_step_scale *s, double tokens) {
+  if (!s->count) return 1;
+  if (tokens <= s->tokens[0]) return s->times[0];
+  uint32_t i = 1;
+  while (i < s->count && tokens > s->tokens[i]) i++;
+  if (i == s->count) return s->times[i - 1];
+  const double share = log(tokens / s->tokens[i - 1]) / log(s->tokens[i] / s->tokens[i - 1]);
+  return s->times[i - 1] + share * (s->times[i] - s->times[i - 1]);
+}
+
 // Each expert that is used is used by about as many tokens.
 static double expert_seconds(const fg_step_rates *r, double tokens) {
   const double touched = fg_plan_experts_touched(r->model, tokens);
@@ -69,6 +79,9 @@ static halves compute_halves(const fg_step_rates *r, const fg_step_work *work) {
                         work->selected * r->selected};
   for (uint32_t i = 0; i < r->model->attention_count; i++)
     h.others += work->keys[i] * r->key[i] + work->pairs[i] * r->pair[i];
+  const double times = fg_step_scale_at(&r->scale, work->tokens);
+  h.products *= times;
+  h.others *= times;
   return h;
 }
 

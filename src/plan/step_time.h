@@ -62,8 +62,19 @@ typedef struct fg_step_work {
   double batches;                    // of KV per layer beyond the first one
 } fg_step_work;
 
+// Steps of so many tokens took so many times as long as the rates say (engine/rehearsal.h), in rising order;
+// between two of them the times follow the logarithm of the tokens. None: steps take what the rates say.
+enum { FG_STEP_SCALE_POINTS = 8 };
+typedef struct fg_step_scale {
+  uint32_t count;
+  double tokens[FG_STEP_SCALE_POINTS], times[FG_STEP_SCALE_POINTS];
+} fg_step_scale;
+
+double fg_step_scale_at(const fg_step_scale *scale, double tokens);
+
 typedef struct fg_step_rates {
   const fg_plan_model *model;
+  fg_step_scale scale;                // of computing
   double body[FG_PROFILE_ROW_POINTS]; // seconds of all products at fg_profile_rows
   double head[FG_PROFILE_ROW_POINTS], experts[FG_PROFILE_ROW_POINTS];
   double key[FG_PLAN_ATTENTIONS], pair[FG_PLAN_ATTENTIONS]; // seconds, all layers of the kind

@@ -25,7 +25,6 @@ enum {
   MOST_POOL = 512,
   FULL_SLICE_MS = 24,
   QUICK_SLICE_MS = 6,
-  LONGEST_TAKE = 4, // medians
 };
 
 // ---- what the machine is ---------------------------------------------------------------------------------
@@ -114,20 +113,6 @@ fg_status fg_taker_run(const fg_taker *t, fg_compute compute, const fg_call *cal
   if (status == FG_OK) status = d->ops->host_wait(d, d->ops->record(d, FG_QUEUE_COMPUTE), err);
   *ns += fg_now_ns() - begin;
   return status;
-}
-
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-double fg_taker_typical(double *values, uint32_t count) {
-  if (!count) return 0;
-  qsort(values, count, sizeof *values, by_value);
-  const double most = LONGEST_TAKE * values[count / 2];
-  double sum = 0;
-  for (uint32_t i = 0; i < count; i++) sum += values[i] < most ? values[i] : most;
-  return sum / count;
 }
 
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err) {

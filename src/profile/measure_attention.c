@@ -96,7 +96,7 @@ static fg_status take(const fg_taker *t, fg_compute compute, fg_call *call, uint
     takes[count++] = 1e-9 * (double)ns;
     spent += ns;
   }
-  *seconds = fg_taker_typical(takes, count);
+  *seconds = fg_typical(takes, count);
   return status;
 }
 
@@ -145,7 +145,7 @@ static fg_status measure_store(fg_taker *t, fg_error *err) {
     status = fg_taker_run(t, FG_COMPUTE_BF16, &call, &ns, err);
     takes[count] = 1e-9 * (double)ns;
   }
-  t->out->store_value = fg_taker_typical(takes, count) / (2.0 * CHUNK * KV_HEADS * 64);
+  t->out->store_value = fg_typical(takes, count) / (2.0 * CHUNK * KV_HEADS * 64);
   return status;
 }
 

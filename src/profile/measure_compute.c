@@ -90,7 +90,7 @@ static fg_status measure_point(const fg_taker *t, fg_compute compute, fg_call *c
     takes[count++] = (double)ns;
     spent += ns;
   }
-  *seconds = 1e-9 * fg_taker_typical(takes, count) / ((double)n * k);
+  *seconds = 1e-9 * fg_typical(takes, count) / ((double)n * k);
   return status;
 }
 
@@ -176,7 +176,7 @@ static fg_status measure_input(const fg_taker *t, fg_compute compute, double *se
     takes[count++] = first > other ? (double)(first - other) : 0;
     spent += first + other;
   }
-  *seconds = 1e-9 * fg_taker_typical(takes, count) / ((double)ROWS * K);
+  *seconds = 1e-9 * fg_typical(takes, count) / ((double)ROWS * K);
   return status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef FG_PROFILE_MEASURE_INTERNAL_H
 #define FG_PROFILE_MEASURE_INTERNAL_H
 
+#include "base/typical.h"
 #include "device/device.h"
 #include "profile/measure.h"
 
@@ -27,9 +28,6 @@ fg_status fg_taker_tell(const fg_taker *t, const char *what, double share, fg_er
 // Runs a call and waits for it; adds its time to *ns.
 fg_status fg_taker_run(const fg_taker *t, fg_compute compute, const fg_call *call, uint64_t *ns,
                        fg_error *err);
-// Sorts times and returns their mean, 0 of none: what disturbs the machine will disturb a run on it as well,
-// and a run's time is a sum. A time above four medians counts as so many: it would be the whole of a figure.
-double fg_taker_typical(double *values, uint32_t count);
 fg_status fg_taker_memory(const fg_taker *t, uint64_t bytes, fg_memory **out, fg_error *err);
 
 fg_status fg_measure_products(fg_taker *t, fg_error *err);

@@ -137,7 +137,7 @@ static fg_status measure_kind(const fg_taker *t, uint32_t kind, uint32_t rows, d
   }
   if (status) return status;
   const double alone = products_by_themselves(&l, &inputs);
-  *times = fmax(1, (fg_taker_typical(takes, count) - inputs) / alone);
+  *times = fmax(1, (fg_typical(takes, count) - inputs) / alone);
   return FG_OK;
 }
 

@@ -19,7 +19,7 @@ static fg_status time_calls(const fg_taker *t, const fg_call *call, uint32_t cal
     for (uint32_t c = 0; !status && c < calls; c++) status = fg_taker_run(t, FG_COMPUTE_F32, call, &ns, err);
     takes[i] = 1e-9 * (double)ns / calls;
   }
-  *seconds = fg_taker_typical(takes, TAKES);
+  *seconds = fg_typical(takes, TAKES);
   return status;
 }
 
@@ -84,7 +84,7 @@ static double rate_of(const fg_taker *t, fg_thread_fn *fn, memory_job *job, uint
     fg_threads_run(t->threads, (uint32_t)(bytes / PIECE), fn, job);
     takes[i] = 1e-9 * (double)(fg_now_ns() - begin);
   }
-  return (double)bytes / fg_taker_typical(takes, TAKES);
+  return (double)bytes / fg_typical(takes, TAKES);
 }
 
 fg_status fg_measure_memory(fg_taker *t, fg_error *err) {

@@ -59,6 +59,21 @@ static void test_reading_binds_where_it_takes_longer(void **state) {
   assert_near(out.read_bytes, 5 * 3 * RIG_DISK + 7, 1e-12);
 }
 
+static void test_steps_that_were_tried_scale_computing_and_nothing_else(void **state) {
+  (void)state;
+  assert_near(fg_step_scale_at(&(fg_step_scale){0}, 5), 1, 1e-12);
+  const fg_step_scale scale = {.count = 2, .tokens = {4, 64}, .times = {3, 1}};
+  static const double seen[][2] = {{1, 3}, {4, 3}, {16, 2}, {64, 1}, {1000, 1}}; // 16: half-way in powers
+  for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+    assert_near(fg_step_scale_at(&scale, seen[i][0]), seen[i][1], 1e-12);
+  fg_step_rates scaled = rates;
+  scaled.scale = scale;
+  const fg_step_work work = {.tokens = 16, .selected = 2, .keys = {100}, .read_bytes = RIG_DISK / 100};
+  const fg_step_seconds before = fg_step_time(&rates, &work), after = fg_step_time(&scaled, &work);
+  assert_near(after.compute, 2 * before.compute, 1e-9);
+  assert_near(after.disk, before.disk, 1e-12);
+}
+
 // A step that multiplies for 3 s and attends for 1 s, of 4 layers.
 static fg_step_seconds step_of(double weights, double pages, double weights_ahead, double pages_ahead) {
   const fg_step_work work = {.tokens = 3 / (RIG_VALUE * 100e6),
@@ -215,6 +230,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_row_takes_its_steps),
       cmocka_unit_test(test_reading_binds_where_it_takes_longer),
+      cmocka_unit_test(test_steps_that_were_tried_scale_computing_and_nothing_else),
       cmocka_unit_test(test_a_small_ring_lets_the_disk_wait),
       cmocka_unit_test(test_inputs_of_products_are_made_for_each_token),
       cmocka_unit_test(test_batches_of_the_cache_are_launched_apart),
