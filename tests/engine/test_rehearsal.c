@@ -83,7 +83,7 @@ static fg_rehearsal_options options_of(stage *s) {
                                 .memory = 64 * MIB,
                                 .tokens = ROWS,
                                 .context = 48,
-                                .seconds = 0.5};
+                                .seconds = 8};
 }
 
 static void test_steps_of_several_sizes_are_tried_and_nothing_is_left(void **state) {
