@@ -160,13 +160,6 @@ void fg_kept_prefixes_close_runner(fg_engine *e) {
   k->seen = NULL;
 }
 
-// Whether pages of the kind are kept. Rows that want the log-probabilities of their whole prompt are told by
-// notes, and within a step copies of pages tell others; what comes from a folder must not be mixed with
-// these.
-static bool is_kept(const fg_engine *e, uint64_t kind) {
-  return !fg_sharing_kind_is_noted(kind) || e->policy.open_slots;
-}
-
 // ---- loading --------------------------------------------------------------------------------------------
 
 // Pages of a text on their way into the cache.
@@ -235,7 +228,7 @@ static uint32_t load_blocks(fg_engine *e, const fg_sequence *s, const fg_prefix_
 // took.
 static uint32_t load_text(fg_engine *e, const fg_sequence *s, uint32_t room) {
   fg_prefix_text text = {.tokens = s->tokens};
-  if (!fg_sharing_kind(e, s, &text.kind) || !is_kept(e, text.kind)) return 0;
+  if (!fg_sharing_kind(e, s, &text.kind)) return 0;
   const fg_text_blocks blocks = fg_scheduler_blocks(e->scheduler, s->seq);
   uint32_t end = fg_sharing_unnoted_blocks(e, s);
   if (blocks.most < end) end = blocks.most;
@@ -310,7 +303,7 @@ static void save_page(fg_engine *e, uint32_t page) {
   const fg_kept_prefixes *k = e->kept;
   fg_prefix_text text = {.tokens = k->text};
   const uint32_t blocks = fg_scheduler_text(e->scheduler, page, k->text, k->text_blocks, &text.kind);
-  if (blocks > k->text_blocks || !is_kept(e, text.kind)) return;
+  if (blocks > k->text_blocks) return;
   text.count = blocks * k->page_tokens;
   fg_prefix_notes notes = {0};
   if (fg_sharing_kind_is_noted(text.kind)) {

@@ -138,17 +138,47 @@ class PrefixCache(Case):
                          for choice in range(4)]
             return rows
         tiers = ("--dtype", "f32", "--max-num-batched-tokens", 256, *ALL_ON_DISK)
-        write_rows(self.path("in.jsonl"), day(1))
-        self.again(harness.MODEL, *tiers, least=0.15)
-        write_rows(self.path("in.jsonl"), day(2))
-        plain, _, _ = self.batch("plain.jsonl", harness.MODEL, *tiers, cache=False)
-        out, figures, _ = self.batch("out.jsonl", harness.MODEL, *tiers)
-        self.assertTrue(out == plain)
-        self.assertGreaterEqual(figures["prefix_cache"]["loaded_tokens"], 150 // PAGE_TOKENS * PAGE_TOKENS)
-        # In one memory they are computed.
+        for places in (("--dtype", "f32"), tiers):
+            write_rows(self.path("in.jsonl"), day(1))
+            self.again(harness.MODEL, *places, least=0.15)
+            write_rows(self.path("in.jsonl"), day(2))
+            plain, _, _ = self.batch("plain.jsonl", harness.MODEL, *places, cache=False)
+            out, figures, _ = self.batch("out.jsonl", harness.MODEL, *places)
+            self.assertTrue(out == plain, places)
+            self.assertGreaterEqual(figures["prefix_cache"]["loaded_tokens"], 150 // PAGE_TOKENS * PAGE_TOKENS, places)
+        # What a job on tiers has kept serves one in memory.
         out, figures, _ = self.batch("out.jsonl", harness.MODEL, "--dtype", "f32")
         self.assertTrue(out == plain)
-        self.assertEqual(figures["prefix_cache"]["loaded_tokens"], 0)
+        self.assertGreaterEqual(figures["prefix_cache"]["loaded_tokens"], 150 // PAGE_TOKENS * PAGE_TOKENS)
+
+    # In one memory copies of pages tell rows of a step what was said, beside pages from the folder: texts that part where a
+    # page ends, and within one, with other candidates, beside rows that are not scored.
+    def test_scored_prompts_that_part_anywhere_are_told_the_same(self):
+        common = [random.Random(1).randrange(3, 300) for _ in range(3 * PAGE_TOKENS)]
+
+        def day(seed):
+            draw = random.Random(seed)
+            rows = []
+            for i in range(40):
+                at = draw.choice((PAGE_TOKENS, 2 * PAGE_TOKENS, 3 * PAGE_TOKENS, draw.randrange(1, 3 * PAGE_TOKENS)))
+                text = common[:at] + [draw.randrange(5, 9) for _ in range(draw.choice((1, 2, 3, PAGE_TOKENS, PAGE_TOKENS + 3)))]
+                body = {"prompt": text, "max_tokens": draw.randrange(3), "temperature": 0, "ignore_eos": True,
+                        "return_token_ids": True, "return_tokens_as_token_ids": True}
+                if draw.random() < 0.8:
+                    body.update(logprobs=draw.choice((1, 1, 2)), echo=True)
+                rows.append(row(f"r{i}", **body))
+            return rows
+        options = ("--dtype", "f32", "--speculation", "false")
+        for keep in ("shared", "prompts"):
+            shutil.rmtree(self.cache, ignore_errors=True)
+            for seed in range(4):
+                write_rows(self.path("in.jsonl"), day(seed))
+                plain, _, _ = self.batch("plain.jsonl", harness.MODEL, *options, cache=False)
+                for seqs in (64, 2, 1):
+                    out, figures, _ = self.batch("out.jsonl", harness.MODEL, *options, "--prefix-cache-keep", keep,
+                                                 "--max-num-seqs", seqs)
+                    self.assertTrue(out == plain, f"seed {seed}, {seqs} at once, {keep}")
+            self.assertGreater(figures["prefix_cache"]["loaded_tokens"], 0, keep)
 
     # ---- what is kept ----
 
