@@ -66,6 +66,10 @@ static fg_run_job of_bench(job_size *size, const fg_options *o) {
 
 // ---- a file --------------------------------------------------------------------------------------------
 
+static uint32_t kept(const void *user, const fg_request *request) {
+  return fg_engine_kept_tokens(user, request);
+}
+
 static fg_workload look(void *user, const fg_engine *engine) {
   job_size *size = user;
   fg_request_context context = {.tokenizer = fg_engine_tokenizer(engine), .chat = fg_engine_chat(engine)};
@@ -73,7 +77,12 @@ static fg_workload look(void *user, const fg_engine *engine) {
   // Memory may yet allow less than the model does.
   context.info.max_model_len = fg_engine_model(engine)->max_positions;
   if (!context.info.max_model_len) context.info.max_model_len = UINT32_MAX / 4;
-  fg_workload_look(&size->survey, &context, size->options->input, size->options->shard.count);
+  const fg_workload_source source = {.context = &context,
+                                     .path = size->options->input,
+                                     .shards = size->options->shard.count,
+                                     .kept = kept,
+                                     .user = engine};
+  fg_workload_look(&size->survey, &source);
   return size->survey.workload;
 }
 

@@ -14,7 +14,8 @@ enum {
   PACKING = PLANNED | FG_CMD_PACK,
   JOBS = FG_CMD_BATCH | FG_CMD_WRANGLE,
   BENCHED = FG_CMD_BENCH | FG_CMD_PLAN,
-  SIZED = PACKING | FG_CMD_INSPECT, // those that look at weights
+  KEEPING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_PLAN, // of prefixes, or looking at what is kept
+  SIZED = PACKING | FG_CMD_INSPECT,                       // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
   ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE | FG_CMD_REPORT,
 };
@@ -243,15 +244,13 @@ static const fg_option_row rows[] = {
      "whether what prompts have in common at their beginning is computed once (true)"},
     {"enable-prefix-caching", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(prefix_sharing), PLANNED,
      "vLLM's: --prefix-sharing"},
-    {"prefix-cache", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(prefix_cache), FG_CMD_BATCH | FG_CMD_GENERATE,
+    {"prefix-cache", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(prefix_cache), KEEPING,
      "keep what prompts begin with in this folder for jobs to come, and use what others have kept; results "
      "are "
      "the same"},
-    {"prefix-cache-size", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(prefix_cache_size),
-     FG_CMD_BATCH | FG_CMD_GENERATE,
+    {"prefix-cache-size", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(prefix_cache_size), KEEPING,
      "bytes of that folder's files at most; what was used longest ago goes first (10G)"},
-    {"prefix-cache-keep", 0, FG_KIND_CHOICE, "shared|prompts", 0, 0, FIELD(prefix_cache_keep),
-     FG_CMD_BATCH | FG_CMD_GENERATE,
+    {"prefix-cache-keep", 0, FG_KIND_CHOICE, "shared|prompts", 0, 0, FIELD(prefix_cache_keep), KEEPING,
      "what at least two rows begin with, or all of every prompt (batch: shared, generate: prompts)"},
     {"speculation", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(speculation), PLANNED,
      "whether rows whose step waits for the disk or for memory try tokens ahead that their own text suggests "

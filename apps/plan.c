@@ -76,6 +76,9 @@ static void print_forecast(const fg_run *run, const fg_engine_forecast *f) {
   if (f->shared_tokens > 0)
     printf("  shared    %.0f of %.0f prompt tokens: computed once for several rows, not again\n",
            f->shared_tokens, f->seconds * f->prompt_tokens_per_s);
+  if (f->kept_tokens > 0)
+    printf("  kept      %.0f of %.0f prompt tokens: read from --prefix-cache, not computed\n", f->kept_tokens,
+           f->seconds * f->prompt_tokens_per_s);
   printf("  memory    %s of %s\n", size_of((double)f->host_bytes, a),
          size_of((double)run->info.host_budget, b));
   printf("  disk      %s read", size_of(f->bytes_read, a));
@@ -83,6 +86,11 @@ static void print_forecast(const fg_run *run, const fg_engine_forecast *f) {
   printf("\n  expected  %s: %.1f prompt and %.1f generated tokens a second in %.0f steps, bound by %s\n",
          fg_format_duration(f->seconds, time), f->prompt_tokens_per_s, f->generated_tokens_per_s, f->steps,
          f->bound_by);
+  if (f->drafting_steps >= 1)
+    printf("  drafts    in %.0f of these steps tokens that texts suggest may pay (--speculation); what they "
+           "spare "
+           "is not in these figures\n",
+           f->drafting_steps);
 }
 
 static void print_changes(const fg_run *run, const fg_engine_forecast *now) {

@@ -31,7 +31,8 @@ typedef struct fg_row_length {
   // Of the prompt's first tokens, those with which the row before it begins as well, where rows stand in the
   // order of their token tree; 0: none, or not known.
   uint32_t shared;
-  bool drawn; // its first token is not simply the one with the largest logit
+  bool drawn;    // its first token is not simply the one with the largest logit
+  uint32_t kept; // of the prompt's first tokens, those that the folder of kept prefixes has
 } fg_row_length;
 
 // In which order the rows of a job are best submitted, groups that share a prefix kept together.
@@ -222,6 +223,9 @@ typedef struct fg_engine_forecast {
   double seconds, steps; // of the whole job, opening not included
   double prompt_tokens_per_s, generated_tokens_per_s;
   double shared_tokens;             // of the prompts': computed for a row before, and not again
+  double copied_tokens;             // of these, behind the last page that all of it is shared
+  double kept_tokens;               // of the prompts': read from the folder of kept prefixes instead
+  double drafting_steps;            // of steps: where drafted tokens pay if every second one is right
   double bytes_read, bytes_written; // of the disk, opening included
   uint64_t host_bytes, device_bytes;
   const char *bound_by; // what the time goes by: "compute", "disk"

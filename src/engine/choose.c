@@ -25,17 +25,22 @@ static bool find_profile(const fg_engine *e, fg_profile *out) {
          fg_profile_find(out, &machine, NULL) == FG_OK;
 }
 
+// Of the row's prompt, in pages that it shares with the row before it.
+static uint32_t in_shared_pages(const fg_row_length *r, uint32_t page_tokens) {
+  return (r->shared < r->prompt ? r->shared : r->prompt) / page_tokens * page_tokens;
+}
+
 // Of a typical request, those that it does not share with another one: what the cache holds for each, and
 // what steps compute.
-static uint32_t own_tokens(const fg_workload *job, const fg_plan_job *rows) {
+static uint32_t own_tokens(const fg_workload *job, const fg_plan_job *rows, uint32_t page_tokens) {
   double shared = 0;
-  for (uint32_t i = 0; i < rows->count; i++) shared += fmin(rows->rows[i].shared, rows->rows[i].prompt);
+  for (uint32_t i = 0; i < rows->count; i++) shared += in_shared_pages(&rows->rows[i], page_tokens);
   const double mean = floor(shared / rows->count), least = job->generated + 1.0;
   return job->tokens > mean + least ? job->tokens - (uint32_t)mean : (uint32_t)fmin(job->tokens, least);
 }
 
-// What decides whether the job may run in layer passes. A token that is generated last is never computed
-// with.
+// What decides whether the job may run in layer passes, which would compute what rows share, and what is kept
+// of them, for each anew. A token that is generated last is never computed with.
 static void look_at_rows(fg_plan_input *in, const fg_workload *job, bool shares) {
   double all = 0, shared = 0, drawn = 0;
   in->only_scored = job->length_count > 0;
@@ -45,7 +50,7 @@ static void look_at_rows(fg_plan_input *in, const fg_workload *job, bool shares)
     if (r->generated > 1) in->only_scored = false;
     if (tokens > in->longest_row) in->longest_row = tokens;
     all += r->prompt;
-    shared += shares ? r->shared : 0;
+    shared += shares ? fmax(in_shared_pages(r, in->page_tokens), r->kept) : 0;
     drawn += r->drawn && r->generated;
     in->mean_row += tokens;
   }
@@ -68,19 +73,24 @@ static bool is_known(fg_engine *e) {
   if (!fg_forecast_take_job(f, &job)) return false;
   if (e->options.no_prefix_sharing) fg_forecast_share_nothing(f);
   f->input.expected = job;
-  f->input.expected.tokens = own_tokens(&job, &f->job);
+  f->input.expected.tokens = own_tokens(&job, &f->job, f->input.page_tokens);
   e->options.expected.lengths = f->input.expected.lengths = NULL; // they are the caller's
   return find_profile(e, &f->profile);
 }
 
-static fg_status plan_with(fg_plan *plan, const fg_forecast *f, const fg_plan_input *input,
+static fg_status plan_with(fg_plan *plan, const fg_engine *e, const fg_plan_input *input,
                            const fg_profile *profile, const fg_plan_job *job, fg_error *err) {
+  const fg_forecast *f = &e->forecast;
   fg_solver solver;
   fg_status status = fg_solver_open(&solver, err);
   if (status != FG_OK) return status;
   const fg_step_rates rates = fg_forecast_rates_by(f, profile);
-  const fg_planner_input wanted = {
-      .plan = *input, .model = &f->model, .rates = &rates, .job = job, .solver = &solver};
+  const fg_planner_input wanted = {.plan = *input,
+                                   .model = &f->model,
+                                   .rates = &rates,
+                                   .job = job,
+                                   .solver = &solver,
+                                   .drafts = !e->options.no_speculation};
   status = fg_planner_choose(plan, &wanted, err);
   fg_solver_close(&solver);
   return status;
@@ -130,11 +140,11 @@ fg_status fg_engine_choose_policy(fg_engine *e, fg_error *err) {
   status = fg_plan_model_of(&f->model, e->model->graph, e->model->store, (int)e->compute, err);
   if (status != FG_OK) return status;
   fg_error why;
-  if (plan_with(&f->plan, f, &f->input, &f->profile, &f->job, &why) != FG_OK) {
+  if (plan_with(&f->plan, e, &f->input, &f->profile, &f->job, &why) != FG_OK) {
     fg_log_line(&e->log, FG_LOG_WARN, "memory is divided by a simple rule: %s", why.message);
     return FG_OK;
   }
-  if (rehearse(e)) plan_with(&f->plan, f, &f->input, &f->profile, &f->job, &why);
+  if (rehearse(e)) plan_with(&f->plan, e, &f->input, &f->profile, &f->job, &why);
   f->known = true;
   f->rates = fg_forecast_rates_by(f, &f->profile);
   e->policy = f->plan.policy;
@@ -150,6 +160,9 @@ static void describe(const fg_plan *plan, fg_engine_forecast *out) {
                               .prompt_tokens_per_s = p->prompt_tokens * per_second,
                               .generated_tokens_per_s = p->generated_tokens * per_second,
                               .shared_tokens = p->shared_tokens,
+                              .copied_tokens = p->copied_tokens,
+                              .kept_tokens = p->kept_tokens,
+                              .drafting_steps = p->drafting_steps,
                               .bytes_read = p->read_bytes,
                               .bytes_written = p->written_bytes,
                               .host_bytes = plan->policy.host_needed,
@@ -189,7 +202,7 @@ fg_status fg_engine_plan_rest(const fg_engine *e, const fg_plan_input *input, fg
   fg_plan_job rest = f->job;
   rest.done = rest.requests > f->rows ? f->rows : rest.requests - 1;
   rest.requests -= rest.done;
-  return plan_with(plan, f, input, &f->profile, &rest, err);
+  return plan_with(plan, e, input, &f->profile, &rest, err);
 }
 
 // A copy of the rows, which share nothing.
@@ -216,7 +229,7 @@ bool fg_engine_what_if(const fg_engine *e, const fg_engine_change *change, fg_en
   profile.disk_write *= disk;
   fg_plan plan;
   const bool found =
-      (apart || !change->nothing_shared) && plan_with(&plan, f, &input, &profile, &job, NULL) == FG_OK;
+      (apart || !change->nothing_shared) && plan_with(&plan, e, &input, &profile, &job, NULL) == FG_OK;
   free(apart);
   if (found) describe(&plan, out);
   return found;

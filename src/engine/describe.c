@@ -18,6 +18,9 @@ const fg_model *fg_engine_model(const fg_engine *e) {
 fg_budget *fg_engine_host_budget(fg_engine *e) {
   return e->host;
 }
+uint32_t fg_engine_kept_tokens(const fg_engine *e, const fg_request *request) {
+  return fg_kept_prefixes_tokens(e, request);
+}
 fg_trace *fg_engine_trace(fg_engine *e) {
   return e->trace;
 }

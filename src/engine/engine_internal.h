@@ -20,6 +20,9 @@ fg_trace *fg_engine_trace(fg_engine *engine);
 // An engine that can be asked for its policy and forecast, and closed: nothing is packed, and weights are read
 // and computed with only to try some steps (rehearsal.h).
 fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options, fg_error *err);
+// Of the first tokens of a request's prompt, those that the folder of kept prefixes has: they need not be
+// computed. For whoever tells the engine of the job; 0 without such a folder.
+uint32_t fg_engine_kept_tokens(const fg_engine *engine, const fg_request *request);
 // What is otherwise: so much more host memory, a disk so many times as fast (0 = 1), rows without common
 // prefixes.
 typedef struct fg_engine_change {

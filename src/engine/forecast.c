@@ -21,7 +21,7 @@ bool fg_forecast_take_job(fg_forecast *f, const fg_workload *w) {
 
 void fg_forecast_share_nothing(fg_forecast *f) {
   fg_row_length *rows = (fg_row_length *)(uintptr_t)f->job.rows; // owned
-  for (uint32_t i = 0; i < f->job.count; i++) rows[i].shared = 0;
+  for (uint32_t i = 0; i < f->job.count; i++) rows[i].shared = rows[i].kept = 0;
 }
 
 void fg_forecast_free(fg_forecast *f) {

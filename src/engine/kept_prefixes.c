@@ -87,7 +87,8 @@ static fg_status create_buffers(fg_engine *e, fg_kept_prefixes *k, uint32_t long
                                   (void **)&k->text, err);
 }
 
-fg_status fg_kept_prefixes_open(fg_engine *e, fg_error *err) {
+// In a plan nothing is made or written, and only what is packed already is known.
+fg_status fg_kept_prefixes_open(fg_engine *e, bool plan_only, fg_error *err) {
   const fg_engine_options *o = &e->options;
   const fg_graph *g = e->model->graph;
   if (!o->prefix_cache) return FG_OK;
@@ -104,6 +105,10 @@ fg_status fg_kept_prefixes_open(fg_engine *e, fg_error *err) {
   if (!longest || longest > FG_PREFIX_MOST_TOKENS) longest = FG_PREFIX_MOST_TOKENS;
   char identity[FG_PREFIX_MOST_IDENTITY + 1];
   identify(e, identity);
+  if (plan_only && !e->model->fingerprint)
+    fg_log_line(&e->log, FG_LOG_WARN,
+                "--prefix-cache: nothing is known of what it keeps of this model, which is not packed yet "
+                "(flexgen pack)");
   fg_log_line(&e->log, FG_LOG_DEBUG, "pages of prefixes are those of: %s", identity);
   const fg_prefix_folder_options folder = {
       .path = o->prefix_cache,
@@ -111,6 +116,7 @@ fg_status fg_kept_prefixes_open(fg_engine *e, fg_error *err) {
       .identity = identity,
       .shape = {k->page_tokens, g->layers, fg_kv_cache_kept_bytes(&g->kv)},
       .longest = longest,
+      .read_only = plan_only,
       .backend = e->io_backend,
       .host = e->host,
       .log = &e->log};
@@ -158,6 +164,18 @@ void fg_kept_prefixes_close_runner(fg_engine *e) {
   fg_budget_free(e->host, k->seen);
   k->held = NULL;
   k->seen = NULL;
+}
+
+// ---- before a job ---------------------------------------------------------------------------------------
+
+uint32_t fg_kept_prefixes_tokens(const fg_engine *e, const fg_request *r) {
+  const fg_kept_prefixes *k = e->kept;
+  fg_prefix_text text = {.tokens = r->prompt};
+  if (!k || !r->prompt_count || !fg_sharing_kind(e, r, &text.kind)) return 0;
+  const uint32_t first = r->logprobs_from > 1 ? r->logprobs_from : 1;
+  const uint32_t most = (r->prompt_count - 1) / k->page_tokens,
+                 unnoted = fg_sharing_unnoted_blocks(e, r, first);
+  return fg_prefix_folder_find(k->folder, &text, 0, most < unnoted ? most : unnoted) * k->page_tokens;
 }
 
 // ---- loading --------------------------------------------------------------------------------------------
@@ -228,9 +246,9 @@ static uint32_t load_blocks(fg_engine *e, const fg_sequence *s, const fg_prefix_
 // took.
 static uint32_t load_text(fg_engine *e, const fg_sequence *s, uint32_t room) {
   fg_prefix_text text = {.tokens = s->tokens};
-  if (!fg_sharing_kind(e, s, &text.kind)) return 0;
+  if (!fg_sharing_kind(e, &s->request, &text.kind)) return 0;
   const fg_text_blocks blocks = fg_scheduler_blocks(e->scheduler, s->seq);
-  uint32_t end = fg_sharing_unnoted_blocks(e, s);
+  uint32_t end = fg_sharing_unnoted_blocks(e, &s->request, s->reported);
   if (blocks.most < end) end = blocks.most;
   if (end > blocks.held && end - blocks.held > room) end = blocks.held + room;
   const uint32_t kept = fg_prefix_folder_find(e->kept->folder, &text, blocks.held, end);

@@ -20,10 +20,14 @@
 
 typedef struct fg_kept_prefixes fg_kept_prefixes;
 
-// After the model is open, before memory is planned: takes its buffers from the host budget.
-fg_status fg_kept_prefixes_open(fg_engine *engine, fg_error *err);
+// After the model is open, before memory is planned: takes its buffers from the host budget. plan_only: the
+// folder is looked at, and stays as it is.
+fg_status fg_kept_prefixes_open(fg_engine *engine, bool plan_only, fg_error *err);
 void fg_kept_prefixes_close(fg_engine *engine);
 
+// Of the first tokens of a request's prompt, those that are kept, in whole pages. The folder's list of names
+// says so: it is not read.
+uint32_t fg_kept_prefixes_tokens(const fg_engine *engine, const fg_request *request);
 // Host memory for each page of the KV cache, as the plan counts it.
 uint64_t fg_kept_prefixes_page_bytes(const fg_engine *engine);
 // A runner of so many pages is opened, or closed.

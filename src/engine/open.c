@@ -178,7 +178,6 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
                               .offload_dir = e->options.offload_dir,
                               .family = fg_device_family(e->device_name),
                               .weights = *weights,
-                              .finds_store = plan_only,
                               .io = e->io,
                               .host = e->host,
                               .threads = e->threads,
@@ -186,7 +185,7 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
                               .progress = e->options.packing ? forward_packing : NULL,
                               .user = e};
   fg_status status =
-      plan_only ? fg_model_inspect(&e->model, &options, err) : fg_model_open(&e->model, &options, err);
+      plan_only ? fg_model_look(&e->model, &options, err) : fg_model_open(&e->model, &options, err);
   if (status == FG_OK && !e->model->store)
     status = fg_model_expected_store(&e->model->store, e->model, &options, err);
   if (status != FG_OK) return status;
@@ -455,7 +454,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
     status =
         fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
   if (one_memory) e->device_budget = e->host;
-  if (status == FG_OK && !plan_only) status = fg_kept_prefixes_open(e, err);
+  if (status == FG_OK) status = fg_kept_prefixes_open(e, plan_only, err);
   if (status == FG_OK) status = make_policy(e, one_memory, err);
   if (status == FG_OK && !plan_only) status = fg_engine_open_runner(e, err);
   if (status != FG_OK) {

@@ -25,7 +25,8 @@ fg_status fg_planner_predict(fg_plan *plan, const fg_planner_input *in, uint32_t
                                       .policy = &plan->policy,
                                       .traffic = plan->traffic,
                                       .page_tokens = in->plan.page_tokens,
-                                      .most_steps = most_steps};
+                                      .most_steps = most_steps,
+                                      .drafts = in->drafts && most_steps >= STEPS_CHOSEN};
   fg_status status = fg_predict(&plan->predicted, &options, in->job, err);
   const fg_prediction *p = &plan->predicted;
   plan->bound = p->disk_seconds > p->compute_seconds ? FG_LANE_DISK : FG_LANE_DEVICE;

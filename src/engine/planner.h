@@ -17,6 +17,7 @@ typedef struct fg_planner_input {
   const fg_step_rates *rates; // of the model
   const fg_plan_job *job;     // at least one row
   const fg_solver *solver;
+  bool drafts; // rows may try tokens ahead: the plan says in how many steps
 } fg_planner_input;
 
 typedef struct fg_plan {

@@ -7,9 +7,10 @@
 #include "plan/row_order.h"
 
 // A row under way, by its fg_seq. The scheduler knows nothing of its first `shared` tokens, whole pages that
-// another row has.
+// another row has. Behind them stand tokens that are copied of another row's page, or else in pages of its
+// own that are read from the folder of kept prefixes.
 typedef struct row {
-  uint32_t prompt, generated, left, shared;
+  uint32_t prompt, generated, left, shared, copied, kept;
   bool drawn, begun;
 } row;
 
@@ -28,18 +29,35 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
   return a < b ? a : b;
 }
 
-// What the row is cut down to, as the engine does. Full pages are shared, and a row's last token is its own:
-// it gives the next one.
+// Of a row's first tokens, those that it need not compute; its last token is its own: it gives the next one.
+// Layer passes share nothing. What is copied, and how much may wait in the cache for a row to come, depends
+// on whether all pages are in one memory.
+static void set_spared(const walk *w, row *r, uint32_t shared, uint32_t kept) {
+  enum { WAITING_SHARE = 4 }; // as in sharing.c
+  const fg_policy *p = w->options->policy;
+  const uint32_t page = w->options->page_tokens;
+  if (p->micro_tokens) return;
+  const uint32_t same = min_u32(shared, r->prompt - 1);
+  uint32_t held = min_u32(kept, r->prompt - 1) / page;
+  if (p->open_slots) held = min_u32(held, min_u32(p->max_len / page, p->pages / WAITING_SHARE));
+  r->shared = same / page * page;
+  if (held * page > r->shared)
+    r->kept = held * page - r->shared;
+  else if (!p->open_slots)
+    r->copied = same - r->shared;
+}
+
+// What the row is cut down to, as the engine does.
 static row row_of(const walk *w, uint64_t number) {
   const uint64_t place = (w->job->done + number) % w->job->count;
   const fg_row_length *r = &w->job->rows[w->order[place]];
   const fg_policy *p = w->options->policy;
-  const uint32_t longest = p->micro_tokens ? p->pass_len : p->max_len, page = w->options->page_tokens;
+  const uint32_t longest = p->micro_tokens ? p->pass_len : p->max_len;
   row out = {.prompt = r->prompt ? min_u32(r->prompt, longest) : 1};
   out.generated = min_u32(r->generated, longest - out.prompt);
   out.drawn = r->drawn && out.generated;
   out.left = out.generated;
-  out.shared = number && !p->micro_tokens ? min_u32(w->shared[place], out.prompt - 1) / page * page : 0;
+  set_spared(w, &out, number ? w->shared[place] : 0, r->kept);
   return out;
 }
 
@@ -56,6 +74,7 @@ static fg_status add_row(walk *w, fg_error *err) {
     w->capacity = capacity;
   }
   if (r.drawn) fg_scheduler_mark_drawn(w->scheduler, seq);
+  fg_scheduler_bring(w->scheduler, seq, r.copied + r.kept);
   w->rows[seq] = r;
   w->pending++;
   return FG_OK;
@@ -112,6 +131,21 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
   work->batches = fmax(0, ceil(fmax(by_pages, by_sequences)) - 1);
 }
 
+// Tokens that it does not compute. What is read of the folder of kept prefixes is read between two steps.
+static void begin_row(walk *w, row *r) {
+  fg_prediction *s = &w->sum;
+  const double bytes = (double)r->kept / w->options->page_tokens * w->options->traffic.page_bytes;
+  const double rate = w->options->rates->disk_read, seconds = rate > 0 ? bytes / rate : 0;
+  s->prompt_tokens += r->shared + r->copied + r->kept;
+  s->shared_tokens += r->shared + r->copied;
+  s->copied_tokens += r->copied;
+  s->kept_tokens += r->kept;
+  s->read_bytes += bytes;
+  s->disk_seconds += seconds;
+  s->seconds += seconds;
+  r->begun = true;
+}
+
 static void finish_rows(walk *w, const fg_step *step) {
   fg_scheduler_done(w->scheduler, step);
   fg_scheduler_settle(w->scheduler, step);
@@ -120,11 +154,7 @@ static void finish_rows(walk *w, const fg_step *step) {
     row *r = &w->rows[c->seq];
     const uint32_t own = r->prompt - r->shared;
     if (c->begin < own) w->sum.prompt_tokens += min_u32(c->begin + c->count, own) - c->begin;
-    if (!r->begun) {
-      w->sum.prompt_tokens += r->shared;
-      w->sum.shared_tokens += r->shared;
-      r->begun = true;
-    }
+    if (!r->begun) begin_row(w, r);
     if (!c->last) continue;
     if (r->left) {
       r->left--;
@@ -139,6 +169,17 @@ static void finish_rows(walk *w, const fg_step *step) {
   }
 }
 
+// Whether a drafted token that is right every second time makes tokens come faster (speculation.h).
+static bool drafts_pay(const fg_step_rates *rates, const fg_step_work *work, double seconds) {
+  static const double CHANCE = 0.5;
+  enum { DRAFTED = 8 }; // by which it is asked what a token more costs
+  fg_step_work with = *work;
+  with.tokens += DRAFTED;
+  with.selected += DRAFTED;
+  const double cost = (fg_step_time(rates, &with).seconds - seconds) / DRAFTED;
+  return CHANCE * seconds > work->tokens * cost;
+}
+
 // One step; false when nothing is left.
 static bool take_step(walk *w) {
   fg_step step;
@@ -148,15 +189,19 @@ static bool take_step(walk *w) {
   const fg_policy *policy = w->options->policy;
   fg_step_work work = {0};
   fg_step_pages pages = {.used = policy->pages - fg_scheduler_free_pages(w->scheduler)};
+  bool decodes = true;
   for (uint32_t i = 0; i < step.chunk_count; i++) {
     fg_chunk c = step.chunks[i];
     const row *r = &w->rows[c.seq];
     c.begin += r->shared;
+    decodes = decodes && c.count == 1 && c.begin >= r->prompt;
     fg_predict_add_chunk(&work, model, &c, r->prompt, c.last && r->generated);
     fg_predict_add_pages(&pages, &c, w->options->page_tokens, i ? r->shared / w->options->page_tokens : 0);
   }
   fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);
+  if (w->options->drafts && decodes && drafts_pay(w->options->rates, &work, s.seconds))
+    w->sum.drafting_steps++;
   w->sum.seconds += s.seconds;
   w->sum.compute_seconds += s.compute;
   w->sum.disk_seconds += s.disk;
@@ -170,7 +215,7 @@ static bool take_step(walk *w) {
 
 // Those that are computed.
 static double all_tokens(const fg_prediction *p) {
-  return p->prompt_tokens - p->shared_tokens + p->generated_tokens;
+  return p->prompt_tokens - p->shared_tokens - p->kept_tokens + p->generated_tokens;
 }
 
 // Tokens of the whole job, from its sample.
@@ -182,7 +227,9 @@ static fg_prediction whole_job(const walk *w) {
     const uint64_t turns = requests / count + (i < requests % count);
     const double times = (double)turns;
     all.prompt_tokens += times * r.prompt;
-    all.shared_tokens += times * r.shared;
+    all.shared_tokens += times * (r.shared + r.copied);
+    all.copied_tokens += times * r.copied;
+    all.kept_tokens += times * r.kept;
     all.generated_tokens += times * r.generated;
   }
   return all;
@@ -200,10 +247,13 @@ static void extrapolate(walk *w, const fg_prediction *half) {
   s->disk_seconds += times * (s->disk_seconds - half->disk_seconds);
   s->steps += times * (s->steps - half->steps);
   s->preempted += times * (s->preempted - half->preempted);
+  s->drafting_steps += times * (s->drafting_steps - half->drafting_steps);
   s->read_bytes += times * (s->read_bytes - half->read_bytes);
   s->written_bytes += times * (s->written_bytes - half->written_bytes);
   s->prompt_tokens = all.prompt_tokens;
   s->shared_tokens = all.shared_tokens;
+  s->copied_tokens = all.copied_tokens;
+  s->kept_tokens = all.kept_tokens;
   s->generated_tokens = all.generated_tokens;
 }
 

@@ -3,8 +3,9 @@
 // The engine's own scheduler goes through the job with nothing but lengths; each step is timed by the rates
 // of the machine (plan/step_time.h). So what mixed steps, uneven lengths, waiting for pages and the tail of
 // the job cost comes in as it comes in the run. What a row shares with the one before it counts once: its
-// tokens are computed, and its pages held, for the first of them. Of a long job the beginning is gone
-// through, and what is left goes on as the last half of that did. Pure: no clock, no files.
+// tokens are computed, and its pages held, for the first of them; where all pages are in one memory, what it
+// shares of a page more is copied. What a folder of kept prefixes has is read instead. Of a long job the
+// beginning is gone through, and what is left goes on as the last half of that did. Pure: no clock, no files.
 #ifndef FG_ENGINE_PREDICT_H
 #define FG_ENGINE_PREDICT_H
 
@@ -16,8 +17,10 @@ typedef struct fg_prediction {
   double seconds, compute_seconds, disk_seconds; // of the steps; what each of both alone would take
   double steps, preempted;
   double prompt_tokens, generated_tokens;
-  double shared_tokens;             // of prompt_tokens: computed for a row before, and not again
-  double read_bytes, written_bytes; // of the disk, opening included
+  double shared_tokens, copied_tokens; // of prompt_tokens: computed for a row before, and not again; of these
+  double kept_tokens;                  // of prompt_tokens: read from the folder of kept prefixes
+  double drafting_steps;               // of steps: fg_predict_options.drafts
+  double read_bytes, written_bytes;    // of the disk, opening included
 } fg_prediction;
 
 typedef struct fg_predict_options {
@@ -26,6 +29,7 @@ typedef struct fg_predict_options {
   fg_plan_traffic traffic;
   uint32_t page_tokens;
   uint32_t most_steps; // to go through; 0 = all of the job
+  bool drafts;         // counts steps in which drafted tokens pay if every second one is right
 } fg_predict_options;
 
 // The parts of it, for steps that really run. A chunk of a sequence of which `prompt` tokens were given;

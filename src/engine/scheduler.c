@@ -29,6 +29,7 @@ typedef struct sequence {
   uint32_t end;            // positions before it are computed when the step is done; or `computed`, if more
   uint32_t copied, source; // as of its chunk in this step
   bool drawn;              // fg_scheduler_mark_drawn
+  uint32_t brought;        // fg_scheduler_bring
 } sequence;
 
 struct fg_scheduler {
@@ -174,6 +175,10 @@ void fg_scheduler_admit_whole(fg_scheduler *s, uint32_t draws) {
 
 void fg_scheduler_mark_drawn(fg_scheduler *s, fg_seq seq) {
   s->sequences[seq].drawn = true;
+}
+
+void fg_scheduler_bring(fg_scheduler *s, fg_seq seq, uint32_t tokens) {
+  s->sequences[seq].brought = tokens;
 }
 
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens) {
@@ -467,6 +472,7 @@ static void admit(fg_scheduler *s, uint32_t slot, uint32_t shared, const found *
   q->pages = q->published = shared;
   q->computed = shared * s->limits.page_tokens;
   if (f->part) copy_part(s, q, f);
+  if (q->brought > q->computed) q->computed = take_pages(s, q, q->brought);
   s->last_running = slot;
   s->running++;
   s->waiting--;

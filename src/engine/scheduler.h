@@ -102,6 +102,9 @@ void fg_scheduler_admit_whole(fg_scheduler *s, uint32_t draws);
 fg_status fg_scheduler_add(fg_scheduler *s, uint32_t known, fg_seq *seq, fg_error *err);
 bool fg_scheduler_fits(const fg_scheduler *s, uint32_t tokens); // could ever run to this length, alone
 void fg_scheduler_mark_drawn(fg_scheduler *s, fg_seq seq);      // fg_scheduler_admit_whole
+// The first `tokens` of a sequence that was added, fewer than all, need pages but are not computed: they are
+// there when it is admitted. For whoever goes through a job without computing it.
+void fg_scheduler_bring(fg_scheduler *s, fg_seq seq, uint32_t tokens);
 
 // What a sequence that shares tells of itself.
 typedef struct fg_seq_text {

@@ -40,8 +40,7 @@ static bool length_kind(const fg_engine *e, const fg_request *r, uint64_t *kind)
   return true;
 }
 
-bool fg_sharing_kind(const fg_engine *e, const fg_sequence *s, uint64_t *kind) {
-  const fg_request *r = &s->request;
+bool fg_sharing_kind(const fg_engine *e, const fg_request *r, uint64_t *kind) {
   uint64_t length;
   if (!length_kind(e, r, &length)) return false;
   *kind = length << 32 | (scores_all(r) ? 1 + (uint32_t)r->prompt_logprobs : 0);
@@ -52,16 +51,15 @@ bool fg_sharing_kind_is_noted(uint64_t kind) {
   return (uint32_t)kind != 0;
 }
 
-uint32_t fg_sharing_unnoted_blocks(const fg_engine *e, const fg_sequence *s) {
-  const fg_request *r = &s->request;
+uint32_t fg_sharing_unnoted_blocks(const fg_engine *e, const fg_request *r, uint32_t reported) {
   if (r->prompt_logprobs < 0 || scores_all(r)) return UINT32_MAX;
-  return (s->reported - 1) / e->model->graph->kv.page_tokens;
+  return (reported - 1) / e->model->graph->kv.page_tokens;
 }
 
 void fg_sharing_tell(fg_engine *e, const fg_sequence *s) {
   const bool sparse = fg_sparsity_of(e->options.attn_sparsity) != 0;
   fg_seq_text text = {.tokens = s->tokens, .most = sparse ? s->request.prompt_count : UINT32_MAX};
-  if (fg_sharing_kind(e, s, &text.kind)) fg_scheduler_share(e->scheduler, s->seq, &text);
+  if (fg_sharing_kind(e, &s->request, &text.kind)) fg_scheduler_share(e->scheduler, s->seq, &text);
 }
 
 static fg_note_place place_of(const fg_engine *e, const fg_request *r, const uint32_t *pages,

@@ -19,13 +19,13 @@ uint64_t fg_sharing_page_bytes(const fg_engine *engine);
 void fg_sharing_open(fg_engine *engine, fg_scheduler_limits *limits);
 void fg_sharing_close(fg_engine *engine);
 
-// Of a sequence's text, as the scheduler hears it. False: it shares nothing.
-bool fg_sharing_kind(const fg_engine *engine, const fg_sequence *sequence, uint64_t *kind);
+// Of a request's text, as the scheduler hears it. False: it shares nothing.
+bool fg_sharing_kind(const fg_engine *engine, const fg_request *request, uint64_t *kind);
 // Whether texts of the kind want the log-probabilities of all tokens, which stand in their pages' notes.
 bool fg_sharing_kind_is_noted(uint64_t kind);
-// Blocks of the sequence's text that pages of its kind can stand for if nothing but what such a kind needs is
-// noted of them.
-uint32_t fg_sharing_unnoted_blocks(const fg_engine *engine, const fg_sequence *sequence);
+// Blocks of the request's text that pages of its kind can stand for if nothing but what such a kind needs is
+// noted of them, and positions before `reported` are told or not wanted.
+uint32_t fg_sharing_unnoted_blocks(const fg_engine *engine, const fg_request *request, uint32_t reported);
 
 // A sequence that was just added to the scheduler.
 void fg_sharing_tell(fg_engine *engine, const fg_sequence *sequence);

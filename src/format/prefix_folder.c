@@ -54,12 +54,12 @@ fg_status fg_prefix_folder_create(fg_prefix_folder **out, const fg_prefix_folder
   if (!f) return fg_fail(err, FG_NO_SPACE, "no memory for a folder of prefixes");
   f->options = *options;
   f->lock = -1;
-  f->writes = true;
+  f->writes = !options->read_only;
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   f->begun_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
   fg_status status = name_folders(f, err);
-  if (status == FG_OK && fg_folders_make(f->path, err) != FG_OK)
+  if (status == FG_OK && f->writes && fg_folders_make(f->path, err) != FG_OK)
     status = fg_fail(err, err->status, "--prefix-cache: %s; choose another folder", err->message);
   // Not in the trace: what its reads take is not what the plan's do.
   const fg_io_options io = {
@@ -71,7 +71,7 @@ fg_status fg_prefix_folder_create(fg_prefix_folder **out, const fg_prefix_folder
     fg_prefix_folder_destroy(f);
     return status;
   }
-  fg_prefix_folder_lock(f);
+  if (f->writes) fg_prefix_folder_lock(f);
   *out = f;
   return FG_OK;
 }

@@ -30,12 +30,13 @@ typedef struct fg_prefix_folder_options {
   const char *identity; // at most FG_PREFIX_MOST_IDENTITY bytes
   fg_prefix_shape shape;
   uint32_t longest; // tokens of a text; what is longer is not kept
+  bool read_only;   // nothing is made, written or removed; a folder that is not there is empty
   fg_io_backend_id backend;
   fg_budget *host; // pays for buffers and the list of names
   const fg_log *log;
 } fg_prefix_folder_options;
 
-// Makes the folder. FG_IO where it cannot be made or read.
+// Makes the folder if it may. FG_IO where it cannot be made or read.
 fg_status fg_prefix_folder_create(fg_prefix_folder **out, const fg_prefix_folder_options *options,
                                   fg_error *err);
 void fg_prefix_folder_destroy(fg_prefix_folder *folder); // NULL is allowed

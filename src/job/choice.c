@@ -196,7 +196,7 @@ void fg_choice_engine_request(fg_choice *c, fg_choice_key key, fg_request *out) 
                       .max_tokens = fg_job_request_room(q, c->context, c->prompt),
                       .sampling = q->sampling,
                       .logprobs = q->logprobs,
-                      .prompt_logprobs = q->echo ? q->logprobs : -1,
+                      .prompt_logprobs = fg_job_request_prompt_logprobs(q),
                       .user = c,
                       .on_token = take_token,
                       .on_done = take_end};

@@ -40,6 +40,10 @@ bool fg_endpoint_find(const char *url, fg_endpoint *endpoint, fg_api_error *erro
                      urls[1]);
 }
 
+int32_t fg_job_request_prompt_logprobs(const fg_job_request *r) {
+  return r->echo ? r->logprobs : -1;
+}
+
 uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *context, uint32_t prompt) {
   uint32_t room = context->info.max_model_len - (uint32_t)r->prompts[prompt].ids.count;
   return r->max_tokens < room ? r->max_tokens : room;

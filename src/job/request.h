@@ -87,6 +87,8 @@ uint64_t fg_job_request_bytes(const fg_job_request *r); // of memory that it hol
 // The guide of the request's form; *out NULL: it asks for none. To be released into context->forms.
 fg_status fg_job_request_guide(const fg_job_request *r, const fg_request_context *context, fg_guide **out,
                                fg_error *err);
+// Candidates that are wanted with each token of a prompt; -1: it is not scored.
+int32_t fg_job_request_prompt_logprobs(const fg_job_request *r);
 // Most tokens that a choice of this prompt can generate.
 uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *context, uint32_t prompt);
 

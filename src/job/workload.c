@@ -20,7 +20,15 @@ enum {
   CLUMP = 8,              // rows that are taken one after the other: neighbours often begin alike
   HASH_IDS = 2,           // a hash stands in a list of ids as two of them
   MOST_HASHES = 1 << 18,  // of all that is sampled; prompts beyond count as if they shared nothing
+  MOST_MARKS = MOST_HASHES * FG_PAGE_TOKENS,
 };
+
+// What a kept prompt begins with: of each block a hash that goes on from the block before, and of each token
+// a byte by which it is told from others.
+typedef struct beginning {
+  const uint8_t *marks;
+  uint32_t tokens;
+} beginning;
 
 typedef struct look {
   fg_workload_survey *out;
@@ -29,11 +37,22 @@ typedef struct look {
   uint64_t rows, sampled;             // of the file; of them tokenized
   double requests, tokens, generated; // of the sampled rows
   uint32_t longest;
-  // What the kept prompts begin with: of each block a hash that goes on from the block before.
-  int32_t *hashes;
-  size_t hash_count;
+  const fg_workload_source *source;
+  int32_t *hashes; // [MOST_HASHES * HASH_IDS]
+  uint8_t *marks;  // [MOST_MARKS]
+  size_t hash_count, mark_count;
   fg_order_item items[FG_WORKLOAD_LENGTHS]; // of these hashes
+  beginning beginnings[FG_WORKLOAD_LENGTHS];
 } look;
+
+static beginning mark_tokens(look *l, const fg_ids *prompt) {
+  const uint32_t SPREAD = 0x9e3779b1;
+  if (!l->marks || prompt->count > MOST_MARKS - l->mark_count) return (beginning){0};
+  const beginning b = {.marks = l->marks + l->mark_count, .tokens = (uint32_t)prompt->count};
+  for (size_t i = 0; i < prompt->count; i++)
+    l->marks[l->mark_count++] = (uint8_t)((uint32_t)prompt->data[i] * SPREAD >> 24);
+  return b;
+}
 
 static fg_order_item hash_blocks(look *l, const fg_ids *prompt) {
   const size_t blocks = prompt->count / FG_PAGE_TOKENS;
@@ -51,10 +70,23 @@ static fg_order_item hash_blocks(look *l, const fg_ids *prompt) {
 static void keep_length(look *l, const fg_ids *prompt, fg_row_length length, uint32_t times) {
   fg_workload *w = &l->out->workload;
   const fg_order_item item = hash_blocks(l, prompt);
+  const beginning begin = mark_tokens(l, prompt);
   for (uint32_t i = 0; i < times && w->length_count < FG_WORKLOAD_LENGTHS; i++) {
     l->items[w->length_count] = item;
+    l->beginnings[w->length_count] = begin;
     l->out->lengths[w->length_count++] = length;
   }
+}
+
+// Tokens that two prompts begin with: whole blocks by their hashes, and what the block in which they part
+// has.
+static uint32_t common_tokens(const look *l, uint32_t a, uint32_t b) {
+  const beginning *x = &l->beginnings[a], *y = &l->beginnings[b];
+  const uint32_t blocks = fg_order_common(&l->items[a], &l->items[b]) / HASH_IDS * FG_PAGE_TOKENS;
+  uint32_t end = x->tokens < y->tokens ? x->tokens : y->tokens, common = blocks;
+  if (end > blocks + FG_PAGE_TOKENS - 1) end = blocks + FG_PAGE_TOKENS - 1;
+  while (common < end && x->marks[common] == y->marks[common]) common++;
+  return common;
 }
 
 // Puts the lengths into the order in which their rows will run, each with what it shares with the one before.
@@ -70,14 +102,23 @@ static void order_lengths(look *l) {
     for (uint32_t i = 0; i < count; i++) {
       fg_row_length *row = &l->out->lengths[i];
       *row = lengths[order[i]];
-      if (i)
-        row->shared =
-            fg_order_common(&l->items[order[i - 1]], &l->items[order[i]]) / HASH_IDS * FG_PAGE_TOKENS;
+      if (i) row->shared = common_tokens(l, order[i - 1], order[i]);
     }
   }
   free(order);
   free(lengths);
   free(scratch);
+}
+
+static uint32_t kept_tokens(const look *l, const fg_job_request *r, uint32_t i, uint32_t generated) {
+  const fg_workload_source *s = l->source;
+  if (!s->kept) return 0;
+  const fg_request request = {.prompt = r->prompts[i].ids.data,
+                              .prompt_count = (uint32_t)r->prompts[i].ids.count,
+                              .max_tokens = generated,
+                              .logprobs = r->logprobs,
+                              .prompt_logprobs = fg_job_request_prompt_logprobs(r)};
+  return s->kept(s->user, &request);
 }
 
 static void take_request(look *l, const fg_job_request *r) {
@@ -87,12 +128,15 @@ static void take_request(look *l, const fg_job_request *r) {
     const uint32_t prompt = (uint32_t)r->prompts[i].ids.count;
     uint32_t generated = fg_job_request_room(r, &l->context, i);
     if (prompt + generated > l->longest) l->longest = prompt + generated;
+    const uint32_t kept = kept_tokens(l, r, i, generated);
     if (r->max_tokens == UINT32_MAX && generated > UNLIMITED_ANSWER) generated = UNLIMITED_ANSWER;
     l->requests += r->n;
     l->generated += (double)r->n * generated;
     l->tokens += (double)r->n * (prompt + (double)generated);
-    const fg_row_length length = {
-        .prompt = prompt, .generated = generated, .drawn = !fg_sampler_takes_largest(&r->sampling, 0)};
+    const fg_row_length length = {.prompt = prompt,
+                                  .generated = generated,
+                                  .drawn = !fg_sampler_takes_largest(&r->sampling, 0),
+                                  .kept = kept};
     if (i < REQUESTS_OF_A_ROW)
       keep_length(l, &r->prompts[i].ids, length, r->n < REQUESTS_OF_A_ROW ? r->n : REQUESTS_OF_A_ROW);
   }
@@ -173,20 +217,24 @@ static void sum_up(const look *l, uint32_t shards) {
   w->tokens = mean(l->tokens, l->requests);
 }
 
-void fg_workload_look(fg_workload_survey *out, const fg_request_context *context, const char *path,
-                      uint32_t shards) {
+void fg_workload_look(fg_workload_survey *out, const fg_workload_source *source) {
+  const char *path = source->path;
   struct stat file;
   out->workload = (fg_workload){.lengths = out->lengths};
   if (strcmp(path, "-") == 0 || stat(path, &file) != 0 || !S_ISREG(file.st_mode)) return;
   look *l = calloc(1, sizeof *l);
   if (!l) return;
   l->out = out;
-  l->context = *context;
-  l->hashes = malloc(MOST_HASHES * HASH_IDS * sizeof *l->hashes); // touched as far as there are prompts
+  l->source = source;
+  l->context = *source->context;
+  // Touched as far as there are prompts.
+  l->hashes = malloc(MOST_HASHES * HASH_IDS * sizeof *l->hashes);
+  l->marks = malloc(MOST_MARKS);
   look_into(l, path, (uint64_t)file.st_size);
   order_lengths(l);
   out->workload.host_bytes = host_bytes(l, (uint64_t)file.st_size);
-  sum_up(l, shards);
+  sum_up(l, source->shards);
   free(l->hashes);
+  free(l->marks);
   free(l);
 }

@@ -16,6 +16,9 @@
 #include "model/source.h"
 #include "model/synthetic.h"
 
+// Whether the model's store is wanted.
+typedef enum store_wish { NO_STORE, STORE_IF_THERE, STORE_MADE } store_wish;
+
 // What opening works on besides the model itself.
 typedef struct opener {
   const fg_model_options *options;
@@ -228,12 +231,13 @@ static fg_status fingerprint(opener *o, const fg_asset *content) {
   return FG_OK;
 }
 
-static fg_status open_packed(opener *o) {
+static fg_status open_packed(opener *o, store_wish wish) {
   fg_model *m = o->model;
   fg_pack_source source = pack_source(o);
   fg_packed_job job = {.source = &source, .plan = &o->plan, .assets = &m->assets, .options = o->options};
-  fg_status status = fg_packed_open(&m->store, &job, o->err);
-  if (status) return status;
+  fg_status status =
+      wish == STORE_MADE ? fg_packed_open(&m->store, &job, o->err) : fg_packed_find(&m->store, &job, o->err);
+  if (status || !m->store) return status;
   status = fingerprint(o, fg_assets_find(&m->store->assets, FG_ASSET_CONTENT));
   fg_assets_free(&m->store->assets); // the model has the files' own
   return status;
@@ -286,7 +290,7 @@ static fg_status open_store_file(opener *o, bool with_store) {
 
 // ---- the whole -----------------------------------------------------------------------------------------
 
-static fg_status open_any(opener *o, bool with_store) {
+static fg_status open_any(opener *o, store_wish wish) {
   const fg_model_options *options = o->options;
   o->model->name = fg_source_name(options->model);
   if (!o->model->name) return fg_fail(o->err, FG_NO_SPACE, "no memory for a name");
@@ -305,21 +309,20 @@ static fg_status open_any(opener *o, bool with_store) {
                    "--calibrate: weights are rounded while packing; give the model that %s was made from",
                    options->model);
   }
-  if (is_store) return open_store_file(o, with_store || options->finds_store);
-  fg_status status = options->synthetic ? load_shape(o) : load_files(o, with_store);
+  if (is_store) return open_store_file(o, wish != NO_STORE);
+  fg_status status = options->synthetic ? load_shape(o) : load_files(o, wish == STORE_MADE);
   if (!status && !is_refused(o)) status = plan(o);
-  if (!status && with_store) status = open_packed(o);
-  if (!status && options->finds_store) (void)open_packed(o); // without it the model is what it was asked for
+  if (!status && wish != NO_STORE) status = open_packed(o, wish);
   return status;
 }
 
-static fg_status open_model(fg_model **out, const fg_model_options *options, bool with_store, fg_error *err) {
+static fg_status open_model(fg_model **out, const fg_model_options *options, store_wish wish, fg_error *err) {
   *out = NULL;
   fg_model_options mine = *options;
   if (!mine.family) mine.family = fg_layout_family_plain();
   opener o = {.options = &mine, .err = err, .model = calloc(1, sizeof *o.model)};
   if (!o.model) return fg_fail(err, FG_NO_SPACE, "no memory for a model");
-  fg_status status = open_any(&o, with_store);
+  fg_status status = open_any(&o, wish);
   if (!status) say_what_is_shared(&o);
   if (!status && is_refused(&o)) {
     const fg_error *first = &options->reasons->items[0];
@@ -336,11 +339,15 @@ static fg_status open_model(fg_model **out, const fg_model_options *options, boo
 }
 
 fg_status fg_model_open(fg_model **out, const fg_model_options *options, fg_error *err) {
-  return open_model(out, options, true, err);
+  return open_model(out, options, STORE_MADE, err);
+}
+
+fg_status fg_model_look(fg_model **out, const fg_model_options *options, fg_error *err) {
+  return open_model(out, options, STORE_IF_THERE, err);
 }
 
 fg_status fg_model_inspect(fg_model **out, const fg_model_options *options, fg_error *err) {
-  return open_model(out, options, false, err);
+  return open_model(out, options, NO_STORE, err);
 }
 
 void fg_model_close(fg_model *model) {

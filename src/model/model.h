@@ -33,7 +33,6 @@ typedef struct fg_model_options {
   const fg_calibration *calibration; // codes of 4 bits are rounded by it; NULL = all inputs count the same
   uint64_t store_cap;                // bytes, 0 = none
   uint64_t panel_bytes;              // largest panel; 0 = by the size of the model (pack.h)
-  bool finds_store;                  // inspect: opens the store if there is one; none is made
   fg_io *io;                         // inspect: NULL = read no weights' headers
   fg_budget *host;
   fg_threads *threads; // may be NULL
@@ -49,7 +48,7 @@ enum { FG_MAX_EOS = 16 };
 typedef struct fg_model {
   fg_assets assets;
   fg_graph *graph;
-  fg_store *store;          // NULL after fg_model_inspect, unless it was to find one
+  fg_store *store;          // NULL after fg_model_inspect, and perhaps after fg_model_look
   char *name;               // for people and for `model` in responses
   const char *architecture; // the table row's name
   uint32_t max_positions;   // context of the model, 0 = unlimited
@@ -57,13 +56,15 @@ typedef struct fg_model {
   uint32_t eos_count;
   int32_t bos;         // -1 = none
   uint64_t parameters; // values in matrices and vectors; a tied head counts once
-  char *fingerprint;   // of weights, configuration and tokenizer, for journals; NULL after inspect
+  char *fingerprint;   // of weights, configuration and tokenizer, for journals; NULL without a store
   fg_weight *weights;  // as packed, or as they would be
   uint32_t weight_count;
 } fg_model;
 
 // Opens and packs if no fitting store is there. While another process packs the same model, waits for it.
 fg_status fg_model_open(fg_model **out, const fg_model_options *options, fg_error *err);
+// The same, but nothing is packed or written: where no fitting store is there, model->store is NULL.
+fg_status fg_model_look(fg_model **out, const fg_model_options *options, fg_error *err);
 // Configuration, graph and assets only; nothing is packed or written. For `inspect` and planning. With a list
 // of reasons, a failure that added to it is of the first of them.
 fg_status fg_model_inspect(fg_model **out, const fg_model_options *options, fg_error *err);

@@ -246,33 +246,55 @@ static fg_status open_one(fg_store **out, const fg_packed_job *job, bool packing
   fg_status status = fg_source_key(&key, options, job->assets, err);
   if (!status) status = fg_store_path(path, sizeof path, options->offload_dir, options->model, key, err);
   if (!status)
-    status = packing && !options->finds_store
-                 ? find_or_pack(out, job, path, key, err)
-                 : open_existing(out, job, path, key, options->finds_store ? NULL : options->log, err);
+    status = packing ? find_or_pack(out, job, path, key, err)
+                     : open_existing(out, job, path, key, options->log, err);
   free(key);
   return status;
 }
 
+// A store whose layers share extents, however many it keeps.
+static fg_status find_aliased(fg_store **out, const fg_packed_job *job, fg_error *err) {
+  fg_model_options options = *job->options;
+  fg_packed_job mine = *job;
+  mine.options = &options;
+  fg_status status = FG_NOT_FOUND;
+  for (options.alias_layers = job->source->graph->layers; options.alias_layers && status == FG_NOT_FOUND;
+       options.alias_layers--)
+    status = open_one(out, &mine, false, err);
+  return status;
+}
+
 // The disk has less room than 1.2 times a synthetic model: so that its I/O can be measured all the same,
-// layers share extents. A store of that kind that is there already is taken, however many layers it keeps.
+// layers share extents. A store of that kind that is there already is taken.
 static fg_status open_aliased(fg_store **out, const fg_packed_job *job, uint64_t room, fg_error *err) {
+  fg_status status = find_aliased(out, job, err);
+  if (status != FG_NOT_FOUND) return status;
   fg_model_options options = *job->options;
   fg_packed_job mine = *job;
   mine.options = &options;
   const uint32_t layers = job->source->graph->layers;
-  for (options.alias_layers = layers; options.alias_layers > 0; options.alias_layers--) {
-    fg_status status = open_one(out, &mine, false, err);
-    if (status != FG_NOT_FOUND) return status;
-  }
   options.alias_layers = fg_pack_plan_alias_into(job->plan, layers, room);
   return open_one(out, &mine, true, err);
+}
+
+fg_status fg_packed_find(fg_store **out, const fg_packed_job *job, fg_error *err) {
+  fg_model_options options = *job->options;
+  fg_packed_job mine = *job;
+  mine.options = &options;
+  options.log = NULL; // what is damaged is packed again by others
+  *out = NULL;
+  if (!options.offload_dir || !options.offload_dir[0]) return FG_OK;
+  fg_status status = open_one(out, &mine, false, err);
+  if (status == FG_NOT_FOUND && options.synthetic && !options.alias_layers)
+    status = find_aliased(out, &mine, err);
+  return status == FG_NOT_FOUND ? FG_OK : status;
 }
 
 fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err) {
   const fg_model_options *options = job->options;
   const uint32_t layers = job->source->graph->layers;
   *out = NULL;
-  fg_status status = options->finds_store ? FG_OK : make_directory(options->offload_dir, err);
+  fg_status status = make_directory(options->offload_dir, err);
   if (status) return status;
   if (options->alias_layers) fg_pack_plan_alias(job->plan, layers, options->alias_layers);
   if (!options->synthetic || options->alias_layers) return open_one(out, job, true, err);

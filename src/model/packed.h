@@ -17,6 +17,8 @@ typedef struct fg_packed_job {
 } fg_packed_job;
 
 fg_status fg_packed_open(fg_store **out, const fg_packed_job *job, fg_error *err);
+// The same of one that is there already; *out NULL: there is none.
+fg_status fg_packed_find(fg_store **out, const fg_packed_job *job, fg_error *err);
 
 // Whether every weight of the graph is there, in the form that the family's kernels read. FG_CORRUPT.
 fg_status fg_packed_check(const fg_store *store, const fg_graph *graph, const fg_layout_family *family,

@@ -77,11 +77,13 @@ json_t *fg_stats_predicted(const fg_engine *engine) {
   fg_engine_forecast f;
   fg_engine_get_forecast(engine, &f);
   if (!f.known) return json_null();
-  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:s,s:f}", "seconds", f.seconds, "steps", f.steps,
-                   "prompt_tokens_per_s", f.prompt_tokens_per_s, "generated_tokens_per_s",
-                   f.generated_tokens_per_s, "shared_tokens", f.shared_tokens, "bytes_read", f.bytes_read,
-                   "bytes_written", f.bytes_written, "host_bytes", n(f.host_bytes), "device_bytes",
-                   n(f.device_bytes), "bound_by", f.bound_by, "pace", f.pace);
+  return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:s,s:f}", "seconds", f.seconds, "steps",
+                   f.steps, "prompt_tokens_per_s", f.prompt_tokens_per_s, "generated_tokens_per_s",
+                   f.generated_tokens_per_s, "shared_tokens", f.shared_tokens, "copied_tokens",
+                   f.copied_tokens, "kept_tokens", f.kept_tokens, "drafting_steps", f.drafting_steps,
+                   "bytes_read", f.bytes_read, "bytes_written", f.bytes_written, "host_bytes",
+                   n(f.host_bytes), "device_bytes", n(f.device_bytes), "bound_by", f.bound_by, "pace",
+                   f.pace);
 }
 
 static json_t *sparse_json(const fg_engine_stats *s) {

@@ -1,7 +1,10 @@
 """What a job would take, told before it runs: flexgen plan, the policy files, and the plan of jobs that run."""
+import glob
 import json
 import os
+import random
 import re
+import shutil
 
 import harness
 from harness import MODEL, Case, environment, read_rows, run, write_rows
@@ -151,6 +154,86 @@ class Plan(Case):
         self.assertGreater(figures["predicted"]["generated_tokens_per_s"], 0)
         self.assertGreater(figures["predicted"]["pace"], 0)
         self.assertAlmostEqual(figures["predicted"]["bytes_read"], figures["bytes_read"], delta=0.1 * figures["bytes_read"])
+
+    def kept_job(self, *options):
+        self.succeed("batch", MODEL, "-i", self.path("in.jsonl"), "-o", self.path("out.jsonl"), "--overwrite", "--dtype", "f32",
+                     "--stats", self.path("stats.json"), "--offload-dir", self.offload(), "--speculation", "false", *options,
+                     env=self.environment())
+        with open(self.path("stats.json")) as file:
+            return json.load(file)
+
+    def common_rows(self):
+        """An instruction of five pages and three tokens; rows that part within a page."""
+        draw = random.Random(3)
+        common = [draw.randrange(3, 300) for _ in range(5 * 32 + 3)]
+        write_rows(self.path("in.jsonl"), [
+            harness.row(f"r{i}", prompt=common + [3 + i] + [draw.randrange(3, 300) for _ in range(i)], max_tokens=1,
+                        temperature=0) for i in range(12)])
+
+    def test_what_is_copied_is_foreseen(self):
+        self.common_rows()
+        stats = self.kept_job()
+        self.assertEqual(stats["tokens"]["prompt_copied"], 11 * 3)
+        self.assertEqual(stats["predicted"]["copied_tokens"], stats["tokens"]["prompt_copied"])
+        self.assertEqual(stats["predicted"]["shared_tokens"], stats["tokens"]["prompt_shared"])
+
+    def test_what_is_kept_of_earlier_jobs_is_foreseen(self):
+        self.common_rows()
+        kept = self.path("kept")
+        look = (MODEL, "-i", self.path("in.jsonl"), "--dtype", "f32", "--prefix-cache", kept)
+        self.assertEqual(self.plan(*look)["predicted"]["kept_tokens"], 0)
+        self.assertFalse(os.path.exists(kept))
+        first = self.kept_job("--prefix-cache", kept)
+        self.assertEqual(first["predicted"]["kept_tokens"], 0)
+        files = {path: os.stat(path).st_mtime_ns for path in glob.glob(kept + "/*/*")}
+        told = self.plan(*look)["predicted"]
+        self.assertEqual(told["kept_tokens"], 5 * 32)
+        self.assertEqual(files, {path: os.stat(path).st_mtime_ns for path in glob.glob(kept + "/*/*")})
+        second = self.kept_job("--prefix-cache", kept)
+        self.assertEqual(second["prefix_cache"]["loaded_tokens"], 5 * 32)
+        for predicted in (told, second["predicted"]):
+            self.assertEqual(predicted["kept_tokens"], 5 * 32)
+            self.assertEqual(predicted["kept_tokens"] + predicted["shared_tokens"], second["tokens"]["prompt_shared"])
+        self.assertIn(b"160 of ", self.succeed("plan", *look, "--offload-dir", self.offload(), env=self.environment()).stdout)
+        # Of another arithmetic nothing is kept.
+        self.assertEqual(self.plan(*look, "--dtype", "bf16")["predicted"]["kept_tokens"], 0)
+
+    def test_what_is_kept_of_a_model_that_is_not_packed_is_not_known(self):
+        self.common_rows()
+        done = self.succeed("plan", MODEL, "-i", self.path("in.jsonl"), "--prefix-cache", self.path("kept"), "--offload-dir",
+                            self.path("empty"), "--json", env=self.environment())
+        self.assertIn(b"not packed yet", done.stderr)
+        self.assertEqual(glob.glob(self.path("empty") + "/*"), [])
+
+    def test_a_folder_that_is_none_is_refused(self):
+        with open(self.path("file"), "w"):
+            pass
+        refused = run("plan", MODEL, "--prefix-cache", self.path("file/kept"), "--offload-dir", self.offload())
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"--prefix-cache", refused.stderr)
+
+    def slow_disk(self):
+        """The machine with a disk of 10 MB/s."""
+        folder = self.path("slow")
+        shutil.copytree(Plan.profile, folder, dirs_exist_ok=True)
+        for path in glob.glob(folder + "/flexgen/profiles/*.json"):
+            with open(path) as file:
+                profile = json.load(file)
+            profile["disk_read"] = 1e7
+            with open(path, "w") as file:
+                json.dump(profile, file)
+        return environment(XDG_CACHE_HOME=folder)
+
+    def test_steps_with_room_for_drafts_are_told(self):
+        """A model that is read from the disk waits in each step that only decodes; bench does not speculate by itself."""
+        def plan(*words):
+            return self.succeed("plan", "tinyllama-1.1b", "--synthetic", "--host-memory", "600M", "--num-prompts", "1",
+                                "--prompt-len", "20", "--gen-len", "9", "--offload-dir", self.offload(), *words,
+                                env=self.slow_disk()).stdout
+        told = json.loads(plan("--speculation", "true", "--json"))["predicted"]
+        self.assertEqual((told["bound_by"], told["drafting_steps"]), ("disk", 8))
+        self.assertEqual(json.loads(plan("--speculation", "false", "--json"))["predicted"]["drafting_steps"], 0)
+        self.assertIn(b"--speculation", plan("--speculation", "true"))
 
     def test_a_batch_plans_by_its_rows(self):
         rows = [{"custom_id": str(i), "method": "POST", "url": "/v1/completions",

@@ -8,7 +8,7 @@ static fg_plan_model model;
 static fg_step_rates rates;
 static fg_solver solver;
 
-static const fg_row_length rows[] = {{512, 32, 0, false}, {300, 32, 0, false}, {700, 32, 0, false}};
+static const fg_row_length rows[] = {{512, 32, 0, false, 0}, {300, 32, 0, false, 0}, {700, 32, 0, false, 0}};
 static const fg_plan_job job = {.rows = rows, .count = 3, .requests = 500};
 
 static int set_up(void **state) {
@@ -169,8 +169,8 @@ static void test_the_ring_is_as_large_as_attention_is_long(void **state) {
 static void test_the_longest_come_first_where_the_tail_is_long(void **state) {
   (void)state;
   static const fg_row_length uneven[] = {
-      {20, 10, 0, false}, {20, 12, 0, false}, {20, 11, 0, false}, {20, 300, 0, false}};
-  static const fg_row_length even[] = {{20, 40, 0, false}};
+      {20, 10, 0, false, 0}, {20, 12, 0, false, 0}, {20, 11, 0, false, 0}, {20, 300, 0, false, 0}};
+  static const fg_row_length even[] = {{20, 40, 0, false, 0}};
   fg_planner_input in = planner_input(rig_input(300000000));
   in.plan.max_seqs = 2;
   fg_plan plan;
@@ -191,7 +191,7 @@ static void test_the_longest_come_first_where_the_tail_is_long(void **state) {
 
 static void test_a_shared_prefix_makes_a_job_shorter(void **state) {
   (void)state;
-  static const fg_row_length apart[] = {{500, 8, 0, false}}, alike[] = {{500, 8, 480, false}};
+  static const fg_row_length apart[] = {{500, 8, 0, false, 0}}, alike[] = {{500, 8, 480, false, 0}};
   fg_planner_input in = planner_input(rig_input(200000000));
   const fg_plan_job a = {.rows = apart, .count = 1, .requests = 200},
                     b = {.rows = alike, .count = 1, .requests = 200};

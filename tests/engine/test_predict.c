@@ -126,12 +126,13 @@ static void test_inputs_of_products_are_made_for_each_token(void **state) {
               0.5 * (8 * 16 + 2 * 4), 1e-9);
 }
 
-// 96 of 100 tokens are shared: whole pages of 32.
+// 96 of 100 tokens are shared: whole pages of 32, where pages are on several tiers.
 static void test_what_rows_share_is_computed_once(void **state) {
   (void)state;
-  const fg_policy p = policy(512, 4);
+  fg_policy p = policy(512, 4);
+  p.open_slots = 4;
   const fg_row_length rows[] = {
-      {100, 2, 0, false}, {101, 2, 100, false}, {102, 2, 97, false}, {103, 2, 10, false}};
+      {100, 2, 0, false, 0}, {101, 2, 100, false, 0}, {102, 2, 97, false, 0}, {103, 2, 10, false, 0}};
   const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 4, 4);
   assert_int_equal(out.prompt_tokens, 100 + 101 + 102 + 103);
   assert_int_equal(out.shared_tokens, 2 * 96);
@@ -147,10 +148,104 @@ static void test_what_rows_share_is_computed_once(void **state) {
 
 static void test_a_prompt_that_is_shared_whole_still_gives_its_last_token(void **state) {
   (void)state;
+  fg_policy p = policy(512, 4);
+  const fg_row_length rows[] = {{64, 1, 0, false, 0}, {64, 1, 64, false, 0}};
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 2, 2).shared_tokens, 63);
+  p.open_slots = 4;
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 2, 2).shared_tokens, 32);
+}
+
+// Where all pages are in one memory the rows above compute what they have alone, to the token.
+static void test_what_rows_share_of_a_page_is_copied(void **state) {
+  (void)state;
   const fg_policy p = policy(512, 4);
-  const fg_row_length rows[] = {{64, 1, 0, false}, {64, 1, 64, false}};
-  const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 2, 2);
-  assert_int_equal(out.shared_tokens, 32);
+  const fg_row_length rows[] = {
+      {100, 2, 0, false, 0}, {101, 2, 100, false, 0}, {102, 2, 97, false, 0}, {103, 2, 10, false, 0}};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 4, 4);
+  assert_int_equal(out.prompt_tokens, 100 + 101 + 102 + 103);
+  assert_int_equal(out.copied_tokens, 4 + 1 + 10);
+  assert_int_equal(out.shared_tokens, 2 * 96 + out.copied_tokens);
+  const double computed = 100 + 1 + 5 + 93;
+  const double pairs =
+      100 * 101 / 2 + (101 * 102 - 100 * 101) / 2 + (102 * 103 - 97 * 98) / 2 + (103 * 104 - 10 * 11) / 2;
+  const double keys = 101 + 102 + 103 + 104;
+  const double seconds =
+      RIG_VALUE * (100e6 * (computed + 8) + 10e6 * (8 + 8)) + RIG_LAYERS * 8 * (1e-10 * pairs + 1e-9 * keys);
+  assert_near(out.seconds, seconds, 1e-6);
+}
+
+static void test_what_is_kept_is_read_and_not_computed(void **state) {
+  (void)state;
+  const fg_policy p = policy(512, 4);
+  const fg_row_length row = {.prompt = 100, .generated = 1, .kept = 64},
+                      rest = {.prompt = 36, .generated = 1};
+  const fg_plan_traffic traffic = {.page_bytes = 0.25 * RIG_DISK};
+  const fg_predict_options options = {.policy = &p, .traffic = traffic};
+  const fg_prediction out = predict(options, &row, 1, 1), alone = predict(options, &rest, 1, 1);
+  assert_int_equal(out.prompt_tokens, 100);
+  assert_int_equal(out.kept_tokens, 64);
+  assert_near(out.read_bytes, 2 * traffic.page_bytes, 1e-12);
+  // Its queries see the keys that were read, too.
+  assert_near(out.seconds, 0.5 + alone.seconds + RIG_LAYERS * 8 * 1e-10 * 36 * 64, 1e-9);
+}
+
+// The first one reads it; others find it in the cache, and the last one reads what it has beyond.
+static void test_what_rows_share_is_read_once(void **state) {
+  (void)state;
+  const fg_policy p = policy(512, 4);
+  const fg_row_length rows[] = {
+      {100, 2, 0, false, 96}, {101, 2, 96, false, 96}, {102, 2, 97, false, 96}, {203, 2, 96, false, 160}};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p}, rows, 4, 4);
+  assert_int_equal(out.kept_tokens, 96 + 64);
+  assert_int_equal(out.shared_tokens, 96 + 97 + 96);
+}
+
+static void test_a_last_token_is_computed_though_it_is_kept(void **state) {
+  (void)state;
+  const fg_policy p = policy(512, 4);
+  const fg_row_length row = {.prompt = 64, .generated = 1, .kept = 64};
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, &row, 1, 1).kept_tokens, 32);
+}
+
+// On several tiers a quarter of the pages may wait for their row; layer passes keep none.
+static void test_how_much_of_what_is_kept_is_read_goes_by_the_policy(void **state) {
+  (void)state;
+  fg_policy p = policy(512, 4);
+  const fg_row_length row = {.prompt = 1000, .generated = 1, .kept = 960};
+  p.pages = 40;
+  p.device_pages = 20;
+  p.open_slots = 4;
+  assert_int_equal(predict((fg_predict_options){.policy = &p}, &row, 1, 1).kept_tokens, 10 * RIG_PAGE);
+  fg_policy pass = policy(1024, 4);
+  pass.micro_tokens = 128;
+  pass.pass_len = 1024;
+  assert_int_equal(predict((fg_predict_options){.policy = &pass}, &row, 1, 1).kept_tokens, 0);
+}
+
+// Room for three rows, whoever filled their pages.
+static void test_pages_that_are_read_take_room(void **state) {
+  (void)state;
+  fg_policy p = policy(512, 8);
+  p.max_len = 160;
+  p.pages = p.device_pages = 12;
+  const fg_row_length computed = {100, 20, 0, false, 0}, kept = {100, 20, 0, false, 96};
+  const fg_predict_options options = {.policy = &p};
+  assert_near(predict(options, &kept, 1, 64).steps, predict(options, &computed, 1, 64).steps, 0.05);
+}
+
+// A row that waits for the disk has room for drafts; where as many run as products are worth, there is none.
+static void test_steps_in_which_drafts_may_pay_are_counted(void **state) {
+  (void)state;
+  const fg_policy few = policy(64, 1), many = policy(256, 128);
+  const fg_row_length row = {.prompt = 16, .generated = 5};
+  const fg_plan_traffic slow = {.body_bytes = RIG_DISK, .weights_ahead = RIG_DISK};
+  assert_int_equal(predict((fg_predict_options){.policy = &few, .traffic = slow, .drafts = true}, &row, 1, 1)
+                       .drafting_steps,
+                   4);
+  assert_int_equal(predict((fg_predict_options){.policy = &few, .traffic = slow}, &row, 1, 1).drafting_steps,
+                   0);
+  assert_int_equal(
+      predict((fg_predict_options){.policy = &many, .drafts = true}, &row, 1, 128).drafting_steps, 0);
 }
 
 // Pages for one row of 128 tokens; with a prefix of 96 that all share there is room for four.
@@ -159,7 +254,7 @@ static void test_pages_that_are_shared_are_held_once(void **state) {
   fg_policy p = policy(512, 8);
   p.max_len = 160;
   p.pages = p.device_pages = 12;
-  const fg_row_length alone = {100, 20, 0, false}, shared = {100, 20, 96, false};
+  const fg_row_length alone = {100, 20, 0, false, 0}, shared = {100, 20, 96, false, 0};
   const fg_predict_options options = {.policy = &p};
   const fg_prediction a = predict(options, &alone, 1, 64), b = predict(options, &shared, 1, 64);
   assert_true(b.steps < 0.7 * a.steps);
@@ -170,7 +265,8 @@ static void test_pages_that_are_shared_are_held_once(void **state) {
 static void test_the_longest_first_make_the_tail_short(void **state) {
   (void)state;
   fg_policy p = policy(64, 2);
-  const fg_row_length rows[] = {{8, 10, 0, false}, {8, 10, 0, false}, {8, 10, 0, false}, {8, 30, 0, false}};
+  const fg_row_length rows[] = {
+      {8, 10, 0, false, 0}, {8, 10, 0, false, 0}, {8, 10, 0, false, 0}, {8, 30, 0, false, 0}};
   assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 40);
   p.order = FG_ORDER_LONGEST;
   assert_int_equal(predict((fg_predict_options){.policy = &p}, rows, 4, 4).steps, 30);
@@ -188,7 +284,7 @@ static void test_a_row_that_is_only_scored_passes_once(void **state) {
 static void test_what_is_left_of_a_long_job_goes_on_as_it_did(void **state) {
   (void)state;
   const fg_policy p = policy(128, 16);
-  const fg_row_length rows[] = {{200, 20, 0, false}, {50, 60, 0, false}, {400, 5, 0, false}};
+  const fg_row_length rows[] = {{200, 20, 0, false, 0}, {50, 60, 0, false, 0}, {400, 5, 0, false, 0}};
   const fg_predict_options all = {.policy = &p}, some = {.policy = &p, .most_steps = 200};
   const fg_prediction whole = predict(all, rows, 3, 3000), part = predict(some, rows, 3, 3000);
   assert_true(whole.steps > 2000);
@@ -236,6 +332,13 @@ int main(void) {
       cmocka_unit_test(test_batches_of_the_cache_are_launched_apart),
       cmocka_unit_test(test_what_rows_share_is_computed_once),
       cmocka_unit_test(test_a_prompt_that_is_shared_whole_still_gives_its_last_token),
+      cmocka_unit_test(test_what_rows_share_of_a_page_is_copied),
+      cmocka_unit_test(test_what_is_kept_is_read_and_not_computed),
+      cmocka_unit_test(test_what_rows_share_is_read_once),
+      cmocka_unit_test(test_a_last_token_is_computed_though_it_is_kept),
+      cmocka_unit_test(test_how_much_of_what_is_kept_is_read_goes_by_the_policy),
+      cmocka_unit_test(test_pages_that_are_read_take_room),
+      cmocka_unit_test(test_steps_in_which_drafts_may_pay_are_counted),
       cmocka_unit_test(test_pages_that_are_shared_are_held_once),
       cmocka_unit_test(test_the_longest_first_make_the_tail_short),
       cmocka_unit_test(test_a_row_that_is_only_scored_passes_once),

@@ -27,12 +27,12 @@ static void describe(const fg_step *step, char *out, size_t size) {
   if (step->preempted) snprintf(out + used, size - used, " preempted %u", step->preempted);
 }
 
-// "a7" adds a sequence of 7 tokens, "t7/5" one that shares, of which the first 5 tokens are those of all such
-// sequences, "r0" removes sequence 0, "s" makes a step and appends a token to every sequence that asked for
-// its next one, "s3" one in which these wish to draft 3 tokens, of which none will be right, "k3" one behind
-// which each gets 3 tokens at once; each step is compared with the next of `steps`, which writes a chunk as
-// seq:begin+count, < with the tokens copied before it, ~ with its drafts, and ! when it reaches the last
-// known token.
+// "a7" adds a sequence of 7 tokens, "b7/5" one of which the first 5 are brought, "t7/5" one that shares, of
+// which the first 5 tokens are those of all such sequences, "r0" removes sequence 0, "s" makes a step and
+// appends a token to every sequence that asked for its next one, "s3" one in which these wish to draft 3
+// tokens, of which none will be right, "k3" one behind which each gets 3 tokens at once; each step is
+// compared with the next of `steps`, which writes a chunk as seq:begin+count, < with the tokens copied before
+// it, ~ with its drafts, and ! when it reaches the last known token.
 #define ROOM(tokens, seqs, room, of_page, longest)                                                           \
   .max_tokens = tokens, .max_seqs = seqs, .pages = room, .page_tokens = of_page, .max_len = longest
 
@@ -162,6 +162,15 @@ static const situation situations[] = {
      "t4/0 t4/0 s s s s s s r0 s",
      {"0:0+4! 1:0+4!", "0:4+1! 1:4+1!", "0:5+1! 1:5+1!", "0:6+1! 1:6+1!", "0:7+1! 1:7+1!",
       "0:8+1! preempted 1", "1:8+1!"}},
+    {"what is brought takes pages and no tokens of a step",
+     {ROOM(8, 4, 4, 4, 16)},
+     "b10/8 a9 s s r0 s",
+     {"0:8+2!", "0:10+1!", "1:0+8"}},
+    {"it is brought again to who gave way",
+     {ROOM(16, 4, 5, 4, 20)},
+     "a4 b4/3 s s s s s s r0 s",
+     {"0:0+4! 1:3+1!", "0:4+1! 1:4+1!", "0:5+1! 1:5+1!", "0:6+1! 1:6+1!", "0:7+1! 1:7+1!",
+      "0:8+1! preempted 1", "1:3+6!"}},
 };
 
 enum { MOST_TEXTS = 4, LONGEST = 64 };
@@ -184,6 +193,10 @@ static void play(const situation *t) {
     if (word[0] == 'a') {
       fg_seq seq;
       assert_int_equal(fg_scheduler_add(s, number, &seq, &err), FG_OK);
+    } else if (word[0] == 'b') {
+      fg_seq seq;
+      assert_int_equal(fg_scheduler_add(s, number, &seq, &err), FG_OK);
+      fg_scheduler_bring(s, seq, (uint32_t)strtoul(strchr(word, '/') + 1, NULL, 10));
     } else if (word[0] == 't') {
       const fg_seq_text text = {.tokens = texts[added], .most = UINT32_MAX};
       fg_seq seq;

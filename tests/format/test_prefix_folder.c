@@ -305,6 +305,38 @@ static void test_oldest_pages_go_and_those_of_this_job_stay(void **state) {
   fg_prefix_folder_destroy(folder);
 }
 
+// Neither the folder, nor its lock, nor what a dead writer left.
+static void test_who_only_looks_changes_nothing(void **state) {
+  fixture *f = *state;
+  fg_prefix_folder *folder = open_folder(f, "a", UINT64_MAX);
+  assert_true(save(folder, f, 0));
+  fg_prefix_folder_destroy(folder);
+  char path[128], unfinished[264];
+  snprintf(path, sizeof path, "%s/none", f->path);
+  fg_prefix_folder_options options = {.path = path,
+                                      .limit = 1, // less than there is
+                                      .identity = "a",
+                                      .shape = shape,
+                                      .longest = BLOCKS * T,
+                                      .read_only = true,
+                                      .host = f->budget,
+                                      .log = &f->log};
+  fg_error err;
+  assert_int_equal(fg_prefix_folder_create(&folder, &options, &err), FG_OK);
+  assert_int_equal(find(folder, f, 0), 0);
+  fg_prefix_folder_destroy(folder);
+  assert_int_not_equal(access(path, F_OK), 0);
+  path_of(f, 0, unfinished);
+  strcat(unfinished, ".tmp");
+  fclose(fopen(unfinished, "w"));
+  options.path = f->path;
+  assert_int_equal(fg_prefix_folder_create(&folder, &options, &err), FG_OK);
+  assert_int_equal(find(folder, f, 0), 1);
+  assert_false(save(folder, f, 1));
+  fg_prefix_folder_destroy(folder);
+  assert_int_equal(access(unfinished, F_OK), 0);
+}
+
 static void test_text_that_is_too_long_is_not_kept(void **state) {
   fixture *f = *state;
   fg_prefix_folder *folder;
@@ -345,6 +377,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_failed_save_leaves_nothing_and_is_told_once, setup, teardown),
       cmocka_unit_test_setup_teardown(test_one_job_writes_at_a_time, setup, teardown),
       cmocka_unit_test_setup_teardown(test_oldest_pages_go_and_those_of_this_job_stay, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_who_only_looks_changes_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_text_that_is_too_long_is_not_kept, setup, teardown),
       cmocka_unit_test_setup_teardown(test_buffers_are_the_budgets, setup, teardown),
   };

@@ -21,7 +21,8 @@ static int tear_down_files(void **state) {
 
 static fg_workload look(batch_files *files, const char *text, uint32_t shards) {
   file_write(files->input, text, strlen(text));
-  fg_workload_look(&survey, &context, files->input, shards);
+  fg_workload_look(&survey,
+                   &(fg_workload_source){.context = &context, .path = files->input, .shards = shards});
   return survey.workload;
 }
 
@@ -53,18 +54,18 @@ static void test_rows_beyond_the_sample_count(void **state) {
                    1 + i / 1500);
   file_write(files->input, all.data, all.length);
   fg_text_free(&all);
-  fg_workload_look(&survey, &context, files->input, 0);
+  fg_workload_look(&survey, &(fg_workload_source){.context = &context, .path = files->input});
   assert_int_equal(survey.workload.requests, 3000);
   assert_in_range(survey.workload.length_count, 200, 300);
   // Evenly: half of them are of the second half.
   uint32_t late = 0;
   for (uint32_t i = 0; i < survey.workload.length_count; i++) late += survey.lengths[i].generated == 2;
   assert_in_range(2 * late, survey.workload.length_count - 4, survey.workload.length_count + 4);
-  fg_workload_look(&survey, &context, files->input, 2);
+  fg_workload_look(&survey, &(fg_workload_source){.context = &context, .path = files->input, .shards = 2});
   assert_int_equal(survey.workload.requests, 1500);
 }
 
-// 40 tokens of an instruction, and 3 of a row; twice 2 samples.
+// 40 tokens of an instruction, and 3 of a row; twice 2 samples, which are all the same.
 static void test_what_rows_share_is_counted_in_the_order_in_which_they_run(void **state) {
 #define FORTY(letter) letter " thirty-nine bytes that go before a row"
   fg_workload w = look(*state,
@@ -73,12 +74,30 @@ static void test_what_rows_share_is_counted_in_the_order_in_which_they_run(void 
                        ROW("c", "\"prompt\":\"" FORTY("A") "six\",\"max_tokens\":3")         //
                        ROW("d", "\"prompt\":\"own\",\"max_tokens\":4"),
                        0);
-  static const uint32_t generated[] = {1, 3, 2, 2, 4}, shared[] = {0, 32, 0, 32, 0};
+  static const uint32_t generated[] = {1, 3, 2, 2, 4}, shared[] = {0, 40, 0, 43, 0};
   assert_int_equal(w.length_count, 5);
   for (uint32_t i = 0; i < 5; i++) {
     assert_int_equal(w.lengths[i].generated, generated[i]);
     assert_int_equal(w.lengths[i].shared, shared[i]);
   }
+}
+
+// As many tokens as the request wants candidates with.
+static uint32_t kept_of(const void *user, const fg_request *request) {
+  assert_ptr_equal(user, &survey);
+  return request->prompt_logprobs < 0 ? 0 : request->prompt_count * (uint32_t)request->prompt_logprobs;
+}
+
+static void test_what_is_kept_is_asked_of_each_prompt(void **state) {
+  batch_files *files = *state;
+  static const char rows[] = ROW("a", "\"prompt\":[1,2,3],\"echo\":true,\"logprobs\":2") //
+      ROW("b", "\"prompt\":[4,5],\"logprobs\":1");
+  file_write(files->input, rows, strlen(rows));
+  fg_workload_look(&survey, &(fg_workload_source){
+                                .context = &context, .path = files->input, .kept = kept_of, .user = &survey});
+  assert_int_equal(survey.workload.length_count, 2);
+  assert_int_equal(survey.lengths[0].kept, 6);
+  assert_int_equal(survey.lengths[1].kept, 0);
 }
 
 static void test_rows_that_draw_from_all_logits_are_told_apart(void **state) {
@@ -99,7 +118,7 @@ static void test_what_tells_nothing_gives_zeros(void **state) {
   }
   static const char *const paths[] = {"-", "/nonexistent/rows.jsonl"};
   for (size_t i = 0; i < 2; i++) {
-    fg_workload_look(&survey, &context, paths[i], 0);
+    fg_workload_look(&survey, &(fg_workload_source){.context = &context, .path = paths[i]});
     assert_int_equal(survey.workload.requests + survey.workload.tokens, 0);
   }
 }
@@ -111,6 +130,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rows_beyond_the_sample_count, set_up_files, tear_down_files),
       cmocka_unit_test_setup_teardown(test_what_rows_share_is_counted_in_the_order_in_which_they_run,
                                       set_up_files, tear_down_files),
+      cmocka_unit_test_setup_teardown(test_what_is_kept_is_asked_of_each_prompt, set_up_files,
+                                      tear_down_files),
       cmocka_unit_test_setup_teardown(test_rows_that_draw_from_all_logits_are_told_apart, set_up_files,
                                       tear_down_files),
       cmocka_unit_test_setup_teardown(test_what_tells_nothing_gives_zeros, set_up_files, tear_down_files),

@@ -29,22 +29,28 @@ static void assert_order(const fg_row_length *rows, uint32_t count, fg_row_order
 
 static void test_rows_stay_as_they_come(void **state) {
   (void)state;
-  const fg_row_length rows[] = {{5, 1, 0, false}, {5, 9, 3, false}, {7, 4, 2, false}};
+  const fg_row_length rows[] = {{5, 1, 0, false, 0}, {5, 9, 3, false, 0}, {7, 4, 2, false, 0}};
   assert_order(rows, 3, FG_ORDER_INPUT, (uint32_t[]){0, 1, 2}, (uint32_t[]){0, 3, 2});
 }
 
 static void test_rows_that_generate_most_come_first(void **state) {
   (void)state;
-  const fg_row_length rows[] = {
-      {5, 1, 0, false}, {5, 9, 0, false}, {7, 4, 0, false}, {8, 4, 0, false}, {8, 4, 0, false}};
+  const fg_row_length rows[] = {{5, 1, 0, false, 0},
+                                {5, 9, 0, false, 0},
+                                {7, 4, 0, false, 0},
+                                {8, 4, 0, false, 0},
+                                {8, 4, 0, false, 0}};
   assert_order(rows, 5, FG_ORDER_LONGEST, (uint32_t[]){1, 3, 4, 2, 0}, (uint32_t[]){0, 0, 0, 0, 0});
 }
 
 // Two instructions of 10 tokens; under the second one an example of 20 that two rows share.
 static void test_what_begins_alike_stays_together(void **state) {
   (void)state;
-  const fg_row_length rows[] = {
-      {30, 5, 0, false}, {30, 6, 10, false}, {30, 1, 0, false}, {30, 2, 10, false}, {30, 7, 20, false}};
+  const fg_row_length rows[] = {{30, 5, 0, false, 0},
+                                {30, 6, 10, false, 0},
+                                {30, 1, 0, false, 0},
+                                {30, 2, 10, false, 0},
+                                {30, 7, 20, false, 0}};
   assert_order(rows, 5, FG_ORDER_LONGEST, (uint32_t[]){4, 3, 2, 1, 0}, (uint32_t[]){0, 20, 10, 0, 10});
 }
 
