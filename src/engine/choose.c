@@ -223,7 +223,7 @@ bool fg_engine_what_if(const fg_engine *e, const fg_engine_change *change, fg_en
   fg_plan_job job = f->job;
   const double disk = change->disk_factor > 0 ? change->disk_factor : 1;
   fg_row_length *apart = change->nothing_shared ? rows_apart(&job) : NULL;
-  if (apart) job.rows = apart;
+  if (apart) job.rows = apart, job.shares = false;
   input.host += change->more_memory;
   profile.disk_read *= disk;
   profile.disk_write *= disk;

@@ -15,13 +15,15 @@ bool fg_forecast_take_job(fg_forecast *f, const fg_workload *w) {
   if (!w->length_count)
     rows[0] = (fg_row_length){.prompt = w->tokens > w->generated ? w->tokens - w->generated : 1,
                               .generated = w->generated};
-  f->job = (fg_plan_job){.rows = rows, .count = count, .requests = w->requests ? w->requests : count};
+  f->job = (fg_plan_job){
+      .rows = rows, .count = count, .requests = w->requests ? w->requests : count, .shares = true};
   return true;
 }
 
 void fg_forecast_share_nothing(fg_forecast *f) {
   fg_row_length *rows = (fg_row_length *)(uintptr_t)f->job.rows; // owned
   for (uint32_t i = 0; i < f->job.count; i++) rows[i].shared = rows[i].kept = 0;
+  f->job.shares = false;
 }
 
 void fg_forecast_free(fg_forecast *f) {
@@ -31,7 +33,8 @@ void fg_forecast_free(fg_forecast *f) {
 
 void fg_forecast_end_step(fg_forecast *f, fg_step_work *work, const fg_step_pages *pages, double seconds) {
   if (!f->known) return;
-  fg_predict_add_traffic(work, &f->model, &f->plan.traffic, &f->plan.policy, pages);
+  const fg_step_pages placed = fg_predict_place_pages(pages, &f->plan.policy);
+  fg_predict_add_traffic(work, &f->model, &f->plan.traffic, &f->plan.policy, &placed);
   const fg_step_seconds s = fg_step_time(&f->rates, work);
   f->expected += s.seconds;
   f->expected_compute += s.compute;
@@ -44,7 +47,8 @@ double fg_forecast_token_seconds(const fg_forecast *f, const fg_step_work *work,
                                  double more) {
   if (!f->known) return 0;
   fg_step_work with = *work;
-  fg_predict_add_traffic(&with, &f->model, &f->plan.traffic, &f->plan.policy, pages);
+  const fg_step_pages placed = fg_predict_place_pages(pages, &f->plan.policy);
+  fg_predict_add_traffic(&with, &f->model, &f->plan.traffic, &f->plan.policy, &placed);
   const double without = fg_step_time(&f->rates, &with).seconds;
   with.tokens += more;
   with.selected += more;
@@ -98,6 +102,7 @@ double fg_forecast_remaining(const fg_forecast *f, const fg_plan *plan, uint64_t
   const fg_plan_job left = {.rows = rows,
                             .count = f->job.count,
                             .requests = requests,
+                            .shares = f->job.shares,
                             .done = f->job.requests > requests ? f->job.requests - requests : 0};
   const fg_predict_options options = {.rates = &f->rates,
                                       .policy = &plan->policy,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/scheduler.h"
+#include "engine/walk_pages.h"
 #include "plan/row_order.h"
 
 // A row under way, by its fg_seq. The scheduler knows nothing of its first `shared` tokens, whole pages that
@@ -12,6 +13,7 @@
 typedef struct row {
   uint32_t prompt, generated, left, shared, copied, kept;
   bool drawn, begun;
+  fg_row_homes homes; // of its own pages
 } row;
 
 typedef struct walk {
@@ -22,6 +24,8 @@ typedef struct walk {
   row *rows;
   uint32_t capacity, pending;
   uint64_t added;
+  fg_walk_pages pages;
+  double shared_on_disk; // of the pages of a shared prefix, this part
   fg_prediction sum;
 } walk;
 
@@ -33,13 +37,12 @@ static uint32_t min_u32(uint32_t a, uint32_t b) {
 // Layer passes share nothing. What is copied, and how much may wait in the cache for a row to come, depends
 // on whether all pages are in one memory.
 static void set_spared(const walk *w, row *r, uint32_t shared, uint32_t kept) {
-  enum { WAITING_SHARE = 4 }; // as in sharing.c
   const fg_policy *p = w->options->policy;
   const uint32_t page = w->options->page_tokens;
   if (p->micro_tokens) return;
   const uint32_t same = min_u32(shared, r->prompt - 1);
   uint32_t held = min_u32(kept, r->prompt - 1) / page;
-  if (p->open_slots) held = min_u32(held, min_u32(p->max_len / page, p->pages / WAITING_SHARE));
+  held = min_u32(held, fg_policy_kept_pages(p, page));
   r->shared = same / page * page;
   if (held * page > r->shared)
     r->kept = held * page - r->shared;
@@ -105,6 +108,15 @@ void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page
   pages->filled += then - full;
 }
 
+fg_step_pages fg_predict_place_pages(const fg_step_pages *pages, const fg_policy *p) {
+  fg_step_pages out = *pages;
+  const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
+  const double share = p->disk_pages && full > near ? 1 - near / full : 0;
+  out.read = pages->touched * share;
+  out.written = pages->filled * share;
+  return out;
+}
+
 void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *t,
                             const fg_policy *p, const fg_step_pages *pages) {
   work->weights_ahead = t->weights_ahead;
@@ -119,14 +131,11 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
     work->read_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
     work->written_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
   }
-  // Pages beyond those of fast memory are on disk: written once, read by every step that attends to them.
-  const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
-  if (!p->disk_pages || full <= near) return;
-  const double share = 1 - near / full;
-  work->cache_bytes = pages->touched * share * t->page_bytes;
+  if (pages->read + pages->written <= 0) return;
+  work->cache_bytes = pages->read * t->page_bytes;
   work->read_bytes += work->cache_bytes;
-  work->written_bytes = pages->filled * share * t->page_bytes;
-  const double by_pages = p->frame_pages ? (pages->touched + pages->filled) * share / p->frame_pages : 0;
+  work->written_bytes = pages->written * t->page_bytes;
+  const double by_pages = p->frame_pages ? (pages->read + pages->written) / p->frame_pages : 0;
   const double by_sequences = pages->sequences / FG_FRAME_CHUNKS;
   work->batches = fmax(0, ceil(fmax(by_pages, by_sequences)) - 1);
 }
@@ -164,6 +173,7 @@ static void finish_rows(walk *w, const fg_step *step) {
       fg_scheduler_append(w->scheduler, c->seq);
     } else {
       fg_scheduler_remove(w->scheduler, c->seq);
+      fg_walk_pages_leave(&w->pages, &r->homes);
       w->pending--;
     }
   }
@@ -180,6 +190,17 @@ static bool drafts_pay(const fg_step_rates *rates, const fg_step_work *work, dou
   return CHANCE * seconds > work->tokens * cost;
 }
 
+// What the chunk of a row, by its own tokens, reads of the disk and writes to it. Pages that are shared are
+// read for the first chunk. A row that gave way begins again.
+static void place_pages(walk *w, row *r, const fg_chunk *c, bool first, fg_step_pages *pages) {
+  const uint32_t page = w->options->page_tokens, full = c->begin / page, then = (c->begin + c->count) / page;
+  if (r->homes.memory + r->homes.disk > full) fg_walk_pages_leave(&w->pages, &r->homes);
+  pages->sequences++;
+  pages->written += fg_walk_pages_fill(&w->pages, &r->homes, full); // those that were brought
+  pages->read += r->homes.disk + (first ? r->shared / page * w->shared_on_disk : 0);
+  pages->written += fg_walk_pages_fill(&w->pages, &r->homes, then);
+}
+
 // One step; false when nothing is left.
 static bool take_step(walk *w) {
   fg_step step;
@@ -188,15 +209,16 @@ static bool take_step(walk *w) {
   const fg_plan_model *model = w->options->rates->model;
   const fg_policy *policy = w->options->policy;
   fg_step_work work = {0};
-  fg_step_pages pages = {.used = policy->pages - fg_scheduler_free_pages(w->scheduler)};
+  fg_step_pages pages = {0};
   bool decodes = true;
+  fg_walk_pages_bound(&w->pages, fg_scheduler_free_pages(w->scheduler));
   for (uint32_t i = 0; i < step.chunk_count; i++) {
     fg_chunk c = step.chunks[i];
-    const row *r = &w->rows[c.seq];
+    row *r = &w->rows[c.seq];
+    if (policy->disk_pages) place_pages(w, r, &c, i == 0, &pages);
     c.begin += r->shared;
     decodes = decodes && c.count == 1 && c.begin >= r->prompt;
     fg_predict_add_chunk(&work, model, &c, r->prompt, c.last && r->generated);
-    fg_predict_add_pages(&pages, &c, w->options->page_tokens, i ? r->shared / w->options->page_tokens : 0);
   }
   fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);
@@ -292,9 +314,13 @@ static fg_status open_walk(walk *w, fg_error *err) {
   if (!w->order || !w->shared) return fg_fail(err, FG_NO_SPACE, "no memory to go through a job of many rows");
   fg_status status = fg_row_order_find(w->order, w->shared, job->rows, job->count, p->order, err);
   if (status != FG_OK) return status;
+  const uint32_t held = shared_pages(w), near = p->device_pages + p->host_pages;
+  w->pages = (fg_walk_pages){.room = near > held ? near - held : 0,
+                             .most_left = job->shares ? fg_policy_kept_pages(p, w->options->page_tokens) : 0};
+  w->shared_on_disk = held > near ? 1 - (double)near / held : 0;
   const fg_scheduler_limits limits = {.max_tokens = p->max_tokens,
                                       .max_seqs = p->max_seqs,
-                                      .pages = p->pages - shared_pages(w),
+                                      .pages = p->pages - held,
                                       .page_tokens = w->options->page_tokens,
                                       .max_len = p->max_len};
   status = fg_scheduler_create(&w->scheduler, &limits, err);

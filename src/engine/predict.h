@@ -37,11 +37,15 @@ typedef struct fg_predict_options {
 void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const fg_chunk *chunk,
                           uint32_t prompt, bool selected);
 // KV pages of all layers: in use, those that are not full included; filled by the step; full ones that it
-// attends to, of which those that the chunk before has too count once; sequences that it takes.
+// attends to, of which those that the chunk before has too count once; sequences that it takes. Of those
+// touched and filled, the ones that are on disk, and so are read and written.
 typedef struct fg_step_pages {
   double used, filled, touched, sequences;
+  double read, written;
 } fg_step_pages;
 void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *chunk, uint32_t page_tokens, uint32_t common);
+// Who knows no more of them takes it that every page beyond those of memory is as likely on disk as another.
+fg_step_pages fg_predict_place_pages(const fg_step_pages *pages, const fg_policy *policy);
 // What the step moves from and to the disk.
 void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, const fg_plan_traffic *traffic,
                             const fg_policy *policy, const fg_step_pages *pages);

@@ -105,20 +105,11 @@ static uint32_t may_share(void *user, fg_seq seq, const uint32_t *pages, uint32_
 
 // ---- a runner --------------------------------------------------------------------------------------------
 
-// Where pages live on several tiers those without owner may not fill the fast one, which running sequences
-// want: what is kept is at most what the longest sequence has, a prefix between two of its rows.
-static uint32_t cached_pages(const fg_engine *e, const fg_scheduler_limits *limits) {
-  enum { SHARE = 4 };
-  if (!e->policy.open_slots) return limits->pages;
-  const uint32_t longest = limits->max_len / limits->page_tokens, share = limits->pages / SHARE;
-  return longest < share ? longest : share;
-}
-
 void fg_sharing_open(fg_engine *e, fg_scheduler_limits *limits) {
   if (e->options.no_prefix_sharing || e->policy.micro_tokens) return; // layer passes keep no pages
   fg_scheduler_limits off = *limits;
   limits->share = e->policy.open_slots ? FG_SHARING_AFTER : FG_SHARING_WITHIN;
-  limits->cached_pages = cached_pages(e, limits);
+  limits->cached_pages = fg_policy_kept_pages(&e->policy, limits->page_tokens);
   limits->may_share = may_share;
   limits->user = e;
   const uint64_t bytes = fg_scheduler_bytes(limits) - fg_scheduler_bytes(&off);

@@ -10,6 +10,7 @@ typedef struct fg_plan_job {
   uint32_t count;
   uint64_t requests; // that are to run
   uint64_t done;     // rows that ran before them
+  bool shares;       // rows may share: pages that one leaves are kept for others
 } fg_plan_job;
 
 #endif

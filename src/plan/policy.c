@@ -96,6 +96,12 @@ void fg_policy_memory(const fg_plan_input *in, const fg_policy *p, uint64_t *hos
   fold(in, host, device);
 }
 
+uint32_t fg_policy_kept_pages(const fg_policy *p, uint32_t page_tokens) {
+  enum { SHARE = 4 };
+  if (!is_spilled(p)) return p->pages;
+  return (uint32_t)min_u64(p->max_len / page_tokens, p->pages / SHARE);
+}
+
 // What a policy leaves of both memories; false if it needs more than there is.
 static bool memory_left(const fg_plan_input *in, const fg_policy *p, uint64_t *host, uint64_t *device) {
   fg_policy_memory(in, p, host, device);

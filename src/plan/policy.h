@@ -121,6 +121,11 @@ uint64_t fg_frame_array_bytes(uint32_t max_tokens, uint32_t table_pages);
 // host's.
 void fg_policy_memory(const fg_plan_input *input, const fg_policy *policy, uint64_t *host, uint64_t *device);
 
+// Pages without owner that are kept for rows to come, at most. Where pages live on several tiers they may not
+// fill the fast one, which running sequences want: there it is what the longest sequence has, a prefix
+// between two of its rows.
+uint32_t fg_policy_kept_pages(const fg_policy *policy, uint32_t page_tokens);
+
 // Bytes of the ring through which weights are streamed panel by panel.
 uint64_t fg_policy_ring(const fg_plan_input *input);
 

@@ -235,6 +235,20 @@ class Plan(Case):
         self.assertEqual(json.loads(plan("--speculation", "false", "--json"))["predicted"]["drafting_steps"], 0)
         self.assertIn(b"--speculation", plan("--speculation", "true"))
 
+    def test_what_the_cache_writes_to_the_disk_is_foreseen(self):
+        """Rows that grow beyond what memory has, two times over; pages that are kept for others are foreseen on average only."""
+        with open(self.path("policy.json"), "w") as file:
+            json.dump({"kv_device_pages": 12, "kv_disk_pages": 18, "row_order": "input"}, file)
+        for shares, near in (("false", 0), ("true", 0.2)):
+            done = self.succeed("bench", MODEL, "--num-prompts", "12", "--prompt-len", "40", "--gen-len", "70", "--max-num-seqs",
+                                "6", "--policy", self.path("policy.json"), "--json", "--offload-dir", self.offload(), "--stats",
+                                self.path("stats.json"), "--prefix-sharing", shares, env=self.environment())
+            predicted = json.loads(done.stdout)["predicted"]["bytes_written"]
+            with open(self.path("stats.json")) as file:
+                written = json.load(file)["tiers"]["disk"]["kv_bytes_written"]
+            self.assertGreater(written, 0)
+            self.assertAlmostEqual(predicted, written, delta=near * written, msg=f"shares {shares}")
+
     def test_a_batch_plans_by_its_rows(self):
         rows = [{"custom_id": str(i), "method": "POST", "url": "/v1/completions",
                  "body": {"model": "m", "prompt": [1 + i % 9] * 20, "max_tokens": 5}} for i in range(20)]

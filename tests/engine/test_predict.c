@@ -305,6 +305,41 @@ static void test_pages_beyond_memory_are_written_once_and_read_every_step(void *
   assert_near(out.read_bytes, 2 * 2 * 1000, 1e-12); // by the two steps that come after
 }
 
+// Four rows of two pages that grow to four, memory for ten: what comes last is on disk, all of it.
+static void test_rows_that_grow_together_write_all_beyond_memory(void **state) {
+  (void)state;
+  fg_policy p = policy(512, 4);
+  p.pages = 20;
+  p.device_pages = 10;
+  p.disk_pages = 10;
+  p.open_slots = 5;
+  const fg_row_length row = {.prompt = 64, .generated = 65};
+  const fg_plan_traffic traffic = {.page_bytes = 1000};
+  const fg_prediction out = predict((fg_predict_options){.policy = &p, .traffic = traffic}, &row, 1, 4);
+  assert_near(out.written_bytes, (4 * 4 - 10) * 1000, 1e-12);
+}
+
+// The next four rows find what these have left in memory, if it may be kept for them.
+static void test_pages_that_rows_left_take_memory_where_rows_may_share(void **state) {
+  (void)state;
+  fg_policy p = policy(512, 4);
+  p.pages = 24;
+  p.device_pages = 16;
+  p.disk_pages = 8;
+  p.open_slots = 5;
+  p.max_len = 256;
+  const fg_row_length row = {.prompt = 64, .generated = 65};
+  fg_plan_job job = {.rows = &row, .count = 1, .requests = 8};
+  const fg_predict_options options = {
+      .rates = &rates, .policy = &p, .page_tokens = RIG_PAGE, .traffic = {.page_bytes = 1000}};
+  fg_prediction apart, shares;
+  assert_int_equal(fg_predict(&apart, &options, &job, NULL), FG_OK);
+  job.shares = true;
+  assert_int_equal(fg_predict(&shares, &options, &job, NULL), FG_OK);
+  assert_near(apart.written_bytes, 0, 1e-12);
+  assert_near(shares.written_bytes, 6 * 1000, 1e-12); // a quarter of 24
+}
+
 static void test_windows_bound_what_is_seen(void **state) {
   (void)state;
   assert_near(fg_plan_visible_keys(0, 0, 10), 55, 1e-12);
@@ -344,6 +379,8 @@ int main(void) {
       cmocka_unit_test(test_a_row_that_is_only_scored_passes_once),
       cmocka_unit_test(test_what_is_left_of_a_long_job_goes_on_as_it_did),
       cmocka_unit_test(test_pages_beyond_memory_are_written_once_and_read_every_step),
+      cmocka_unit_test(test_rows_that_grow_together_write_all_beyond_memory),
+      cmocka_unit_test(test_pages_that_rows_left_take_memory_where_rows_may_share),
       cmocka_unit_test(test_windows_bound_what_is_seen),
       cmocka_unit_test(test_a_job_that_waits_for_pages_takes_longer),
   };
