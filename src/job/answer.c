@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "job/response.h"
 #include "plan/policy.h"
 
 // ---- what it costs -----------------------------------------------------------------------------------
@@ -117,6 +118,8 @@ static fg_status submit_choices(fg_answer *a, fg_error *err) {
   if (a->choices) a->count = count;
   if (status == FG_OK) status = acquire_guide(a, err);
   for (uint32_t i = 0; status == FG_OK && i < q->prompt_count; i++) status = submit_prompt(a, order[i], err);
+  // Such as what the model has no tokens for, where an answer has to begin with it.
+  if (status == FG_UNSUPPORTED && a->guide) a->error_field = q->form.field;
   if (order != &one) free(order);
   return status;
 }
@@ -135,6 +138,13 @@ void fg_answer_submit(fg_answer *a) {
 void fg_answer_cancel(fg_answer *a) {
   for (uint32_t i = 0; i < a->count; i++)
     if (a->choices[i].id && !a->choices[i].finished) fg_engine_cancel(a->engine, a->choices[i].id);
+}
+
+bool fg_answer_check(const fg_answer *a, fg_api_error *error) {
+  *error = (fg_api_error){0};
+  if (a->error_field) return fg_api_fail_form(error, a->error_field, &a->error);
+  if (a->error.status != FG_OK) return fg_api_fail_for(error, NULL, &a->error);
+  return fg_response_check(a->choices, a->count, error);
 }
 
 void fg_answer_free(fg_answer *a) {

@@ -39,6 +39,8 @@ struct fg_answer {
 void fg_answer_submit(fg_answer *answer);
 void fg_answer_cancel(fg_answer *answer);
 void fg_answer_free(fg_answer *answer);
+// Whether one that is done has all its choices; otherwise *error says what is wrong, and with whom.
+bool fg_answer_check(const fg_answer *answer, fg_api_error *error);
 
 // A prompt of a request, and the longest of its answers, as the order of rows sees it.
 fg_order_item fg_answer_item(const fg_job_request *request, const fg_request_context *context,

@@ -93,16 +93,6 @@ void fg_batch_row_destroy(fg_batch_row *row) {
 
 // ---- through the engine ------------------------------------------------------------------------------
 
-static void fail_row(fg_batch_row *row, const fg_error *err) {
-  fg_api_error error = {0};
-  fg_api_fail(&error, NULL, "%s", err->message);
-  if (err->status != FG_INVALID) {
-    error.status = 500;
-    error.type = "server_error";
-  }
-  keep_error(row, &error);
-}
-
 fg_order_item fg_batch_row_item(const fg_batch_row *row) {
   const fg_job_request *q = row->answer.request;
   fg_order_item item = fg_answer_item(q, &row->setting->context, 0);
@@ -115,7 +105,8 @@ fg_order_item fg_batch_row_item(const fg_batch_row *row) {
 
 static void answer_done(void *user, fg_answer *answer) {
   fg_batch_row *row = user;
-  if (answer->error.status != FG_OK) fail_row(row, &answer->error);
+  fg_api_error error;
+  if (!fg_answer_check(answer, &error)) keep_error(row, &error);
   row->setting->complete(row->setting->user, row);
 }
 
@@ -165,9 +156,6 @@ void fg_batch_row_put_line(fg_batch_row *row, fg_text *line) {
     put_unreadable(row, line);
     return;
   }
-  fg_api_error error;
-  if (!row->error && !fg_response_check(row->answer.choices, row->answer.count, &error))
-    keep_error(row, &error);
   fg_text_append(line, row->custom_id.data, row->custom_id.length);
   fg_text_printf(line, ",\"response\":{\"status_code\":%d,\"request_id\":\"req_%016" PRIx64 "\",\"body\":",
                  row->error ? row->error->status : 200, row->id);

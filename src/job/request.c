@@ -18,14 +18,22 @@ bool fg_api_fail(fg_api_error *error, const char *param, const char *format, ...
   return false;
 }
 
+static bool blame(fg_api_error *error, fg_status status, bool server) {
+  if (status == FG_UNSUPPORTED) error->code = "unsupported_parameter";
+  if (!server) return false;
+  error->status = 500;
+  error->type = "server_error";
+  return false;
+}
+
 bool fg_api_fail_form(fg_api_error *error, const char *field, const fg_error *err) {
   fg_api_fail(error, field, "%s: %.400s", field, err->message);
-  if (err->status == FG_UNSUPPORTED) error->code = "unsupported_parameter";
-  if (err->status == FG_NO_SPACE || err->status == FG_INTERNAL) {
-    error->status = 500;
-    error->type = "server_error";
-  }
-  return false;
+  return blame(error, err->status, err->status == FG_NO_SPACE || err->status == FG_INTERNAL);
+}
+
+bool fg_api_fail_for(fg_api_error *error, const char *param, const fg_error *err) {
+  fg_api_fail(error, param, "%s", err->message);
+  return blame(error, err->status, err->status != FG_INVALID && err->status != FG_UNSUPPORTED);
 }
 
 bool fg_endpoint_find(const char *url, fg_endpoint *endpoint, fg_api_error *error) {

@@ -94,6 +94,9 @@ uint32_t fg_job_request_room(const fg_job_request *r, const fg_request_context *
 
 // What is wrong with a form that the request's `field` asks for; returns false.
 bool fg_api_fail_form(fg_api_error *error, const char *field, const fg_error *err);
+// Why a request was not taken: 400 where it is at fault itself (FG_INVALID, FG_UNSUPPORTED), otherwise 500.
+// param may be NULL; returns false.
+bool fg_api_fail_for(fg_api_error *error, const char *param, const fg_error *err);
 // Sets status 400, OpenAI's type, the parameter (may be NULL) and the message; returns false.
 bool fg_api_fail(fg_api_error *error, const char *param, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

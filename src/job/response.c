@@ -283,15 +283,22 @@ static void put_usage(fg_text *out, const fg_job_request *q, const fg_choice *ch
                  asked, made, asked + made);
 }
 
+// A form that the model cannot write on is its request's fault, anything else that ends a choice ours.
+static bool fail_choice(const fg_choice *choice, uint32_t index, fg_api_error *error) {
+  const char *form = choice->request->form.field;
+  fg_error why = choice->error;
+  if (why.status == FG_OK) fg_fail(&why, FG_CANCELLED, "the request was cancelled");
+  fg_fail_prefix(&why, "choice %" PRIu32, index);
+  if (form && why.status == FG_UNSUPPORTED) return fg_api_fail_form(error, form, &why);
+  why.status = FG_INTERNAL;
+  return fg_api_fail_for(error, NULL, &why);
+}
+
 bool fg_response_check(const fg_choice *choices, uint32_t count, fg_api_error *error) {
   *error = (fg_api_error){0};
   for (uint32_t i = 0; i < count; i++) {
     if (choices[i].error.status == FG_OK && choices[i].finish != FG_FINISH_CANCELLED) continue;
-    fg_api_fail(error, NULL, "choice %u: %s", i,
-                choices[i].error.status ? choices[i].error.message : "the request was cancelled");
-    error->status = 500;
-    error->type = "server_error";
-    return false;
+    return fail_choice(&choices[i], i, error);
   }
   return true;
 }

@@ -102,12 +102,7 @@ static bool server_error(fg_api_error *error, const char *message) {
 // Whether a call that is done has an answer.
 static bool check(const call *c, fg_api_error *error) {
   *error = (fg_api_error){0};
-  const fg_error *err = &c->answer.error;
-  if (c->dropped) return server_error(error, c->why.message);
-  if (c->answer.error_field) return fg_api_fail_form(error, c->answer.error_field, err);
-  if (err->status == FG_INVALID) return fg_api_fail(error, NULL, "%s", err->message);
-  if (err->status != FG_OK) return server_error(error, err->message);
-  return fg_response_check(c->answer.choices, c->answer.count, error);
+  return c->dropped ? server_error(error, c->why.message) : fg_answer_check(&c->answer, error);
 }
 
 static void put_error_event(fg_text *out, const fg_api_error *error) {

@@ -194,7 +194,11 @@ class Structured(Case):
             if text:
                 self.assertEqual(bodies[f"r{i}"]["choices"][0]["text"], text)
             else:
-                self.assertIn("no token for what must come next", bodies[f"r{i}"]["error"]["message"])
+                error = bodies[f"r{i}"]["error"]
+                self.assertIn("no token for what must come next", error["message"])
+                self.assertEqual((error["type"], error["param"], error["code"]),
+                                 ("invalid_request_error", "guided_choice", "unsupported_parameter"))
+        self.assertEqual([r["response"]["status_code"] for r in read_rows(self.path("out.jsonl"))], [400, 200, 400, 200])
 
     def test_forced_tokens_take_no_steps(self):
         model = structured_model.write(self.path("model"), "smollm")

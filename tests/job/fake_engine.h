@@ -32,7 +32,8 @@ struct fg_engine {
   uint32_t pending;
   uint32_t most_pending;   // seen
   uint64_t steps, fail_at; // fail_at 0: never
-  uint64_t refuse_every;   // every so many-th submission is refused as a bug would; 0: none
+  uint64_t refuse_every;   // every so many-th submission is refused; 0: none
+  fg_error refusal;        // what it says then; FG_OK: it has no memory
   uint64_t submitted;
   uint64_t prompt_tokens, generated_tokens;
   uint32_t step_microseconds;
@@ -97,11 +98,15 @@ uint32_t fg_engine_wants(const fg_engine *e) {
   return e->pending < 2 * e->max_seqs ? 2 * e->max_seqs - e->pending : 0;
 }
 
+static fg_status fake_refuse(const fg_engine *e, fg_error *err) {
+  if (e->refusal.status != FG_OK) return fg_fail(err, e->refusal.status, "%s", e->refusal.message);
+  return fg_fail(err, FG_NO_SPACE, "out of memory for a request");
+}
+
 fg_status fg_engine_submit(fg_engine *e, const fg_request *r, fg_request_id *id, fg_error *err) {
   e->submitted++;
   if (e->on_submit) e->on_submit(e, r);
-  if (e->refuse_every && e->submitted % e->refuse_every == 0)
-    return fg_fail(err, FG_NO_SPACE, "out of memory for a request");
+  if (e->refuse_every && e->submitted % e->refuse_every == 0) return fake_refuse(e, err);
   fake_sequence *s = calloc(1, sizeof *s), **at = &e->first;
   s->request = *r;
   s->prompt = malloc(r->prompt_count * sizeof *s->prompt);

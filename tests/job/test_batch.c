@@ -126,6 +126,41 @@ static void test_a_row_comes_back_as_openai_writes_it(void **state) {
   json_decref(row);
 }
 
+static void test_what_the_engine_cannot_take_is_the_rows_fault(void **state) {
+  fixture *f = *state;
+  static const struct {
+    fg_error refusal;
+    int status;
+    const char *type, *code;
+  } cases[] = {{{FG_UNSUPPORTED, "this engine has no penalties"},
+                400,
+                "invalid_request_error",
+                "unsupported_parameter"},
+               {{FG_INVALID, "the prompt has no tokens"}, 400, "invalid_request_error", NULL},
+               {{FG_NO_SPACE, "out of memory"}, 500, "server_error", NULL}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fg_engine *e = fake_open(4, 0);
+    e->refuse_every = 1;
+    e->refusal = cases[i].refusal;
+    write_lines(
+        f,
+        "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{\"prompt\":\"x\"}}");
+    fg_batch_progress p;
+    fg_error err;
+    f->options.resume = FG_RESUME_OVERWRITE;
+    assert_int_equal(run_on(f, e, &p, &err), FG_OK);
+    assert_true(p.rows_failed == 1);
+    json_t *row = row_of(f, 0), *response = json_object_get(row, "response");
+    const json_t *error = json_object_get(json_object_get(response, "body"), "error");
+    assert_int_equal(json_integer_value(json_object_get(response, "status_code")), cases[i].status);
+    assert_string_equal(json_string_value(json_object_get(error, "message")), cases[i].refusal.message);
+    assert_string_equal(json_string_value(json_object_get(error, "type")), cases[i].type);
+    const char *code = json_string_value(json_object_get(error, "code"));
+    assert_true(code && cases[i].code ? strcmp(code, cases[i].code) == 0 : code == cases[i].code);
+    json_decref(row);
+  }
+}
+
 static void test_bad_rows_do_not_stop_the_job(void **state) {
   fixture *f = *state;
   static const struct {
@@ -718,6 +753,7 @@ static void test_progress_grows_to_the_end(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_a_row_comes_back_as_openai_writes_it, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_what_the_engine_cannot_take_is_the_rows_fault, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_bad_rows_do_not_stop_the_job, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_choices_stand_prompt_by_prompt, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_samples_differ_and_seeds_repeat, set_up, tear_down),

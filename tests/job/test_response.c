@@ -430,6 +430,22 @@ static void test_a_failed_choice_is_a_server_error(void **state) {
   done(&a);
 }
 
+// A form that cannot be written on is no failure of ours.
+static void test_a_form_that_the_model_cannot_write_is_the_requests_fault(void **state) {
+  (void)state;
+  answer a = begin(FG_ENDPOINT_COMPLETIONS, "{\"prompt\":[5],\"guided_regex\":\"x\"}");
+  start(&a);
+  fg_error lacking = {FG_UNSUPPORTED, "the model has no token for it"};
+  a.engine.on_done(a.engine.user, FG_FINISH_ERROR, &lacking);
+  fg_api_error error;
+  assert_false(fg_response_check(&a.choice, 1, &error));
+  assert_int_equal(error.status, 400);
+  assert_string_equal(error.type, "invalid_request_error");
+  assert_string_equal(error.param, "guided_regex");
+  assert_string_equal(error.message, "guided_regex: choice 0: the model has no token for it");
+  done(&a);
+}
+
 // ---- pieces ------------------------------------------------------------------------------------------
 
 // The next piece's choice; NULL: there is none. For the caller to release.
@@ -619,6 +635,7 @@ int main(void) {
       cmocka_unit_test(test_a_model_without_tokenizer_shows_ids),
       cmocka_unit_test(test_the_sampling_key_is_the_rows_or_the_seeds),
       cmocka_unit_test(test_a_failed_choice_is_a_server_error),
+      cmocka_unit_test(test_a_form_that_the_model_cannot_write_is_the_requests_fault),
       cmocka_unit_test(test_text_that_may_be_a_stop_string_waits),
       cmocka_unit_test(test_what_was_held_comes_at_the_end),
       cmocka_unit_test(test_an_echoed_prompt_comes_with_the_first_piece),

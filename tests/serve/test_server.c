@@ -118,11 +118,20 @@ static void *whole_waits(void *user) {
   return NULL;
 }
 
-static void serve(fixture *f, void *(*clients)(void *)) {
+static void *both_are_refused(void *user) {
+  fixture *f = user;
+  end(f, ask(f, "{\"prompt\":\"x>abc\"}"), ask(f, "{\"prompt\":\"x>abc\",\"stream\":true}"));
+  return NULL;
+}
+
+static void open_engine(fixture *f) {
   *f = (fixture){
       .engine = fake_open(1, 0), .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
   f->engine->user = f;
   f->engine->after_step = after_step;
+}
+
+static void serve(fixture *f, void *(*clients)(void *)) {
   const fg_server_options options = {.host = "127.0.0.1",
                                      .max_connections = 16,
                                      .max_queue = 16,
@@ -149,6 +158,7 @@ static void done(fixture *f) {
 static void test_a_stream_that_waits_says_so(void **state) {
   (void)state;
   fixture f;
+  open_engine(&f);
   serve(&f, stream_waits);
   assert_int_equal(strncmp(f.second.data, "HTTP/1.1 200 ", 13), 0);
   assert_true(occurrences(f.second.data, ": waiting\n\n") >= 1);
@@ -161,6 +171,7 @@ static void test_a_stream_that_waits_says_so(void **state) {
 static void test_a_whole_answer_has_nothing_before_it(void **state) {
   (void)state;
   fixture f;
+  open_engine(&f);
   serve(&f, whole_waits);
   assert_int_equal(strncmp(f.first.data, "HTTP/1.1 200 ", 13), 0);
   assert_int_equal(occurrences(f.first.data, ": waiting"), 0);
@@ -168,10 +179,28 @@ static void test_a_whole_answer_has_nothing_before_it(void **state) {
   done(&f);
 }
 
+static void test_what_the_engine_cannot_take_is_the_clients_fault(void **state) {
+  (void)state;
+  fixture f;
+  open_engine(&f);
+  f.engine->refuse_every = 1;
+  f.engine->refusal = (fg_error){FG_UNSUPPORTED, "this engine has no penalties"};
+  serve(&f, both_are_refused);
+  for (int i = 0; i < 2; i++) {
+    const char *heard = i ? f.second.data : f.first.data;
+    assert_int_equal(strncmp(heard, "HTTP/1.1 400 ", 13), 0);
+    assert_non_null(strstr(heard, "{\"error\":{\"message\":\"this engine has no penalties\",\"type\":"
+                                  "\"invalid_request_error\",\"param\":null,"
+                                  "\"code\":\"unsupported_parameter\"}}"));
+  }
+  done(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_stream_that_waits_says_so),
       cmocka_unit_test(test_a_whole_answer_has_nothing_before_it),
+      cmocka_unit_test(test_what_the_engine_cannot_take_is_the_clients_fault),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
