@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,18 +43,6 @@ static int64_t now_seconds(void) {
   return (int64_t)time(NULL);
 }
 
-static void say(const fg_batches *b, int level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void say(const fg_batches *b, int level, const char *format, ...) {
-  if (!b->options.log) return;
-  char line[512];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
-  va_end(args);
-  b->options.log(b->options.user, level, line);
-}
-
 // ---- records ---------------------------------------------------------------------------------------------
 
 static fg_status keep(const fg_batches *b, const fg_batch_record *r, fg_error *err) {
@@ -70,7 +57,7 @@ static fg_status keep(const fg_batches *b, const fg_batch_record *r, fg_error *e
 // What cannot be written is known here all the same; a server that is started later knows less.
 static void keep_or_say(const fg_batches *b, const fg_batch_record *r) {
   fg_error err;
-  if (keep(b, r, &err) != FG_OK) say(b, 0, "%s: %s", r->id, err.message);
+  if (keep(b, r, &err) != FG_OK) fg_log_line(b->options.log, FG_LOG_WARN, "%s: %s", r->id, err.message);
 }
 
 static fg_batch_record *find(const fg_batches *b, const char *id) {
@@ -267,7 +254,7 @@ static fg_status write_answers(fg_batches *b, fg_batch_state to, fg_error *err) 
 static void close_job(fg_batches *b, bool over) {
   fg_error err;
   if (b->job && fg_batch_job_close(b->job, over, &err) != FG_OK)
-    say(b, 0, "%s: %s", b->current->id, err.message);
+    fg_log_line(b->options.log, FG_LOG_WARN, "%s: %s", b->current->id, err.message);
   if (over) fg_batch_remove_files(b->folder, b->current->id, false);
   pthread_mutex_lock(&b->lock);
   b->current = NULL;
@@ -281,7 +268,7 @@ static void fail(fg_batches *b, const fg_error *why) {
   snprintf(b->current->why, sizeof b->current->why, "%.*s", (int)sizeof b->current->why - 1, why->message);
   *b->current->output = *b->current->errors = 0;
   pthread_mutex_unlock(&b->lock);
-  say(b, 0, "%s failed: %s", b->current->id, why->message);
+  fg_log_line(b->options.log, FG_LOG_WARN, "%s failed: %s", b->current->id, why->message);
   (void)enter(b, FG_BATCH_FAILED);
   close_job(b, true);
 }
@@ -290,14 +277,15 @@ static void finish(fg_batches *b, fg_batch_state state) {
   fg_error err;
   if (write_answers(b, state, &err) != FG_OK) {
     // All is still there: later there may be space.
-    say(b, 0, "%s: %s; trying again later", b->current->id, err.message);
+    fg_log_line(b->options.log, FG_LOG_WARN, "%s: %s; trying again later", b->current->id, err.message);
     b->retry_at = now_seconds() + RETRY_SECONDS;
     close_job(b, false);
     return;
   }
   if (!enter(b, state)) (void)enter(b, FG_BATCH_CANCELLED); // somebody did when all was answered
-  say(b, 1, "%s is %s: %" PRIu64 " rows answered, %" PRIu64 " with errors", b->current->id,
-      fg_batch_state_name(b->current->state), b->current->completed, b->current->failed);
+  fg_log_line(b->options.log, FG_LOG_INFO, "%s is %s: %" PRIu64 " rows answered, %" PRIu64 " with errors",
+              b->current->id, fg_batch_state_name(b->current->state), b->current->completed,
+              b->current->failed);
   close_job(b, true);
 }
 
@@ -352,8 +340,8 @@ static bool open_next(fg_batches *b) {
     fail(b, &err);
     return true;
   }
-  say(b, 1, "%s: %" PRIu64 " rows, %" PRIu64 " of them done", b->current->id, b->current->total,
-      b->current->completed + b->current->failed);
+  fg_log_line(b->options.log, FG_LOG_INFO, "%s: %" PRIu64 " rows, %" PRIu64 " of them done", b->current->id,
+              b->current->total, b->current->completed + b->current->failed);
   (void)enter(b, FG_BATCH_IN_PROGRESS); // one that was begun is there, or further
   return true;
 }

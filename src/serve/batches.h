@@ -8,6 +8,7 @@
 #ifndef FG_SERVE_BATCHES_H
 #define FG_SERVE_BATCHES_H
 
+#include "base/log.h"
 #include "flexgen/engine.h"
 #include "serve/batch_record.h"
 
@@ -16,10 +17,9 @@ typedef struct fg_batches fg_batches;
 typedef struct fg_batches_options {
   fg_engine *engine;
   fg_file_store *files;
-  const char *folder;                                   // of records, and of rows while a batch runs
-  uint64_t seed;                                        // of sampling, for rows that bring none
-  void (*log)(void *user, int level, const char *line); // by the owner; may be NULL
-  void *user;
+  const char *folder; // of records, and of rows while a batch runs
+  uint64_t seed;      // of sampling, for rows that bring none
+  const fg_log *log;  // by the owner; may be NULL
 } fg_batches_options;
 
 fg_status fg_batches_open(fg_batches **out, const fg_batches_options *options, fg_error *err);

@@ -1,6 +1,4 @@
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -24,15 +22,9 @@ uint64_t fg_server_memory(uint64_t host_budget) {
   return (part < MEMORY_LEAST ? MEMORY_LEAST : part) + LIBRARY_BYTES;
 }
 
-static void say(const fg_server *s, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void say(const fg_server *s, int level, const char *format, ...) {
-  if (!s->options.log) return;
-  char line[256];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
-  va_end(args);
-  s->options.log(s->options.user, level, line);
+static void forward_log(void *user, fg_log_level level, const char *line) {
+  const fg_server *s = user;
+  s->options.log(s->options.user, (int)level, line);
 }
 
 // At most half of the memory is for connections, and so many as there is room for; the rest is for what they
@@ -41,8 +33,9 @@ static uint32_t connections_that_fit(const fg_server *s, uint64_t bytes) {
   uint32_t count = s->options.max_connections;
   while (count > 1 && fg_httpd_memory(count) > bytes / 2) count -= (count + 15) / 16;
   if (count < s->options.max_connections)
-    say(s, 1, "%u connections at once, not %u: a larger --host-memory has room for more", count,
-        s->options.max_connections);
+    fg_log_line(&s->log, FG_LOG_INFO,
+                "%u connections at once, not %u: a larger --host-memory has room for more", count,
+                s->options.max_connections);
   return count;
 }
 
@@ -128,6 +121,7 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
   if (!s) return fg_fail(err, FG_NO_SPACE, "out of memory for the server");
   fg_error without = {FG_OK, ""};
   s->options = *options;
+  if (options->log) s->log = (fg_log){FG_LOG_DEBUG, forward_log, s};
   if (!s->options.quiet_ms) s->options.quiet_ms = QUIET_MS;
   s->engine = engine;
   s->forms.memory = &s->form_memory;
@@ -145,7 +139,8 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
     return status;
   }
   if (without.status != FG_OK)
-    say(s, 0, "no files and batches: %s; --data-dir names another folder", without.message);
+    fg_log_line(&s->log, FG_LOG_WARN, "no files and batches: %s; --data-dir names another folder",
+                without.message);
   *out = s;
   return FG_OK;
 }
@@ -181,8 +176,8 @@ static void begin_to_drain(void *user) {
   fg_service_get_figures(s->service, &figures);
   atomic_store(&s->draining, true);
   fg_httpd_refuse_new(s->http);
-  say(s, 1, "no more requests are taken; finishing %u that run and %u that wait", figures.started,
-      figures.waiting);
+  fg_log_line(&s->log, FG_LOG_INFO, "no more requests are taken; finishing %u that run and %u that wait",
+              figures.started, figures.waiting);
 }
 
 fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_error *err) {
@@ -192,7 +187,8 @@ fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_erro
   s->http = NULL;
   fg_service_figures figures;
   fg_service_get_figures(s->service, &figures);
-  say(s, 1, "%" PRIu64 " requests were answered, %" PRIu64 " of them cancelled, and %" PRIu64 " sent away",
-      figures.ended, figures.cancelled, figures.refused);
+  fg_log_line(&s->log, FG_LOG_INFO,
+              "%" PRIu64 " requests were answered, %" PRIu64 " of them cancelled, and %" PRIu64 " sent away",
+              figures.ended, figures.cancelled, figures.refused);
   return status;
 }

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/budget.h"
+#include "base/log.h"
 #include "job/request.h"
 #include "serve/batches.h"
 #include "serve/httpd.h"
@@ -14,6 +15,7 @@
 
 struct fg_server {
   fg_server_options options;
+  fg_log log;        // forwards to the options' function
   fg_engine *engine; // its owner's alone
   fg_request_context context;
   fg_form_store forms; // the owner's alone: a form is made when its request is submitted
