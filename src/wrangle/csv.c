@@ -215,17 +215,18 @@ static fg_status read_record(fg_csv *c, bool *eof, fg_error *err) {
 
 fg_status fg_csv_next(fg_csv *c, fg_csv_record *record, bool *end, fg_error *err) {
   const uint64_t line = c->line;
+  const bool begun = c->begun;
   bool eof;
   *end = false;
   fg_text_clear(&c->raw);
   fg_text_clear(&c->text);
   c->count = c->end_length = 0;
-  if (line == 1 && !c->begun) skip_mark(c);
+  if (line == 1 && !begun) skip_mark(c);
   const size_t mark = c->text.length ? 0 : c->raw.length;
   fg_status status = read_record(c, &eof, err);
   if (status != FG_OK) return status;
   *end = eof && c->raw.length == mark;
-  if (*end && !c->begun)
+  if (*end && !begun)
     return fg_fail(err, FG_CORRUPT, "%s: it is empty, not even a header stands in it", c->name);
   if (*end) return FG_OK;
   status = check_count(c, line, mark, err);
@@ -234,7 +235,22 @@ fg_status fg_csv_next(fg_csv *c, fg_csv_record *record, bool *end, fg_error *err
                             .raw = {c->raw.data ? c->raw.data : "", c->raw.length},
                             .end = {c->end, c->end_length},
                             .cells = c->cells,
-                            .count = c->count};
+                            .count = c->count,
+                            .header = c->begun && !begun};
+  return status;
+}
+
+fg_status fg_csv_visit(FILE *file, const char *name, char delimiter, fg_csv_visitor *visit, void *user,
+                       fg_error *err) {
+  fg_csv *csv;
+  fg_csv_record record;
+  bool end = false;
+  fg_status status = fg_csv_create(&csv, file, name, delimiter, err);
+  while (status == FG_OK && !end) {
+    status = fg_csv_next(csv, &record, &end, err);
+    if (status == FG_OK && !end) status = visit(user, &record, err);
+  }
+  fg_csv_destroy(csv);
   return status;
 }
 

@@ -24,6 +24,7 @@ typedef struct fg_csv_record {
   fg_slice raw, end; // its bytes; the end of its line: LF, CRLF, CR or, at the end of the file, nothing
   const fg_slice *cells;
   size_t count; // 0: a blank line
+  bool header;  // the first that is none
 } fg_csv_record;
 
 typedef struct fg_csv fg_csv;
@@ -33,6 +34,11 @@ fg_status fg_csv_create(fg_csv **out, FILE *file, const char *name, char delimit
 void fg_csv_destroy(fg_csv *csv);
 // The next record, valid until the next call; *end instead when there is none.
 fg_status fg_csv_next(fg_csv *csv, fg_csv_record *record, bool *end, fg_error *err);
+
+// All records from where `file` is to its end, in order, blank lines too; a visit that fails ends it.
+typedef fg_status fg_csv_visitor(void *user, const fg_csv_record *record, fg_error *err);
+fg_status fg_csv_visit(FILE *file, const char *name, char delimiter, fg_csv_visitor *visit, void *user,
+                       fg_error *err);
 
 // A cell as it is written: quoted where a reader would otherwise see something else.
 void fg_csv_put(fg_text *out, const char *bytes, size_t length, char delimiter);

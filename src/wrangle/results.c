@@ -120,11 +120,12 @@ static fg_status add_reply(joining *j, const fg_csv_record *record, fg_error *er
   return FG_OK;
 }
 
-static fg_status join_record(joining *j, const fg_csv_record *record, bool header, fg_error *err) {
+static fg_status join_record(void *user, const fg_csv_record *record, fg_error *err) {
+  joining *j = user;
   fg_status status = FG_OK;
   fg_text_clear(&j->out);
   fg_text_append(&j->out, record->raw.data, record->raw.length);
-  if (header)
+  if (record->header)
     add_names(j);
   else if (record->count)
     status = add_reply(j, record, err);
@@ -132,33 +133,18 @@ static fg_status join_record(joining *j, const fg_csv_record *record, bool heade
   return status == FG_OK ? put_out(j, err) : status;
 }
 
-static fg_status join(joining *j, fg_csv *csv, fg_error *err) {
-  bool header_passed = false;
-  for (;;) {
-    fg_csv_record record;
-    bool end;
-    fg_status status = fg_csv_next(csv, &record, &end, err);
-    if (status != FG_OK) return status;
-    if (end) break;
-    const bool header = record.count && !header_passed;
-    status = join_record(j, &record, header, err);
-    if (status != FG_OK) return status;
-    header_passed = header_passed || header;
-  }
-  if (j->results->rows != j->head->rows || getc(j->files->answers) != EOF)
-    return fg_fail(err, FG_CORRUPT, "%s: it does not answer %s row by row", j->files->answers_name,
-                   j->files->table_name);
-  return FG_OK;
+static fg_status check_all_answered(const joining *j, fg_error *err) {
+  if (j->results->rows == j->head->rows && getc(j->files->answers) == EOF) return FG_OK;
+  return fg_fail(err, FG_CORRUPT, "%s: it does not answer %s row by row", j->files->answers_name,
+                 j->files->table_name);
 }
 
 fg_status fg_results_write(fg_results *results, const fg_table_head *head, const fg_results_options *options,
                            const fg_results_files *files, fg_error *err) {
   *results = (fg_results){0};
   joining j = {.results = results, .head = head, .options = options, .files = files};
-  fg_csv *csv;
-  fg_status status = fg_csv_create(&csv, files->table, files->table_name, head->delimiter, err);
-  if (status == FG_OK) status = join(&j, csv, err);
-  fg_csv_destroy(csv);
+  fg_status status = fg_csv_visit(files->table, files->table_name, head->delimiter, join_record, &j, err);
+  if (status == FG_OK) status = check_all_answered(&j, err);
   free(j.line);
   fg_text_free(&j.out);
   fg_text_free(&j.cell);

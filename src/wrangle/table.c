@@ -59,17 +59,11 @@ static fg_status take_row(reading *r, const fg_csv_record *record, fg_error *err
   return FG_OK;
 }
 
-static fg_status read_records(reading *r, fg_csv *csv, fg_error *err) {
-  for (;;) {
-    fg_csv_record record;
-    bool end;
-    fg_status status = fg_csv_next(csv, &record, &end, err);
-    if (status != FG_OK || end) return status;
-    r->valid = r->valid && fg_utf8_valid(record.raw.data, record.raw.length);
-    if (!record.count) continue;
-    status = r->table->names ? take_row(r, &record, err) : take_header(r, &record, err);
-    if (status != FG_OK) return status;
-  }
+static fg_status take_record(void *user, const fg_csv_record *record, fg_error *err) {
+  reading *r = user;
+  r->valid = r->valid && fg_utf8_valid(record->raw.data, record->raw.length);
+  if (record->header) return take_header(r, record, err);
+  return record->count ? take_row(r, record, err) : FG_OK;
 }
 
 // ---- texts -----------------------------------------------------------------------------------------------
@@ -160,10 +154,7 @@ fg_status fg_table_read_stream(fg_table *t, FILE *file, const char *name, fg_cel
                                fg_error *err) {
   *t = (fg_table){.name = name};
   reading r = {.table = t, .valid = true, .texts = texts};
-  fg_csv *csv;
-  fg_status status = fg_csv_create(&csv, file, name, ',', err);
-  if (status == FG_OK) status = read_records(&r, csv, err);
-  fg_csv_destroy(csv);
+  fg_status status = fg_csv_visit(file, name, ',', take_record, &r, err);
   if (status == FG_OK) status = make_texts(&r, err);
   if (status == FG_OK) status = check_names(t, err);
   if (status != FG_OK) fg_table_free(t);

@@ -35,32 +35,27 @@ static fg_status decode_names(fg_table_head *head, const char *name, fg_error *e
   return status;
 }
 
-static fg_status look_at_records(fg_table_head *head, fg_csv *csv, const char *name, fg_error *err) {
-  bool valid = true;
-  for (;;) {
-    fg_csv_record record;
-    bool end;
-    fg_status status = fg_csv_next(csv, &record, &end, err);
-    if (status != FG_OK) return status;
-    if (end) break;
-    valid = valid && fg_utf8_valid(record.raw.data, record.raw.length);
-    if (record.count && head->names)
-      head->rows++;
-    else if (record.count)
-      status = keep_names(head, &record, name, err);
-    if (status != FG_OK) return status;
-  }
-  head->encoding = valid ? FG_UTF_8 : FG_LATIN_1;
-  return decode_names(head, name, err);
+typedef struct look {
+  fg_table_head *head;
+  const char *name;
+  bool valid; // UTF-8 so far
+} look;
+
+static fg_status look_at_record(void *user, const fg_csv_record *record, fg_error *err) {
+  look *l = user;
+  l->valid = l->valid && fg_utf8_valid(record->raw.data, record->raw.length);
+  if (record->header) return keep_names(l->head, record, l->name, err);
+  if (record->count) l->head->rows++;
+  return FG_OK;
 }
 
 fg_status fg_table_look_over(fg_table_head *head, FILE *file, const char *name, char delimiter,
                              fg_error *err) {
   *head = (fg_table_head){.delimiter = delimiter};
-  fg_csv *csv;
-  fg_status status = fg_csv_create(&csv, file, name, delimiter, err);
-  if (status == FG_OK) status = look_at_records(head, csv, name, err);
-  fg_csv_destroy(csv);
+  look l = {.head = head, .name = name, .valid = true};
+  fg_status status = fg_csv_visit(file, name, delimiter, look_at_record, &l, err);
+  head->encoding = l.valid ? FG_UTF_8 : FG_LATIN_1;
+  if (status == FG_OK) status = decode_names(head, name, err);
   if (status == FG_OK && fseeko(file, 0, SEEK_SET) != 0)
     status = fg_fail(err, FG_IO, "%s: cannot be read twice: %s", name, strerror(errno));
   if (status != FG_OK) fg_table_head_free(head);
@@ -79,7 +74,6 @@ struct fg_row_reader {
   const fg_table_head *head;
   const char *name;
   fg_csv *csv;
-  bool begun; // the header was passed
   fg_text text;
   size_t *ends;    // [columns] in `text`
   fg_slice *cells; // [columns]
@@ -140,11 +134,7 @@ fg_status fg_row_reader_next(fg_row_reader *r, const fg_slice **cells, fg_error 
     bool end;
     fg_status status = fg_csv_next(r->csv, &record, &end, err);
     if (status != FG_OK || end) return status;
-    if (!record.count) continue;
-    if (!r->begun) {
-      r->begun = true;
-      continue;
-    }
+    if (!record.count || record.header) continue;
     *cells = r->cells;
     return decode_cells(r, &record, err);
   }

@@ -171,8 +171,47 @@ static void test_what_is_written_reads_back(void **state) {
   fg_text_free(&expected);
 }
 
+// ---- visits ----------------------------------------------------------------------------------------------
+
+typedef struct visits {
+  fg_text seen;
+  uint64_t fails_at; // line; 0: nowhere
+} visits;
+
+static fg_status visit(void *user, const fg_csv_record *record, fg_error *err) {
+  visits *v = user;
+  if (record->line == v->fails_at) return fg_fail(err, FG_IO, "enough");
+  fg_text_printf(&v->seen, "%s%zu ", record->header ? "header " : "", record->count);
+  return FG_OK;
+}
+
+static void test_a_walk_sees_every_record_and_the_header_once(void **state) {
+  (void)state;
+  fg_error err;
+  visits v = {0};
+  FILE *file = file_of("\na,b\n\n1,2\n3,4", 13);
+  assert_int_equal(fg_csv_visit(file, "t.csv", ',', visit, &v, &err), FG_OK);
+  assert_string_equal(v.seen.data, "0 header 2 0 2 2 ");
+  fg_text_free(&v.seen);
+  fclose(file);
+}
+
+static void test_a_walk_ends_with_the_visit_that_fails(void **state) {
+  (void)state;
+  fg_error err;
+  visits v = {.fails_at = 2};
+  FILE *file = file_of("a,b\n1,2\n3,4,5\n", 15);
+  assert_int_equal(fg_csv_visit(file, "t.csv", ',', visit, &v, &err), FG_IO);
+  assert_string_equal(err.message, "enough"); // not what is wrong with the third line
+  assert_string_equal(v.seen.data, "header 2 ");
+  fg_text_free(&v.seen);
+  fclose(file);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_walk_sees_every_record_and_the_header_once),
+      cmocka_unit_test(test_a_walk_ends_with_the_visit_that_fails),
       cmocka_unit_test(test_ends_of_lines_may_be_of_any_kind),
       cmocka_unit_test(test_quotes_hold_delimiters_line_ends_and_quotes),
       cmocka_unit_test(test_quote_inside_a_cell_is_a_character),
