@@ -7,51 +7,18 @@
 #include <unistd.h>
 
 #include "engine/replan.h"
-#include "flexgen/engine.h"
+#include "heard.h"
 
 enum { REQUESTS = 6, PROMPT = 40, ANSWER = 24, MIB = 1 << 20 };
 
-// ---- rows survive
-// ------------------------------------------------------------------------------------------
+// ---- rows survive ----------------------------------------------------------------------------------------
 
-typedef struct answer {
-  int32_t tokens[ANSWER];
-  uint32_t count;
-  fg_finish finish;
-  bool done;
-} answer;
-
-static bool on_token(void *user, const fg_token_info *info) {
-  answer *a = user;
-  assert_true(a->count < ANSWER);
-  a->tokens[a->count++] = info->token;
-  return true;
-}
-
-static void on_done(void *user, fg_finish finish, const fg_error *error) {
-  (void)error;
-  answer *a = user;
-  a->finish = finish;
-  a->done = true;
-}
-
-static void submit(fg_engine *engine, answer *a, uint64_t row) {
+static void submit(fg_engine *engine, heard *answer, uint64_t row) {
   int32_t prompt[PROMPT];
   for (int i = 0; i < PROMPT; i++) prompt[i] = (int32_t)(50 + 7 * row + (uint64_t)i);
-  fg_request request = {.prompt = prompt,
-                        .prompt_count = PROMPT,
-                        .max_tokens = ANSWER,
-                        .sampling = fg_sampling_default(),
-                        .logprobs = -1,
-                        .prompt_logprobs = -1,
-                        .user = a,
-                        .on_token = on_token,
-                        .on_done = on_done};
-  request.sampling.ignore_eos = true;
+  fg_request request = heard_request(answer, prompt, PROMPT, ANSWER);
   request.sampling.row = row;
-  fg_request_id id;
-  fg_error err;
-  if (fg_engine_submit(engine, &request, &id, &err) != FG_OK) fail_msg("%s", err.message);
+  heard_submit(engine, &request);
 }
 
 // What becomes of the budget before step `at`: what is used and a little is left of it, which will do; next
@@ -59,7 +26,7 @@ static void submit(fg_engine *engine, answer *a, uint64_t row) {
 typedef enum budget { STAYS, WHAT_IS_USED, NOTHING } budget;
 
 // streamed: of the weights half stays in memory, and the rest comes with every step.
-static fg_engine_stats run(const char *directory, answer *answers, uint32_t at, budget becomes,
+static fg_engine_stats run(const char *directory, heard *answers, uint32_t at, budget becomes,
                            bool streamed) {
   static const int half[] = {0, 50, 0, 100, 0, 100};
   fg_engine_options options = {.model = FG_TEST_DIR "/oracle/models/llama-gqa",
@@ -90,7 +57,7 @@ static fg_engine_stats run(const char *directory, answer *answers, uint32_t at, 
 }
 
 static void shrink_at_each(const char *directory, bool streamed) {
-  answer whole[REQUESTS], cut[REQUESTS];
+  heard whole[REQUESTS], cut[REQUESTS];
   assert_int_equal(run(directory, whole, 0, STAYS, streamed).policies, 1);
   for (uint32_t at = 1; at < ANSWER; at += 9) {
     assert_int_equal(run(directory, cut, at, WHAT_IS_USED, streamed).policies, 2);
@@ -128,14 +95,13 @@ static void test_what_is_measured_of_the_disk_is_all_that_it_reads(void **state)
                                      .max_model_len = PROMPT + ANSWER,
                                      .threads = 2,
                                      .percent = nothing_stays};
-  answer answers[REQUESTS] = {0};
+  heard answers[REQUESTS] = {0};
   fg_engine *engine;
   fg_engine_stats stats;
   fg_error err;
   if (fg_engine_open(&engine, &options, &err) != FG_OK) fail_msg("%s", err.message);
   for (uint32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i);
-  while (fg_engine_pending(engine))
-    if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
+  heard_run(engine);
   fg_engine_get_stats(engine, &stats);
   const fg_measured_time t = fg_engine_measured(engine);
   assert_true(stats.kv_bytes_read > 0 && stats.bytes_read > stats.kv_bytes_read);
@@ -146,8 +112,7 @@ static void test_what_is_measured_of_the_disk_is_all_that_it_reads(void **state)
   assert_int_equal(system(command), 0);
 }
 
-// ---- when
-// --------------------------------------------------------------------------------------------------
+// ---- when ------------------------------------------------------------------------------------------------
 
 static fg_forecast forecast(void) {
   fg_forecast f = {.known = true, .expected = 10, .expected_compute = 8};

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "engine/prompt_notes.h"
-#include "flexgen/engine.h"
+#include "heard.h"
 
 enum { REQUESTS = 6, COMMON = 75, PROMPT = 100, ANSWER = 20, PAGE = 32, TOP = 2, NOTED = 9, MIB = 1 << 20 };
 
@@ -101,57 +101,31 @@ static void test_notes_have_no_gaps(void **state) {
 // ---- requests --------------------------------------------------------------------------------------------
 
 typedef struct answer {
-  int32_t tokens[ANSWER];
+  heard heard;
   float logprobs[PROMPT], best[PROMPT]; // of the prompt
-  uint32_t heard[PROMPT];               // how often
-  uint32_t count, last;                 // last position that was heard
-  fg_request_id id;
-  fg_finish finish;
-  bool done;
+  uint32_t times[PROMPT];               // that a position was told
+  uint32_t last;                        // position that was
 } answer;
 
 static void on_prompt(void *user, uint32_t position, const fg_token_info *info) {
   answer *a = user;
   assert_true(position < PROMPT && position > a->last && info->top_count == TOP);
   a->last = position;
-  a->heard[position]++;
+  a->times[position]++;
   a->logprobs[position] = info->logprob;
   a->best[position] = info->top[0].logprob;
-}
-
-static bool on_token(void *user, const fg_token_info *info) {
-  answer *a = user;
-  assert_true(a->count < ANSWER);
-  a->tokens[a->count++] = info->token;
-  return true;
-}
-
-static void on_done(void *user, fg_finish finish, const fg_error *error) {
-  (void)error;
-  answer *a = user;
-  a->finish = finish;
-  a->done = true;
 }
 
 // Row `row` of a group: the first COMMON tokens are everyone's.
 static void submit(fg_engine *engine, answer *a, int32_t row, bool scored, uint32_t from) {
   int32_t prompt[PROMPT];
   for (int32_t i = 0; i < PROMPT; i++) prompt[i] = 30 + i + (i >= COMMON ? 11 * row : 0);
-  fg_request request = {.prompt = prompt,
-                        .prompt_count = PROMPT,
-                        .max_tokens = ANSWER,
-                        .sampling = fg_sampling_default(),
-                        .logprobs = -1,
-                        .prompt_logprobs = scored ? TOP : -1,
-                        .logprobs_from = from,
-                        .user = a,
-                        .on_prompt = on_prompt,
-                        .on_token = on_token,
-                        .on_done = on_done};
-  request.sampling.ignore_eos = true;
+  fg_request request = heard_request(a, prompt, PROMPT, ANSWER);
+  request.prompt_logprobs = scored ? TOP : -1;
+  request.logprobs_from = from;
+  request.on_prompt = on_prompt;
   request.sampling.row = (uint64_t)row;
-  fg_error err;
-  if (fg_engine_submit(engine, &request, &a->id, &err) != FG_OK) fail_msg("%s", err.message);
+  heard_submit(engine, &request);
 }
 
 static fg_engine *open_engine(const char *directory, bool sharing) {
@@ -169,12 +143,6 @@ static fg_engine *open_engine(const char *directory, bool sharing) {
   return engine;
 }
 
-static void run_all(fg_engine *engine) {
-  fg_error err;
-  while (fg_engine_pending(engine))
-    if (fg_engine_step(engine, &err) != FG_OK) fail_msg("%s", err.message);
-}
-
 typedef struct fixture {
   char directory[32];
   answer alone[REQUESTS]; // each with its prompt scored, without sharing
@@ -187,7 +155,7 @@ static int set_up(void **state) {
   fg_engine *engine = open_engine(f.directory, false);
   for (int32_t i = 0; i < REQUESTS; i++) {
     submit(engine, &f.alone[i], i, true, 0);
-    run_all(engine);
+    heard_run(engine);
   }
   fg_engine_stats stats;
   fg_engine_get_stats(engine, &stats);
@@ -204,15 +172,15 @@ static int tear_down(void **state) {
 }
 
 static void check_answer(const answer *a, const answer *alone) {
-  assert_true(a->done);
-  assert_int_equal(a->finish, FG_FINISH_LENGTH);
-  assert_memory_equal(a->tokens, alone->tokens, sizeof a->tokens);
+  assert_true(a->heard.done);
+  assert_int_equal(a->heard.finish, FG_FINISH_LENGTH);
+  assert_memory_equal(a->heard.tokens, alone->heard.tokens, sizeof a->heard.tokens);
 }
 
 static void check_prompt(const answer *a, const answer *alone, uint32_t from) {
   for (uint32_t p = 0; p < PROMPT; p++) {
-    assert_int_equal(a->heard[p], p >= from && p > 0);
-    if (!a->heard[p]) continue;
+    assert_int_equal(a->times[p], p >= from && p > 0);
+    if (!a->times[p]) continue;
     assert_memory_equal(&a->logprobs[p], &alone->logprobs[p], sizeof(float));
     assert_memory_equal(&a->best[p], &alone->best[p], sizeof(float));
   }
@@ -223,7 +191,7 @@ static void test_scored_prompts_that_are_shared_tell_the_same(void **state) {
   fg_engine *engine = open_engine(f->directory, true);
   answer answers[REQUESTS] = {0};
   for (int32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i, true, 0);
-  run_all(engine);
+  heard_run(engine);
   fg_engine_stats stats;
   fg_engine_get_stats(engine, &stats);
   fg_engine_close(engine);
@@ -244,7 +212,7 @@ static void test_log_probabilities_from_the_middle_of_a_page_on_are_told(void **
     fg_engine *engine = open_engine(f->directory, true);
     answer answers[REQUESTS] = {0};
     for (int32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i, true, from + (uint32_t)i % 2);
-    run_all(engine);
+    heard_run(engine);
     fg_engine_close(engine);
     for (uint32_t i = 0; i < REQUESTS; i++) {
       check_answer(&answers[i], &f->alone[i]);
@@ -260,7 +228,7 @@ static void test_log_probabilities_from_a_position_on_leave_what_is_before_it_sh
   answer answers[3] = {0};
   const uint32_t from[] = {0, COMMON, 2 * PAGE}; // each needs the logits of the token before it
   for (int32_t i = 0; i < 3; i++) submit(engine, &answers[i], i, i > 0, from[i]);
-  run_all(engine);
+  heard_run(engine);
   fg_engine_stats stats;
   fg_engine_get_stats(engine, &stats);
   fg_engine_close(engine);
@@ -277,10 +245,10 @@ static void test_cancelled_writer_leaves_what_others_share(void **state) {
     answer answers[REQUESTS] = {0};
     for (int32_t i = 0; i < REQUESTS; i++) submit(engine, &answers[i], i, true, 0);
     for (int i = 0; i < steps; i++) assert_int_equal(fg_engine_step(engine, &err), FG_OK);
-    fg_engine_cancel(engine, answers[0].id);
-    run_all(engine);
+    fg_engine_cancel(engine, answers[0].heard.id);
+    heard_run(engine);
     fg_engine_close(engine);
-    assert_int_equal(answers[0].finish, FG_FINISH_CANCELLED);
+    assert_int_equal(answers[0].heard.finish, FG_FINISH_CANCELLED);
     for (int i = 1; i < REQUESTS; i++) {
       check_answer(&answers[i], &f->alone[i]);
       check_prompt(&answers[i], &f->alone[i], 0);
@@ -300,7 +268,7 @@ static void test_a_smaller_budget_in_the_middle_of_a_group_changes_nothing(void 
     for (int i = 0; i < at; i++) assert_int_equal(fg_engine_step(engine, &err), FG_OK);
     fg_engine_get_stats(engine, &stats);
     fg_engine_shrink(engine, stats.host_used + 4 * MIB);
-    run_all(engine);
+    heard_run(engine);
     fg_engine_get_stats(engine, &stats);
     fg_engine_close(engine);
     assert_int_equal(stats.policies, 2);
