@@ -179,6 +179,9 @@ static const fg_option_row rows[] = {
      "bytes of a file that is uploaded (200M)"},
     {"max-storage", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(max_storage), FG_CMD_SERVE,
      "bytes of all files that are kept; no more is uploaded then (20G)"},
+    {"access-log", 0, FG_KIND_TEXT, "FILE", 0, 0, FIELD(access_log), FG_CMD_SERVE,
+     "append a line for each request to this file, in the Common Log Format and with milliseconds; - is "
+     "standard output"},
     {"timeout-header", 0, FG_KIND_U32, "SECONDS", 1, 3600, FIELD(header_timeout), FG_CMD_SERVE,
      "in which the header of a request has to come (30)"},
     {"timeout-keep-alive", 0, FG_KIND_U32, "SECONDS", 1, 3600, FIELD(keep_alive_timeout), FG_CMD_SERVE,

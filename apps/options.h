@@ -135,6 +135,7 @@ typedef struct fg_options {
   uint64_t max_body_size;
   uint32_t header_timeout, keep_alive_timeout; // seconds
   const char *data_dir;                        // wrangle too
+  const char *access_log;
   // wrangle
   const char *dataset, *split;
   const char *template, *answers, *label_column, *instruction, *delimiter;

@@ -81,6 +81,7 @@ static fg_status serve(fg_run *run, fg_error *err) {
                                    : NULL,
       .data_optional = !o->data_dir,
       .file_limits = {.file_bytes = o->max_file_size, .total_bytes = o->max_storage, .files = MOST_FILES},
+      .access_log = o->access_log,
       .open_seconds = 1e-9 * (double)(run->opened_ns - run->start_ns),
       .log = fg_console_log,
       .user = run->console,
@@ -101,6 +102,10 @@ static fg_status serve(fg_run *run, fg_error *err) {
 int fg_command_serve(const fg_options *options, fg_console *console) {
   fg_run run;
   fg_error err = {FG_OK, ""};
+  if (options->json && options->access_log && strcmp(options->access_log, "-") == 0) {
+    fg_console_error(console, "--access-log - and --json both write to standard output; give the log a file");
+    return FG_EXIT_USAGE;
+  }
   signal(SIGPIPE, SIG_IGN); // a client that is gone is no reason to end
   allow_open_files();
   const int code = fg_run_open(&run, "serve", options, console, (fg_run_job){.survey = leave_memory});

@@ -1,8 +1,11 @@
 #include <inttypes.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -89,6 +92,7 @@ void fg_exchange_answer(fg_exchange *x, int status, const char *type, fg_text *b
   x->reply.status = status;
   x->reply.type = type;
   x->reply.body = *body;
+  x->reply.size = body->length;
   *body = (fg_text){0};
 }
 
@@ -228,6 +232,7 @@ static ssize_t copy_out(fg_exchange *x, char *buffer, size_t size) {
   if (count > size) count = size;
   memcpy(buffer, body->data + x->sent, count);
   x->sent += count;
+  x->reply.size += count;
   if (x->sent < body->length) return (ssize_t)count;
   fg_text_clear(body);
   x->sent = 0;
@@ -346,8 +351,16 @@ static void look_at_header(fg_exchange *x, const char *method, const char *path)
     refuse_length(x);
 }
 
-static fg_exchange *begin(fg_httpd *http, struct MHD_Connection *connection, const char *method,
-                          const char *path) {
+static void keep_first_line(fg_exchange *x, const char *method, const char *path, const char *version) {
+  enum { LOGGED_PATH = 1024 };
+  fg_first_line *line = &x->first_line;
+  if (!x->http->options.log) return;
+  snprintf(line->method, sizeof line->method, "%s", method);
+  snprintf(line->version, sizeof line->version, "%s", version);
+  line->path = strndup(path, LOGGED_PATH);
+}
+
+static fg_exchange *begin(fg_httpd *http, struct MHD_Connection *connection) {
   const union MHD_ConnectionInfo *info =
       http->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   fg_exchange *x = info && info->socket_context ? calloc(1, sizeof *x) : NULL;
@@ -357,7 +370,9 @@ static fg_exchange *begin(fg_httpd *http, struct MHD_Connection *connection, con
                      .connection = connection,
                      .references = 1,
                      .reply = {.fd = -1},
-                     .retry_after = "1"};
+                     .retry_after = "1",
+                     .time = (int64_t)time(NULL),
+                     .began_ns = fg_now_ns()};
   pthread_mutex_lock(&http->lock);
   x->of->exchange = x;
   x->of->phase = FG_PHASE_BODY;
@@ -365,7 +380,6 @@ static fg_exchange *begin(fg_httpd *http, struct MHD_Connection *connection, con
   x->of->received = 0;
   http->figures.exchanges++;
   pthread_mutex_unlock(&http->lock);
-  look_at_header(x, method, path);
   return x;
 }
 
@@ -417,6 +431,7 @@ static void answer_the_gone(fg_exchange *x) {
   const bool stopping = x->http->stopping;
   pthread_mutex_unlock(&x->http->lock);
   fg_exchange_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
+  x->deserted = !stopping;
   if (stopping)
     fg_exchange_refuse(x, 503, NULL, "this server is going down");
   else
@@ -447,11 +462,12 @@ static enum MHD_Result go_on(fg_exchange *x) {
 enum MHD_Result fg_on_request(void *http, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *data, size_t *size,
                               void **slot) {
-  (void)version;
   fg_exchange *x = *slot;
   if (!x) {
-    *slot = x = begin(http, connection, method, url);
+    *slot = x = begin(http, connection);
     if (!x) return MHD_NO;
+    keep_first_line(x, method, url, version);
+    look_at_header(x, method, url);
     // Who asks before sending hears it now.
     return x->reply.kind && fg_exchange_header(x, MHD_HTTP_HEADER_EXPECT) ? send_reply(x) : MHD_YES;
   }
@@ -476,12 +492,41 @@ static void end_locked(fg_exchange *x) {
   pthread_cond_broadcast(&http->changed);
 }
 
+static void name_client(const fg_exchange *x, struct MHD_Connection *connection, char *out, size_t size) {
+  const union MHD_ConnectionInfo *info =
+      x->http->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const struct sockaddr *address = info ? info->client_addr : NULL;
+  const socklen_t length =
+      address && address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+  if (!address || getnameinfo(address, length, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
+    snprintf(out, size, "-");
+}
+
+static void log_request(const fg_exchange *x, struct MHD_Connection *connection) {
+  const fg_first_line *line = &x->first_line;
+  const bool answered = x->reply.kind && !x->deserted;
+  char address[64]; // with room for a zone
+  if (!x->http->options.log) return;
+  name_client(x, connection, address, sizeof address);
+  fg_access_log_put(
+      x->http->options.log,
+      &(fg_access_entry){.address = address,
+                         .method = line->method,
+                         .path = line->path ? line->path : "-",
+                         .version = line->version,
+                         .time = x->time,
+                         .status = answered ? x->reply.status : FG_STATUS_GONE,
+                         .bytes = answered && strcmp(line->method, "HEAD") != 0 ? x->reply.size : 0,
+                         .milliseconds = (fg_now_ns() - x->began_ns) / 1000000});
+}
+
 void fg_on_completed(void *http, struct MHD_Connection *connection, void **slot,
                      enum MHD_RequestTerminationCode how) {
-  (void)http, (void)connection, (void)how;
+  (void)http, (void)how;
   fg_exchange *x = *slot;
   if (!x) return;
   *slot = NULL;
+  log_request(x, connection);
   pthread_mutex_lock(&x->http->lock);
   end_locked(x);
   pthread_mutex_unlock(&x->http->lock);
@@ -489,6 +534,7 @@ void fg_on_completed(void *http, struct MHD_Connection *connection, void **slot,
   if (x->destroy) x->destroy(x->kept);
   fg_budget_release(x->http->options.memory, x->taken);
   if (x->reply.fd >= 0) close(x->reply.fd);
+  free(x->first_line.path);
   fg_text_free(&x->reply.body);
   fg_text_free(&x->body);
   fg_api_route_free(&x->match);

@@ -16,6 +16,7 @@
 #define FG_SERVE_HTTPD_H
 
 #include "base/budget.h"
+#include "serve/access_log.h"
 #include "serve/exchange.h"
 #include "serve/patience.h"
 #include "serve/route.h"
@@ -33,7 +34,8 @@ typedef struct fg_httpd_options {
   uint32_t max_connections; // more wait to be accepted
   uint64_t max_body;        // bytes of a body
   fg_patience patience;
-  uint32_t quiet_ms; // an exchange that sleeps so long is woken to look again
+  uint32_t quiet_ms;  // an exchange that sleeps so long is woken to look again
+  fg_access_log *log; // NULL: none
   fg_budget *memory;
 } fg_httpd_options;
 

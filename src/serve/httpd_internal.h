@@ -46,11 +46,17 @@ typedef struct fg_reply {
   const char *type;
   fg_text body; // of a stream: what is to be sent next
   int fd;
-  uint64_t size;
+  uint64_t size; // of the body or the file; of a stream what was sent so far
   fg_pull (*pull)(void *user, fg_text *out);
   const char *names[FG_REPLY_HEADERS], *values[FG_REPLY_HEADERS];
   uint32_t headers;
 } fg_reply;
+
+// Of a request's first line, for the log.
+typedef struct fg_first_line {
+  char method[24], version[16];
+  char *path; // NULL: there is no log, or no memory
+} fg_first_line;
 
 struct fg_exchange {
   fg_httpd *http;
@@ -65,8 +71,12 @@ struct fg_exchange {
   fg_reply reply;
   char retry_after[12];
   uint64_t sent; // of reply.body, in a stream
-  bool handled;  // the handler was called
-  bool ended;    // a stream has nothing more
+  fg_first_line first_line;
+  int64_t time;      // seconds since 1970, when its header was there
+  uint64_t began_ns; // the same
+  bool handled;      // the handler was called
+  bool deserted;     // the client was gone before there was an answer
+  bool ended;        // a stream has nothing more
   const fg_held *held;
   void *user;
   // guarded by the server's lock

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -58,6 +59,8 @@ static uint64_t max_body(const fg_server *s) {
 
 static fg_status start_http(fg_server *s, fg_error *err) {
   const fg_server_options *o = &s->options;
+  const fg_status status = o->access_log ? fg_access_log_open(&s->access_log, o->access_log, err) : FG_OK;
+  if (status != FG_OK) return status;
   const fg_httpd_options options = {
       .host = o->host,
       .port = o->port,
@@ -70,6 +73,7 @@ static fg_status start_http(fg_server *s, fg_error *err) {
       .max_body = max_body(s),
       .patience = {.header_seconds = o->header_seconds, .idle_seconds = o->idle_seconds},
       .quiet_ms = o->quiet_ms,
+      .log = s->access_log,
       .memory = s->memory,
   };
   return fg_httpd_start(&s->http, &options, err);
@@ -148,6 +152,7 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
 void fg_server_destroy(fg_server *s) {
   if (!s) return;
   fg_httpd_stop(s->http, 0);
+  fg_access_log_close(s->access_log);
   fg_live_destroy(s->live);
   fg_server_close_files(s);
   fg_service_destroy(s->service);
@@ -180,11 +185,20 @@ static void begin_to_drain(void *user) {
               figures.started, figures.waiting);
 }
 
+static void say_what_the_log_lacks(const fg_server *s) {
+  int reason = 0;
+  const uint64_t lost = s->access_log ? fg_access_log_lost(s->access_log, &reason) : 0;
+  if (lost)
+    fg_log_line(&s->log, FG_LOG_WARN, "--access-log: %" PRIu64 " lines could not be written: %s", lost,
+                strerror(reason));
+}
+
 fg_status fg_server_run(fg_server *s, const volatile sig_atomic_t *stop, fg_error *err) {
   const fg_service_run_options options = {.stop = stop, .draining = begin_to_drain, .user = s};
   fg_status status = fg_service_run(s->service, &options, err);
   fg_httpd_stop(s->http, DRAIN_SECONDS);
   s->http = NULL;
+  say_what_the_log_lacks(s);
   fg_service_figures figures;
   fg_service_get_figures(s->service, &figures);
   fg_log_line(&s->log, FG_LOG_INFO,

@@ -24,6 +24,7 @@ struct fg_server {
   uint64_t taken;    // of the host budget
   fg_service *service;
   fg_httpd *http;
+  fg_access_log *access_log; // NULL: there is none
   fg_live *live;
   fg_file_store *files; // NULL, as batches: it keeps none
   fg_batches *batches;

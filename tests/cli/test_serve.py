@@ -461,5 +461,64 @@ class Clients(Serving):
             self.assertEqual(server.stop(signal.SIGINT), -signal.SIGINT)
 
 
+# ---- the log of requests ---------------------------------------------------------------------------------------------
+
+class Log(Serving):
+    LINE = re.compile(r'^127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
+                      r'"(\S+) (\S+) (HTTP/1\.\d)" (\d{3}) (\d+) (\d+)$')
+
+    def requests(self, text):
+        """Method, path, status and bytes of each line."""
+        found = [self.LINE.match(line) for line in text.splitlines()]
+        self.assertTrue(all(found), text)
+        return [(m[1], m[2], int(m[4]), int(m[5])) for m in found]
+
+    def test_every_request_has_a_line(self):
+        log = self.path("access.log")
+        ask = {"prompt": "abc", "max_tokens": 3, "temperature": 0}
+        with self.serve("--access-log", log, "--api-key", "secret") as server:
+            key = {"Authorization": "Bearer secret"}
+            expected = [("GET", "/health", 200, 0)]
+            server.get("/health")
+            for path, body in (("/v1/completions", ask), ("/v1/completions", {"prompt": 3}), ("/v1/nothing", {})):
+                status, headers, _ = server.post(path, body, **key)
+                expected.append(("POST", path, status, int(headers["Content-Length"])))
+            status, _, data = server.post("/v1/completions", {**ask, "stream": True}, **key)
+            expected.append(("POST", "/v1/completions", 200, len(data)))
+            status, headers, _ = server.get("/v1/models?limit=secret%0A")
+            expected.append(("GET", "/v1/models", 401, int(headers["Content-Length"])))
+            server.ask("HEAD", "/v1/models", headers=key)
+            expected.append(("HEAD", "/v1/models", 200, 0))
+        with open(log) as file:
+            text = file.read()
+        self.assertEqual(sorted(self.requests(text)), sorted(expected))
+        self.assertEqual([r[2] for r in expected], [200, 200, 400, 404, 200, 401, 200])
+        self.assertNotIn("secret", text)
+
+    def test_who_goes_before_the_answer_is_499(self):
+        log = self.path("access.log")
+        with self.serve("--access-log", log) as server:
+            with server.socket() as s:
+                s.sendall(request_bytes(ENDLESS))
+                self.wait_for(server, "requests_running", 1)
+            self.wait_for(server, 'requests_total{outcome="cancelled"}', 1)
+        with open(log) as file:
+            self.assertIn(("POST", "/v1/completions", 499, 0), self.requests(file.read()))
+
+    def test_the_log_goes_to_standard_output(self):
+        server = self.serve("--access-log", "-")
+        self.addCleanup(server.__exit__)
+        server.get("/health")
+        server.child.send_signal(signal.SIGTERM)
+        said, _ = server.child.communicate(timeout=60)
+        self.assertEqual(self.requests(said.decode()), [("GET", "/health", 200, 0)])
+
+    def test_logs_that_cannot_be(self):
+        said = self.fail_with(1, "serve", self.model, "--port", 0, "--offload-dir", self.shared, "--access-log", self.path("no/where"))
+        self.assertIn("--access-log", said.splitlines()[-1])
+        said = self.fail_with(2, "serve", self.model, "--port", 0, "--access-log", "-", "--json")
+        self.assertIn("--json", said)
+
+
 if __name__ == "__main__":
     harness.main()
