@@ -179,6 +179,8 @@ static const fg_option_row rows[] = {
      "bytes of a file that is uploaded (200M)"},
     {"max-storage", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(max_storage), FG_CMD_SERVE,
      "bytes of all files that are kept; no more is uploaded then (20G)"},
+    {"batch-expiry", 0, FG_KIND_U32, "SECONDS", 1, 0, FIELD(batch_expiry), FG_CMD_SERVE,
+     "after which a batch that is not done ends with what it has (86400, the 24 hours that clients ask for)"},
     {"access-log", 0, FG_KIND_TEXT, "FILE", 0, 0, FIELD(access_log), FG_CMD_SERVE,
      "append a line for each request to this file, in the Common Log Format and with milliseconds; - is "
      "standard output"},

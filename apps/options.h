@@ -136,6 +136,7 @@ typedef struct fg_options {
   uint32_t header_timeout, keep_alive_timeout; // seconds
   const char *data_dir;                        // wrangle too
   const char *access_log;
+  uint32_t batch_expiry;
   // wrangle
   const char *dataset, *split;
   const char *template, *answers, *label_column, *instruction, *delimiter;

@@ -455,6 +455,32 @@ void fg_batch_job_cancel(batch *b) {
   for (fg_batch_row *row = b->running; row; row = row->next) fg_batch_row_cancel(row);
 }
 
+static fg_status give_up_row(batch *b, uint64_t number, const fg_line *line, const fg_row_end *end,
+                             fg_error *err) {
+  fg_envelope e;
+  fg_envelope_read(&e, line, &b->memory);
+  fg_batch_row *row = fg_batch_row_unanswered(&b->setting, number, line, &e, end);
+  fg_envelope_free(&e, &b->memory);
+  fg_status status = row ? write_row(b, row, err)
+                         : fg_fail(err, FG_NO_SPACE, "out of memory for line %" PRIu64, line->number);
+  fg_batch_row_destroy(row);
+  return status;
+}
+
+fg_status fg_batch_job_give_up(batch *b, const fg_row_end *why, fg_error *err) {
+  comparison c = {.b = b};
+  fg_line line;
+  bool end = false;
+  fg_status status = fg_rows_open(&c.rows, b->options.input, &b->memory, err);
+  for (uint64_t row = 0; status == FG_OK; row++) {
+    status = next_of_shard(&c, &line, &end, err);
+    if (end) break;
+    if (status == FG_OK && !fg_output_has(b->output, row)) status = give_up_row(b, row, &line, why, err);
+  }
+  fg_rows_close(c.rows);
+  return status;
+}
+
 // Rows that are under way are not results: they run again after a resume.
 fg_status fg_batch_job_close(batch *b, bool done, fg_error *err) {
   (void)empty_complete(b, false, NULL);

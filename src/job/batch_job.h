@@ -9,6 +9,7 @@
 #define FG_JOB_BATCH_JOB_H
 
 #include "flexgen/batch.h"
+#include "job/batch_row.h"
 #include "job/output.h"
 
 typedef struct fg_batch_job fg_batch_job;
@@ -28,6 +29,8 @@ void fg_batch_job_count(const fg_batch_job *job, uint64_t *done, uint64_t *faile
 fg_status fg_batch_job_visit(fg_batch_job *job, fg_output_visitor *visit, void *user, fg_error *err);
 // No more `fill`. Rows that are under way end in the engine's next step, without a result.
 void fg_batch_job_cancel(fg_batch_job *job);
+// After `cancel`, when none of it is with the engine: every row that is not finished is, with this error.
+fg_status fg_batch_job_give_up(fg_batch_job *job, const fg_row_end *end, fg_error *err);
 // No row of it may be with the engine. done: its journal is not needed any more.
 fg_status fg_batch_job_close(fg_batch_job *job, bool done, fg_error *err);
 

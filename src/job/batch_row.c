@@ -64,8 +64,9 @@ static void read_request(fg_batch_row *row, row_reading *reading) {
     keep_error(row, &reading->error);
 }
 
-fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
-                                  const fg_envelope *e, bool duplicate) {
+// With its custom_id; without, and with an error, where the line cannot be read.
+static fg_batch_row *new_row(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
+                             const fg_envelope *e) {
   fg_batch_row *row = calloc(1, sizeof *row);
   if (!row) return NULL;
   row->setting = setting;
@@ -79,7 +80,22 @@ fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t numb
     return row;
   }
   fg_json_put_string(&row->custom_id, e->custom_id, e->custom_id_length);
-  read_request(row, &(row_reading){.envelope = e, .duplicate = duplicate});
+  return row;
+}
+
+fg_batch_row *fg_batch_row_create(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
+                                  const fg_envelope *e, bool duplicate) {
+  fg_batch_row *row = new_row(setting, number, line, e);
+  if (row && !row->code) read_request(row, &(row_reading){.envelope = e, .duplicate = duplicate});
+  return row;
+}
+
+fg_batch_row *fg_batch_row_unanswered(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
+                                      const fg_envelope *e, const fg_row_end *end) {
+  fg_batch_row *row = new_row(setting, number, line, e);
+  if (!row || row->code) return row;
+  row->code = end->code;
+  fg_batch_row_refuse(row, end->message);
   return row;
 }
 
@@ -141,8 +157,8 @@ static void put_body(const fg_batch_row *row, fg_text *line) {
   fg_response_body(line, &head, row->answer.choices, row->answer.count);
 }
 
-static void put_unreadable(const fg_batch_row *row, fg_text *line) {
-  fg_text_append_string(line, "null,\"response\":null,\"error\":{\"code\":");
+static void put_without_response(const fg_batch_row *row, fg_text *line) {
+  fg_text_append_string(line, "\"response\":null,\"error\":{\"code\":");
   fg_json_put_cstring(line, row->code);
   fg_text_append_string(line, ",\"message\":");
   fg_json_put_cstring(line, row->error->message);
@@ -151,13 +167,13 @@ static void put_unreadable(const fg_batch_row *row, fg_text *line) {
 
 // The order of the members is part of what output.c relies on.
 void fg_batch_row_put_line(fg_batch_row *row, fg_text *line) {
-  fg_text_printf(line, "{\"id\":\"batch_req_%016" PRIx64 "\",\"custom_id\":", row->id);
+  fg_text_printf(line, "{\"id\":\"batch_req_%016" PRIx64 "\",\"custom_id\":%s,", row->id,
+                 row->custom_id.length ? row->custom_id.data : "null");
   if (row->code) {
-    put_unreadable(row, line);
+    put_without_response(row, line);
     return;
   }
-  fg_text_append(line, row->custom_id.data, row->custom_id.length);
-  fg_text_printf(line, ",\"response\":{\"status_code\":%d,\"request_id\":\"req_%016" PRIx64 "\",\"body\":",
+  fg_text_printf(line, "\"response\":{\"status_code\":%d,\"request_id\":\"req_%016" PRIx64 "\",\"body\":",
                  row->error ? row->error->status : 200, row->id);
   put_body(row, line);
   fg_text_append_string(line, "},\"error\":null}\n");

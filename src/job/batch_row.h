@@ -22,12 +22,17 @@ typedef struct fg_batch_setting {
   void *user;
 } fg_batch_setting;
 
+// Why rows end without having run.
+typedef struct fg_row_end {
+  const char *code, *message; // code: a constant
+} fg_row_end;
+
 struct fg_batch_row {
   const fg_batch_setting *setting;
   uint64_t row, line; // number among the job's rows, from 0; line of the input
   uint64_t input_bytes, id;
   fg_text custom_id;         // as JSON
-  const char *code;          // the line cannot be read: why (error->message says more)
+  const char *code;          // there is no response: the line cannot be read, ... (error->message says more)
   const fg_api_error *error; // NULL: none so far
   fg_answer answer;
   uint64_t held, cost,
@@ -45,6 +50,10 @@ void fg_batch_row_destroy(fg_batch_row *row);
 static inline bool fg_batch_row_failed(const fg_batch_row *row) {
   return row->code || row->error;
 }
+// A row that nobody will answer: its line says code and message, in place of a response, unless the line of
+// the input cannot be read, which is said then. NULL only when there is no memory.
+fg_batch_row *fg_batch_row_unanswered(const fg_batch_setting *setting, uint64_t number, const fg_line *line,
+                                      const fg_envelope *envelope, const fg_row_end *end);
 // It cannot be answered, and will not be submitted.
 void fg_batch_row_refuse(fg_batch_row *row, const char *why);
 

@@ -27,7 +27,7 @@ typedef enum fg_batch_state {
   FG_BATCH_STATES
 } fg_batch_state;
 
-enum { FG_BATCH_SECONDS = 24 * 3600 }; // completion_window "24h", the only one
+enum { FG_BATCH_SECONDS = 24 * 3600 }; // completion_window "24h", the only one that is taken
 
 typedef struct fg_batch_record {
   char id[FG_ID_BYTES], input[FG_ID_BYTES];

@@ -93,7 +93,7 @@ fg_status fg_batches_create(fg_batches *b, fg_batch_record *wish, json_t **objec
   fg_new_id(wish->id, "batch_");
   wish->state = FG_BATCH_VALIDATING;
   wish->since[FG_BATCH_VALIDATING] = now_seconds();
-  wish->expires = wish->since[FG_BATCH_VALIDATING] + FG_BATCH_SECONDS;
+  wish->expires = wish->since[FG_BATCH_VALIDATING] + b->options.expiry_seconds;
   pthread_mutex_lock(&b->lock);
   fg_status status = FG_OK;
   // Files are removed under the lock as well.
@@ -273,9 +273,17 @@ static void fail(fg_batches *b, const fg_error *why) {
   close_job(b, true);
 }
 
+// What rows say that were not answered when it came to this; codes are OpenAI's.
+static const fg_row_end ends[FG_BATCH_STATES] = {
+    [FG_BATCH_EXPIRED] = {"batch_expired", "the batch expired before this row was answered"},
+    [FG_BATCH_CANCELLED] = {"batch_cancelled", "the batch was cancelled before this row was answered"},
+};
+
 static void finish(fg_batches *b, fg_batch_state state) {
   fg_error err;
-  if (write_answers(b, state, &err) != FG_OK) {
+  fg_status status = ends[state].code ? fg_batch_job_give_up(b->job, &ends[state], &err) : FG_OK;
+  if (status == FG_OK) status = write_answers(b, state, &err);
+  if (status != FG_OK) {
     // All is still there: later there may be space.
     fg_log_line(b->options.log, FG_LOG_WARN, "%s: %s; trying again later", b->current->id, err.message);
     b->retry_at = now_seconds() + RETRY_SECONDS;

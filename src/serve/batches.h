@@ -17,9 +17,10 @@ typedef struct fg_batches fg_batches;
 typedef struct fg_batches_options {
   fg_engine *engine;
   fg_file_store *files;
-  const char *folder; // of records, and of rows while a batch runs
-  uint64_t seed;      // of sampling, for rows that bring none
-  const fg_log *log;  // by the owner; may be NULL
+  const char *folder;      // of records, and of rows while a batch runs
+  uint64_t seed;           // of sampling, for rows that bring none
+  uint32_t expiry_seconds; // after a batch was made; what was not answered by then is not
+  const fg_log *log;       // by the owner; may be NULL
 } fg_batches_options;
 
 fg_status fg_batches_open(fg_batches **out, const fg_batches_options *options, fg_error *err);

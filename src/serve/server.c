@@ -127,6 +127,7 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
   s->options = *options;
   if (options->log) s->log = (fg_log){FG_LOG_DEBUG, forward_log, s};
   if (!s->options.quiet_ms) s->options.quiet_ms = QUIET_MS;
+  if (!s->options.batch_expiry_seconds) s->options.batch_expiry_seconds = FG_BATCH_SECONDS;
   s->engine = engine;
   s->forms.memory = &s->form_memory;
   describe(s);

@@ -32,8 +32,9 @@ typedef struct fg_server_options {
   const char *data_folder;
   bool data_optional;
   fg_file_limits file_limits;
-  const char *access_log; // a file for a line for each request (access_log.h), or "-"; NULL: none
-  double open_seconds;    // that the engine took, for the page
+  uint32_t batch_expiry_seconds; // 0: 24 hours
+  const char *access_log;        // a file for a line for each request (access_log.h), or "-"; NULL: none
+  double open_seconds;           // that the engine took, for the page
   // Lines for people, as the engine's; from the owner's thread. May be NULL.
   void (*log)(void *user, int level, const char *line);
   void *user;

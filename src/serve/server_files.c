@@ -14,8 +14,12 @@ static fg_status open_store(fg_server *s, fg_error *err) {
 static fg_status open_batches(fg_server *s, fg_error *err) {
   char folder[PATH_MAX];
   snprintf(folder, sizeof folder, "%s/batches", s->options.data_folder);
-  const fg_batches_options options = {
-      .engine = s->engine, .files = s->files, .folder = folder, .seed = s->options.seed, .log = &s->log};
+  const fg_batches_options options = {.engine = s->engine,
+                                      .files = s->files,
+                                      .folder = folder,
+                                      .seed = s->options.seed,
+                                      .expiry_seconds = s->options.batch_expiry_seconds,
+                                      .log = &s->log};
   return fg_batches_open(&s->batches, &options, err);
 }
 

@@ -264,8 +264,18 @@ class Batches(Case):
         self.assertGreaterEqual(len(answered), 3)
         self.assertLess(len(answered), len(few))
         self.assertEqual([r["custom_id"] for r in answered[:3]], ["row-0", "row-1", "row-2"])
+        self.check_unanswered(server, batch, [r["custom_id"] for r in few], "batch_cancelled")
         self.assertEqual(server.post(f"/v1/batches/{batch['id']}/cancel", {})[0], 400)
         self.until(server, self.create(server, lines(rows(2))), "completed")  # the next one runs
+
+    def check_unanswered(self, server, batch, ids, code):
+        """Every row is in one of the files, in the order of the input; those without an answer say why."""
+        answered = [r["custom_id"] for r in self.answers(server, batch["output_file_id"])] if batch["output_file_id"] else []
+        errors = self.answers(server, batch["error_file_id"])
+        self.assertEqual([r["custom_id"] for r in errors], [i for i in ids if i not in answered])
+        self.assertEqual(batch["request_counts"], {"total": len(ids), "completed": len(answered), "failed": len(errors)})
+        self.assertEqual({(r["response"], r["error"]["code"]) for r in errors}, {(None, code)})
+        self.assertEqual(len({r["id"] for r in errors}), len(errors))
 
     def test_a_batch_that_waits_is_cancelled_at_once(self):
         server = self.server()
@@ -283,9 +293,20 @@ class Batches(Case):
         self.until(server, batch, "cancelled")
         self.assertEqual(server.ask("DELETE", f"/v1/files/{batch['input_file_id']}")[0], 200)
 
+    # More rows than any machine answers in a second.
+    def test_a_batch_that_is_not_done_in_time_expires(self):
+        server = self.server("--batch-expiry", "1")
+        asked = rows(5000, **LONG)
+        batch = self.create(server, lines(asked))
+        self.assertEqual(batch["expires_at"] - batch["created_at"], 1)
+        batch = self.until(server, batch, "expired", "completed", "failed")
+        self.assertEqual(batch["status"], "expired")
+        self.check_unanswered(server, batch, [r["custom_id"] for r in asked], "batch_expired")
+
     def test_a_batch_whose_day_is_over_expires(self):
         server = self.server()
-        batch = self.create(server, lines(rows(200, **LONG)))
+        asked = rows(3) + rows(200, **LONG)[3:]
+        batch = self.create(server, lines(asked))
         self.until(server, batch, "in_progress")
         server.stop()
         path = self.path(f"data/batches/{batch['id']}.json")
@@ -294,9 +315,11 @@ class Batches(Case):
         record["expires_at"] = int(time.time()) - 1
         with open(path, "w") as file:
             json.dump(record, file)
-        batch = self.until(self.server(), batch, "expired", "completed")
+        server = self.server()
+        batch = self.until(server, batch, "expired", "completed")
         self.assertEqual(batch["status"], "expired")
         self.assertGreater(batch["expired_at"], 0)
+        self.check_unanswered(server, batch, [r["custom_id"] for r in asked], "batch_expired")
 
     # ---- restarts ----------------------------------------------------------------------------------------------------
 
