@@ -112,6 +112,8 @@ static const fg_option_row rows[] = {
      "what is asked about each row of -i; {NAME} is the cell of that column, {{ and }} are braces"},
     {"answers", 0, FG_KIND_TEXT, "A,B,...", 0, 0, FIELD(answers), FG_CMD_WRANGLE,
      "the answers that there are; the answer column gets one of them, or nothing"},
+    {"guided", 0, FG_KIND_FLAG, NULL, 0, 0, FIELD(guided), FG_CMD_WRANGLE,
+     "let the model write nothing but one of --answers"},
     {"out-column", 0, FG_KIND_TEXT, "NAME", 0, 0, FIELD(out_column), FG_CMD_WRANGLE,
      "of the answers (answer; with --data-dir prediction)"},
     {"text-column", 0, FG_KIND_TEXT, "NAME", 0, 0, FIELD(text_column), FG_CMD_WRANGLE,

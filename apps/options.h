@@ -108,7 +108,7 @@ typedef struct fg_options {
   fg_prompt_list prompts;
   uint32_t max_tokens, top_k;
   double temperature, top_p;
-  bool chat;
+  bool chat, guided;
   // bench
   uint32_t prompt_len, gen_len, num_prompts;
   fg_length_range input_len_range;

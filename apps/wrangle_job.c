@@ -65,6 +65,9 @@ fg_status fg_wrangle_check(const fg_options *o, fg_error *err) {
   if (o->temperature > 2) return fg_fail(err, FG_INVALID, "--temperature needs a number from 0 to 2");
   fg_status status = read_delimiter(o->delimiter, &ignored, err);
   if (status == FG_OK) status = o->template ? check_template(o, err) : check_dataset(o, err);
+  if (status == FG_OK && o->guided && !o->answers)
+    status =
+        fg_fail(err, FG_INVALID, "--guided goes with --answers A,B,..., which the model then chooses from");
   if (status == FG_OK && o->answers && fg_answers_read(&answers, o->answers, err) != FG_OK)
     status = fg_fail_prefix(err, "--answers");
   return status;
@@ -111,7 +114,8 @@ static fg_status finish_requests(fg_wrangle_job *job, fg_error *err) {
   return fg_fail(err, FG_IO, "%s: cannot write: %s", job->options->output, strerror(errno));
 }
 
-// Half of an answer's bytes and two are tokens enough for it, and for a space or a quote in front.
+// Half of an answer's bytes and two are tokens enough for it, and for a space or a quote in front. One that
+// is written to its end may take a token a byte, and the space and the end one each.
 enum { ANY_ANSWER_TOKENS = 64 };
 
 static uint32_t default_tokens(const fg_wrangle_job *job) {
@@ -120,7 +124,7 @@ static uint32_t default_tokens(const fg_wrangle_job *job) {
   size_t longest = 0;
   for (uint32_t i = 0; i < job->answers.count; i++)
     if (job->answers.items[i].length > longest) longest = job->answers.items[i].length;
-  return (uint32_t)(longest / 2 + 2);
+  return (uint32_t)((job->options->guided ? longest : longest / 2) + 2);
 }
 
 static fg_status find_dataset(fg_wrangle_job *job, fg_error *err) {
@@ -156,7 +160,8 @@ fg_status fg_wrangle_prepare(fg_wrangle_job *job, const fg_options *o, fg_error 
   job->asking = (fg_asking){.max_tokens = o->max_tokens ? o->max_tokens : default_tokens(job),
                             .temperature = o->temperature,
                             .stop = o->stop_token,
-                            .chat = o->chat};
+                            .chat = o->chat,
+                            .only = o->guided ? &job->answers : NULL};
   status = job->dataset ? fg_wrangle_dataset(job, err) : fg_wrangle_template(job, err);
   return status == FG_OK ? finish_requests(job, err) : status;
 }

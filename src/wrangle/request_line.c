@@ -7,6 +7,26 @@
 #include "base/json.h"
 #include "job/json_out.h"
 
+// With and without a space in front: which of them a model goes on with depends on its tokens and on how the
+// prompt ends.
+static void put_choices(fg_text *out, const fg_answer_set *only) {
+  fg_text spaced = {0};
+  fg_text_append_string(out, ",\"guided_choice\":[");
+  for (uint32_t i = 0; i < only->count; i++) {
+    const fg_slice answer = only->items[i];
+    fg_text_clear(&spaced);
+    fg_text_append(&spaced, " ", 1);
+    fg_text_append(&spaced, answer.data, answer.length);
+    if (i) fg_text_append(out, ",", 1);
+    fg_json_put_string(out, answer.data, answer.length);
+    fg_text_append(out, ",", 1);
+    fg_json_put_string(out, spaced.data ? spaced.data : "", spaced.length);
+  }
+  fg_text_append(out, "]", 1);
+  out->failed = out->failed || fg_text_failed(&spaced);
+  fg_text_free(&spaced);
+}
+
 void fg_put_request(fg_text *out, uint64_t row, fg_slice prompt, const fg_asking *asking) {
   fg_text_printf(out, "{\"custom_id\":\"row-%" PRIu64 "\",\"method\":\"POST\",\"url\":\"%s\",\"body\":{", row,
                  asking->chat ? "/v1/chat/completions" : "/v1/completions");
@@ -18,6 +38,7 @@ void fg_put_request(fg_text *out, uint64_t row, fg_slice prompt, const fg_asking
     fg_text_append_string(out, ",\"stop\":");
     fg_json_put_cstring(out, asking->stop);
   }
+  if (asking->only) put_choices(out, asking->only);
   fg_text_append_string(out, "}}\n");
 }
 

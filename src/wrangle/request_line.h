@@ -9,13 +9,15 @@
 #include "base/text_buffer.h"
 #include "flexgen/error.h"
 #include "text/unicode.h"
+#include "wrangle/answers.h"
 
 // How every row is asked.
 typedef struct fg_asking {
   uint32_t max_tokens;
   double temperature;
-  const char *stop; // ends an answer; "" = nothing does
-  bool chat;        // the prompt is a user's message
+  const char *stop;          // ends an answer; "" = nothing does
+  bool chat;                 // the prompt is a user's message
+  const fg_answer_set *only; // no other text is an answer; NULL: any is
 } fg_asking;
 
 // row: from 0. With a newline.

@@ -11,6 +11,7 @@ import signal
 import time
 
 import harness
+import structured_model
 from harness import Case
 
 WRANGLE = os.path.join(harness.ROOT, "tests", "wrangle")
@@ -86,6 +87,12 @@ class Prompts(Case):
             {"custom_id": "row-0", "method": "POST", "url": "/v1/chat/completions",
              "body": {"messages": [{"role": "user", "content": "xyz"}], "max_tokens": 9, "temperature": 0.5}}])
         self.assertIn("--overwrite replaces it", self.fail_with(1, *arguments))
+        # Prompts stay what they are where only the answers may be written.
+        for options, body in ((["--answers", "Yes, No way"], {"prompt": "xyz", "max_tokens": 5}),
+                              (["--answers", "Yes, No way", "--guided"],
+                               {"prompt": "xyz", "max_tokens": 8, "guided_choice": ["Yes", " Yes", "No way", " No way"]})):
+            done = self.succeed("wrangle", "-i", self.path("t.csv"), "--template", "{a}", "--dry-run", "-o", "-", *options)
+            self.assertEqual(json.loads(done.stdout)["body"], {**body, "temperature": 0, "stop": "\n"})
         self.succeed(*arguments, "--overwrite")
 
 
@@ -146,6 +153,22 @@ class Tables(Case):
         said = self.succeed(*self.command("--answers", "Yes,No", "--no-progress")).stderr.decode()
         self.assertIn("2 of 2 rows answered with none of --answers", said)
         self.assertEqual([row["answer"] for row in read_table(self.out)], ["", ""])
+
+    # A model of random weights, which says none of the answers by itself.
+    def test_guided_rows_have_one_of_the_answers(self):
+        model = structured_model.write(self.path("guided"), "smollm")
+        answers = ["Yes", "No", "Not \u201csure\u201d", "Nothing"]
+        self.write("a,b\n" + "".join(f"{row}\n" for row in self.rows(40)))
+        command = ["wrangle", model, "-i", self.table, "-o", self.out, "--template", TEMPLATE, "--answers", ",".join(answers),
+                   "--temperature", "1", "--text-column", "text", "--json", "--no-progress"]
+        self.assertEqual(json.loads(self.succeed(*command, "--guided").stdout)["unmatched"], 0)
+        table = read_table(self.out)
+        self.assertEqual(len(table), 40)
+        for row in table:
+            self.assertIn(row["answer"], answers)
+            self.assertEqual(row["text"].removeprefix(" "), row["answer"])
+        self.assertGreater(len({row["answer"] for row in table}), 1)
+        self.assertGreater(json.loads(self.succeed(*command, "--overwrite").stdout)["unmatched"], 30)
 
     def test_metrics_of_labelled_rows(self):
         self.write("a,b,label\nx,y,q\nz,w,Yes\nu,v,No\n")
@@ -291,6 +314,8 @@ class Refused(Case):
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--k", "3"], "--k goes with --examples"),
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--num-run", "3"], "--num-run goes with --data-dir"),
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--answers", "a,,b"], "--answers: an empty answer"),
+                (["m", "--template", "x", "-o", "o", "-i", "t", "--guided"], "--guided goes with --answers"),
+                (["m", "--data-dir", "d", "-o", "o", "--guided"], "--guided goes with --answers"),
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--delimiter", "ab"], "--delimiter needs one character"),
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--temperature", "3"], "--temperature needs"),
                 (["m", "--template", "x", "-o", "o", "-i", "t", "--resume", "--overwrite"], "exclude each other")):
