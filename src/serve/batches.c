@@ -414,6 +414,12 @@ void fg_batches_stepped(void *batches) {
   (void)settle(b);
 }
 
+int fg_batches_sleep_ms(void *batches) {
+  const fg_batches *b = batches;
+  const int64_t left = b->retry_at - now_seconds();
+  return !b->retry_at ? -1 : left > 0 ? (int)left * 1000 : 0;
+}
+
 void fg_batches_stop(void *batches) {
   fg_batches *b = batches;
   b->stopping = true;

@@ -4,7 +4,8 @@
 // journal are files of the server's folder. A server that is stopped, or killed, goes on with them when it is
 // started again; nothing that was finished is computed twice.
 //
-// Threads: fill, stepped and stop are the engine's owner's (service.h calls them), the others anybody's.
+// Threads: fill, stepped, sleep_ms and stop are the engine's owner's (service.h calls them), the others
+// anybody's.
 #ifndef FG_SERVE_BATCHES_H
 #define FG_SERVE_BATCHES_H
 
@@ -30,6 +31,7 @@ void fg_batches_close(fg_batches *batches);
 // The functions of a fg_background.
 void fg_batches_fill(void *batches, uint32_t room);
 void fg_batches_stepped(void *batches);
+int fg_batches_sleep_ms(void *batches);
 void fg_batches_stop(void *batches);
 
 // A batch of this wish (fg_batch_wish_read), which it takes over; *object is how it stands. FG_NOT_FOUND: its

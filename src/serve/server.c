@@ -114,6 +114,11 @@ static void stepped(void *user) {
   fg_live_look(s->live);
 }
 
+static int sleep_ms(void *user) {
+  const fg_server *s = user;
+  return s->batches ? fg_batches_sleep_ms(s->batches) : -1;
+}
+
 static void stop_batches(void *user) {
   fg_server *s = user;
   if (s->batches) fg_batches_stop(s->batches);
@@ -137,7 +142,9 @@ fg_status fg_server_create(fg_server **out, fg_engine *engine, const fg_server_o
   if (status == FG_OK) status = fg_live_create(&s->live, s, err);
   if (status == FG_OK)
     fg_service_set_background(
-        s->service, &(fg_background){.fill = fill, .stepped = stepped, .stop = stop_batches, .user = s});
+        s->service,
+        &(fg_background){
+            .fill = fill, .stepped = stepped, .sleep_ms = sleep_ms, .stop = stop_batches, .user = s});
   if (status == FG_OK) status = start_http(s, err);
   if (status != FG_OK) {
     fg_server_destroy(s);

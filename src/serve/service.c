@@ -207,8 +207,10 @@ static void publish(fg_service *s, bool now) {
 
 static void sleep_until_woken(const fg_service *s) {
   struct pollfd wait = {.fd = s->wake_fd, .events = POLLIN};
+  const fg_background *b = &s->background;
+  const int ms = b->sleep_ms ? b->sleep_ms(b->user) : -1;
   uint64_t count;
-  if (poll(&wait, 1, -1) > 0 && read(s->wake_fd, &count, sizeof count) < 0)
+  if (poll(&wait, 1, ms) > 0 && read(s->wake_fd, &count, sizeof count) < 0)
     return; // somebody else was quicker
 }
 

@@ -46,6 +46,8 @@ typedef struct fg_background {
   // Submits up to `room` sequences to the engine.
   void (*fill)(void *user, uint32_t room);
   void (*stepped)(void *user); // after each step
+  // How long nothing has to be asked of it where nobody wakes the service; -1: for ever, as NULL.
+  int (*sleep_ms)(void *user);
   // The service goes down: no more `fill`; what of it runs is cancelled now.
   void (*stop)(void *user);
   void *user;

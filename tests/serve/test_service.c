@@ -254,6 +254,29 @@ static void test_background_work_fills_what_others_leave(void **state) {
   tear_down(&f);
 }
 
+static void stop_at_third_fill(void *user, uint32_t room) {
+  fixture *f = user;
+  (void)room;
+  f->stop = ++f->filled == 3;
+}
+
+static int a_millisecond(void *user) {
+  return (void)user, 1;
+}
+
+static void test_background_work_is_asked_again_when_it_wants_to_be(void **state) {
+  (void)state;
+  fixture f;
+  set_up(&f, 4, WORKS);
+  fg_service_set_background(f.service, &(fg_background){.fill = stop_at_third_fill,
+                                                        .sleep_ms = a_millisecond,
+                                                        .stop = stop_background,
+                                                        .user = &f});
+  assert_int_equal(run(&f), FG_CANCELLED); // nobody wakes it
+  assert_int_equal(f.filled, 3);
+  tear_down(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_what_was_accepted_is_finished_before_the_end),
@@ -263,6 +286,7 @@ int main(void) {
       cmocka_unit_test(test_cancelling_what_has_ended_changes_nothing),
       cmocka_unit_test(test_nothing_is_left_waiting_when_the_engine_fails),
       cmocka_unit_test(test_background_work_fills_what_others_leave),
+      cmocka_unit_test(test_background_work_is_asked_again_when_it_wants_to_be),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
