@@ -129,15 +129,19 @@ static upload *upload_of(fg_server *s, fg_exchange *x) {
   return u;
 }
 
+// What was written is gone, and its space free for others, before the client hears.
+static void refuse_upload(fg_exchange *x, upload *u, const fg_error *err) {
+  fg_file_draft_drop(u->draft);
+  u->draft = NULL;
+  fg_server_refuse(x, err);
+}
+
 void fg_handle_upload_piece(void *server, fg_exchange *x, const char *bytes, size_t count) {
   fg_error err;
   upload *u = upload_of(server, x);
   if (!u) return;
   const fg_status status = fg_multipart_feed(u->form, bytes, count, &err);
-  if (status == FG_OK) return;
-  fg_file_draft_drop(u->draft); // its bytes are free for others at once
-  u->draft = NULL;
-  fg_server_refuse(x, status == FG_CANCELLED ? &u->error : &err);
+  if (status != FG_OK) refuse_upload(x, u, status == FG_CANCELLED ? &u->error : &err);
 }
 
 static fg_status check_upload(const upload *u, fg_error *err) {
@@ -163,7 +167,7 @@ void fg_handle_upload(void *server, fg_exchange *x) {
   if (status == FG_OK)
     fg_exchange_answer_json(x, 200, fg_file_info_json(&info));
   else
-    fg_server_refuse(x, &err);
+    refuse_upload(x, u, &err);
 }
 
 // ---- files -----------------------------------------------------------------------------------------------
