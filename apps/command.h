@@ -12,7 +12,7 @@ typedef int fg_command_run(const fg_options *options, fg_console *console);
 
 fg_command_run fg_command_batch, fg_command_generate, fg_command_bench, fg_command_eval, fg_command_pack,
     fg_command_inspect, fg_command_store, fg_command_tokenize, fg_command_pull, fg_command_profile,
-    fg_command_plan, fg_command_serve, fg_command_wrangle, fg_command_report;
+    fg_command_plan, fg_command_serve, fg_command_wrangle, fg_command_report, fg_command_devices;
 // Takes its arguments as they are.
 int fg_command_helm(int argc, char **argv);
 

@@ -43,6 +43,8 @@ static const command_row commands[] = {
      "download a model from the Hugging Face Hub"},
     {"profile", fg_command_profile, FG_CMD_PROFILE, false, "[--force]",
      "measure what this machine can do, once"},
+    {"devices", fg_command_devices, FG_CMD_DEVICES, false, "",
+     "what can compute here, and where it has been tried"},
     {"report", fg_command_report, FG_CMD_REPORT, false, "STATS.json -o PAGE.html",
      "a page about a run, from what --stats wrote"},
 };

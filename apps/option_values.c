@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "device/device.h"
 
 static fg_status wants(const fg_option_row *row, const char *what, const char *got, fg_error *err) {
   return fg_fail(err, FG_INVALID, "--%s needs %s, not '%.60s'", row->name, what, got);
@@ -133,16 +134,16 @@ static fg_status set_any_text(const fg_option_row *row, void *field, char **valu
   return FG_OK;
 }
 
-static fg_status set_choice(const fg_option_row *row, void *field, char **values, fg_error *err) {
-  size_t length = strlen(values[0]), span;
-  for (const char *word = row->argument;; word += span + 1) {
+static bool is_word_of(const char *words, const char *text, size_t length) {
+  size_t span;
+  for (const char *word = words;; word += span + 1) {
     span = strcspn(word, "|");
-    if (span == length && strncmp(word, values[0], length) == 0) {
-      *(const char **)field = values[0];
-      return FG_OK;
-    }
-    if (!word[span]) break;
+    if (span == length && strncmp(word, text, length) == 0) return true;
+    if (!word[span]) return false;
   }
+}
+
+static fg_status wants_word(const fg_option_row *row, const char *value, fg_error *err) {
   char what[64] = "one of ";
   size_t at = strlen(what);
   for (const char *c = row->argument; *c && at + 2 < sizeof what; c++) {
@@ -150,7 +151,20 @@ static fg_status set_choice(const fg_option_row *row, void *field, char **values
     if (*c == '|') what[at++] = ' ';
   }
   what[at] = 0;
-  return wants(row, what, values[0], err);
+  return wants(row, what, value, err);
+}
+
+static fg_status set_choice(const fg_option_row *row, void *field, char **values, fg_error *err) {
+  if (!is_word_of(row->argument, values[0], strlen(values[0]))) return wants_word(row, values[0], err);
+  *(const char **)field = values[0];
+  return FG_OK;
+}
+
+static fg_status set_device(const fg_option_row *row, void *field, char **values, fg_error *err) {
+  if (!is_word_of(row->argument, values[0], strcspn(values[0], ":"))) return wants_word(row, values[0], err);
+  if (!fg_device_family(values[0])) return wants(row, "a number as in opencl:1", values[0], err);
+  *(const char **)field = values[0];
+  return FG_OK;
 }
 
 static fg_status set_percent(const fg_option_row *row, void *field, char **values, fg_error *err) {
@@ -211,13 +225,14 @@ static fg_status set_words(const fg_option_row *row, void *field, char **values,
 }
 
 const fg_option_reader fg_option_readers[FG_KIND_COUNT_] = {
-    [FG_KIND_FLAG] = {0, set_flag},     [FG_KIND_COUNT] = {0, set_count},
-    [FG_KIND_BOOL] = {0, set_bool},     [FG_KIND_U32] = {1, set_u32},
-    [FG_KIND_U64] = {1, set_u64},       [FG_KIND_F64] = {1, set_f64},
-    [FG_KIND_SHARE] = {1, set_share},   [FG_KIND_SIZE] = {1, set_size},
-    [FG_KIND_CAP] = {1, set_cap},       [FG_KIND_TEXT] = {1, set_text},
-    [FG_KIND_CHOICE] = {1, set_choice}, [FG_KIND_PERCENT] = {6, set_percent},
-    [FG_KIND_RANGE] = {1, set_range},   [FG_KIND_SHARD] = {1, set_shard},
-    [FG_KIND_PROMPT] = {1, set_prompt}, [FG_KIND_FILE] = {1, set_prompt},
-    [FG_KIND_WORDS] = {1, set_words},   [FG_KIND_STRING] = {1, set_any_text},
+    [FG_KIND_FLAG] = {0, set_flag},       [FG_KIND_COUNT] = {0, set_count},
+    [FG_KIND_BOOL] = {0, set_bool},       [FG_KIND_U32] = {1, set_u32},
+    [FG_KIND_U64] = {1, set_u64},         [FG_KIND_F64] = {1, set_f64},
+    [FG_KIND_SHARE] = {1, set_share},     [FG_KIND_SIZE] = {1, set_size},
+    [FG_KIND_CAP] = {1, set_cap},         [FG_KIND_TEXT] = {1, set_text},
+    [FG_KIND_CHOICE] = {1, set_choice},   [FG_KIND_DEVICE] = {1, set_device},
+    [FG_KIND_PERCENT] = {6, set_percent}, [FG_KIND_RANGE] = {1, set_range},
+    [FG_KIND_SHARD] = {1, set_shard},     [FG_KIND_PROMPT] = {1, set_prompt},
+    [FG_KIND_FILE] = {1, set_prompt},     [FG_KIND_WORDS] = {1, set_words},
+    [FG_KIND_STRING] = {1, set_any_text},
 };

@@ -21,6 +21,7 @@ typedef enum fg_option_kind {
   FG_KIND_CAP, // a size that may be 0
   FG_KIND_TEXT,
   FG_KIND_CHOICE,  // a word of the row's `argument`, "a|b|c"
+  FG_KIND_DEVICE,  // such a word, perhaps with a number: "c:1"
   FG_KIND_PERCENT, // six whole numbers
   FG_KIND_RANGE,   // A:B
   FG_KIND_SHARD,   // I/N

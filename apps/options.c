@@ -17,7 +17,7 @@ enum {
   KEEPING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_PLAN, // of prefixes, or looking at what is kept
   SIZED = PACKING | FG_CMD_INSPECT,                       // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
-  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE | FG_CMD_REPORT,
+  ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE | FG_CMD_REPORT | FG_CMD_DEVICES,
 };
 
 #define FIELD(name) offsetof(fg_options, name)
@@ -195,10 +195,12 @@ static const fg_option_row rows[] = {
      "a promise: memory charged to this process stays within it, packing included (85 % of what the machine "
      "or "
      "its cgroup leaves free)"},
-    {"device", 0, FG_KIND_CHOICE, "cpu|fake", 0, 0, FIELD(device), SIZED,
-     "what computes; fake is a test device with memory of its own"},
+    {"device", 0, FG_KIND_DEVICE, "cpu|opencl|fake", 0, 0, FIELD(device), SIZED,
+     "what computes: opencl or opencl:N as flexgen devices lists them; fake is a test device with memory of "
+     "its "
+     "own"},
     {"device-memory", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(device_memory), PLANNED,
-     "of a device that has its own; the CPU's is host memory"},
+     "of a device that has its own (opencl: nine tenths of it); the CPU's is host memory"},
     {"offload-dir", 0, FG_KIND_TEXT, "DIR", 0, 0, FIELD(offload_dir), STORES | FG_CMD_PROFILE,
      "where packed weights are kept ($XDG_CACHE_HOME/flexgen or ~/.cache/flexgen)"},
     {"threads", 0, FG_KIND_U32, "N", 1, 4096, FIELD(threads), PACKING | FG_CMD_PROFILE,

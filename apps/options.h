@@ -30,6 +30,7 @@ typedef enum fg_command_bit {
   FG_CMD_SERVE = 1 << 11,
   FG_CMD_WRANGLE = 1 << 12,
   FG_CMD_REPORT = 1 << 13,
+  FG_CMD_DEVICES = 1 << 14,
 } fg_command_bit;
 
 // A prompt on the command line: the text itself or the file that holds it.

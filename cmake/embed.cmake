@@ -1,6 +1,6 @@
-# Files as arrays of a C source: cmake -DOUT=page_files.c "-DFILES=page.html;page.css" -P embed.cmake
+# Files as arrays of a C source: cmake -DOUT=page_files.c "-DFILES=page.html;page.css" -DHEADER=report/embedded.h -P embed.cmake
 # A file NAME.EXT becomes fg_embedded_NAME_EXT, NUL-terminated, its length fg_embedded_NAME_EXT_length.
-set(source "// Made by cmake/embed.cmake.\n#include \"report/embedded.h\"\n")
+set(source "// Made by cmake/embed.cmake.\n#include \"${HEADER}\"\n")
 foreach(file ${FILES})
   get_filename_component(name ${file} NAME)
   string(MAKE_C_IDENTIFIER ${name} name)

@@ -84,8 +84,19 @@ static void destroy(fg_device *d) {
 }
 
 static const struct fg_device_ops cpu_ops = {
-    "cpu",  memory_create, memory_destroy, host_pointer, upload,        download, run,
-    record, queue_wait,    host_wait,      reached,      sparse_counts, destroy,
+    .name = "cpu",
+    .memory_create = memory_create,
+    .memory_destroy = memory_destroy,
+    .host_pointer = host_pointer,
+    .upload = upload,
+    .download = download,
+    .run = run,
+    .record = record,
+    .queue_wait = queue_wait,
+    .host_wait = host_wait,
+    .reached = reached,
+    .sparse_counts = sparse_counts,
+    .destroy = destroy,
 };
 
 fg_status fg_cpu_device_create(fg_device **out, const fg_device_options *options, fg_error *err) {

@@ -46,6 +46,7 @@ typedef struct fg_device_options {
   fg_budget *host;         // pays for scratch in host memory
   fg_budget *memory;       // pays for device memory (the CPU: the same as host)
   fg_threads *threads;     // for devices that compute on the CPU
+  uint32_t number;         // of its kind; set by fg_device_create
   fg_trace *trace;
 } fg_device_options;
 
@@ -60,10 +61,13 @@ static inline fg_sparse_counts fg_sparse_counts_sum(fg_sparse_counts a, fg_spars
 }
 
 struct fg_device_ops {
-  const char *name; // "cpu", "fake"
+  const char *name; // of its kind
   fg_status (*memory_create)(fg_device *d, uint64_t bytes, const char *what, fg_memory **out, fg_error *err);
   void (*memory_destroy)(fg_device *d, fg_memory *m);
   void *(*host_pointer)(fg_device *d, fg_memory *m); // NULL: the host cannot reach it
+  // Host memory that the device copies from and to by itself; NULL: any will do.
+  fg_status (*host_create)(fg_device *d, uint64_t bytes, const char *what, void **out, fg_error *err);
+  void (*host_destroy)(fg_device *d, void *block);
   // host must stay as it is until the queue has passed.
   fg_status (*upload)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, const void *host,
                       uint64_t bytes, fg_error *err);
@@ -89,7 +93,8 @@ struct fg_device {
   fg_device_options options;
 };
 
-// Kinds of devices are rows of a table in device.c. `name` as on the command line: "cpu", "fake".
+// Kinds of devices are rows of a table in device.c. `name` as on the command line: "cpu", "fake", "opencl",
+// "opencl:1".
 fg_status fg_device_create(fg_device **out, const char *name, const fg_device_options *options,
                            fg_error *err);
 void fg_device_destroy(fg_device *device);
@@ -101,6 +106,25 @@ const fg_layout_family *fg_device_family(const char *name);
 
 // Whether its memory is host memory, so that both tiers share one budget; false for an unknown name.
 bool fg_device_in_host_memory(const char *name);
+// Whether it computes in float32 whatever is asked for.
+bool fg_device_only_f32(const char *name);
+// Whether it has kernels for sparse attention (fg_device_options.sparse_heads).
+bool fg_device_can_be_sparse(const char *name);
+
+// What is known of a device before it exists.
+typedef struct fg_device_found {
+  uint64_t memory;    // of one that has its own and knows how much; else 0
+  char identity[192]; // what its bits depend on beside its name: ", model, driver"; "" for the CPU
+} fg_device_found;
+
+// Fails, and says what there is, where there is no such device.
+fg_status fg_device_find(const char *name, fg_device_found *out, fg_error *err);
+
+// Host memory for what crosses to the device and back: a block as of fg_budget_alloc, of the device's
+// options.host. Copies from other memory are right too, but may keep the host waiting.
+fg_status fg_device_host_create(fg_device *device, uint64_t bytes, const char *what, void **out,
+                                fg_error *err);
+void fg_device_host_destroy(fg_device *device, void *block); // NULL is allowed
 
 // Short forms.
 static inline void *fg_device_host_pointer(fg_device *d, fg_memory *m) {

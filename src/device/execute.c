@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "device/execute_internal.h"
+#include "device/view.h"
 
 enum {
   DEFAULT_HEAD_DIM = 256,
@@ -16,15 +17,8 @@ fg_status fg_view_resolve(const fg_view *view, const char *name, uint64_t rows, 
                           void **out, fg_error *err) {
   *out = NULL;
   if (!view->memory) return fg_fail(err, FG_INTERNAL, "operand %s is absent", name);
-  // Counts are 32-bit numbers and widths sums of few of them, so only the products need care.
-  uint64_t elements = 0, bytes, total = view->memory->bytes;
-  if (rows > 0 && (!fg_mul_u64(rows - 1, view->stride, &elements) || !fg_add_u64(elements, width, &elements)))
-    elements = UINT64_MAX;
-  if (!fg_mul_u64(elements, size, &bytes) || !fg_range_ok(view->offset, bytes, total))
-    return fg_fail(err, FG_INTERNAL,
-                   "operand %s [%" PRIu64 ", %" PRIu64 "] (stride %" PRIu32 ", offset %" PRIu64
-                   ") leaves its memory of %" PRIu64 " bytes",
-                   name, rows, width, view->stride, view->offset, total);
+  fg_status status = fg_view_check(view, name, rows, width, size, view->memory->bytes, err);
+  if (status) return status;
   *out = view->memory->base + view->offset;
   return FG_OK;
 }

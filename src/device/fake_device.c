@@ -309,8 +309,19 @@ static void destroy(fg_device *d) {
 }
 
 static const struct fg_device_ops fake_ops = {
-    "fake", memory_create, memory_destroy, host_pointer, upload,        download, run,
-    record, queue_wait,    host_wait,      reached,      sparse_counts, destroy,
+    .name = "fake",
+    .memory_create = memory_create,
+    .memory_destroy = memory_destroy,
+    .host_pointer = host_pointer,
+    .upload = upload,
+    .download = download,
+    .run = run,
+    .record = record,
+    .queue_wait = queue_wait,
+    .host_wait = host_wait,
+    .reached = reached,
+    .sparse_counts = sparse_counts,
+    .destroy = destroy,
 };
 
 // It computes on its own thread alone, and its executor must not share a team with the host.

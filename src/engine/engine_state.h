@@ -57,6 +57,7 @@ struct fg_engine {
   fg_engine_options options;
   char *name, *fingerprint;
   const char *device_name;
+  fg_device_found device_found;
   fg_compute compute;
   bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;

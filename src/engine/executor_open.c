@@ -231,7 +231,7 @@ static fg_status create_arrays(fg_executor *x, fg_error *err) {
   fg_budget *host = x->options.host;
   fg_status status = d->ops->memory_create(d, at->bytes, "positions and page tables", &x->array_memory, err);
   if (status == FG_OK)
-    status = fg_budget_alloc(host, at->bytes, "positions and page tables", (void **)&x->host_arrays, err);
+    status = fg_device_host_create(d, at->bytes, "positions and page tables", (void **)&x->host_arrays, err);
   const uint64_t ids = token_bytes + most_rows(p) * sizeof(int32_t);
   if (status == FG_OK) status = fg_budget_alloc(host, ids, "token ids", (void **)&x->ids, err);
   x->rows = x->ids ? x->ids + p->max_tokens : NULL;
@@ -266,12 +266,11 @@ static fg_status create_activations(fg_executor *x, fg_error *err) {
     status = d->ops->memory_create(d, (uint64_t)2 * x->heads * sizeof(float) * p->max_tokens,
                                    "states of attention", &x->states, err);
   if (status != FG_OK) return status;
-  fg_budget *host = x->options.host;
   if (!fg_device_host_pointer(d, x->registers))
-    status = fg_budget_alloc(host, (uint64_t)widest_input(g) * sizeof(float) * most_rows(p),
-                             "staging of activations", (void **)&x->staging, err);
+    status = fg_device_host_create(d, (uint64_t)widest_input(g) * sizeof(float) * most_rows(p),
+                                   "staging of activations", (void **)&x->staging, err);
   if (status == FG_OK && !fg_device_host_pointer(d, x->logits))
-    status = fg_budget_alloc(host, logits, "logits", (void **)&x->host_logits, err);
+    status = fg_device_host_create(d, logits, "logits", (void **)&x->host_logits, err);
   return status;
 }
 
@@ -417,11 +416,11 @@ void fg_executor_destroy(fg_executor *x) {
   fg_memory *memories[] = {x->registers, x->vectors, x->array_memory, x->logits, x->states};
   for (uint32_t i = 0; i < sizeof memories / sizeof *memories; i++)
     if (memories[i]) d->ops->memory_destroy(d, memories[i]);
-  fg_budget_free(x->options.host, x->host_arrays);
+  fg_device_host_destroy(d, x->host_arrays);
   fg_budget_free(x->options.host, x->ids);
   fg_budget_free(x->options.host, x->finding);
-  fg_budget_free(x->options.host, x->staging);
-  fg_budget_free(x->options.host, x->host_logits);
+  fg_device_host_destroy(d, x->staging);
+  fg_device_host_destroy(d, x->host_logits);
   free(x->vector_offset);
   free(x->weight_of);
   free(x);

@@ -462,8 +462,8 @@ static fg_status allocate_slots(fg_expert_cache *c, fg_error *err) {
   if (status != FG_OK) return status;
   c->reach = fg_device_host_pointer(d, c->memory);
   if (c->reach) return FG_OK;
-  return fg_budget_alloc(c->options.host, FG_EXPERT_SLOTS * c->slot_bytes, "staging of experts",
-                         (void **)&c->staging, err);
+  return fg_device_host_create(d, FG_EXPERT_SLOTS * c->slot_bytes, "staging of experts", (void **)&c->staging,
+                               err);
 }
 
 fg_status fg_expert_cache_create(fg_expert_cache **out, const fg_expert_cache_options *options,
@@ -495,7 +495,7 @@ void fg_expert_cache_destroy(fg_expert_cache *c) {
   }
   for (int q = 0; q < FG_QUEUE_COUNT; q++) (void)d->ops->host_wait(d, d->ops->record(d, (fg_queue)q), NULL);
   if (c->memory) d->ops->memory_destroy(d, c->memory);
-  fg_budget_free(c->options.host, c->staging);
+  fg_device_host_destroy(d, c->staging);
   free(c->slots);
   free(c->reads);
   free(c->slot_of);

@@ -107,9 +107,10 @@ static fg_status create_memory(fg_hidden_state *h, fg_error *err) {
   if (!h->batches)
     return fg_fail(err, FG_NO_SPACE, "out of memory for a list of %" PRIu32 " batches", l->batches);
   if (l->host_rows)
-    status = fg_budget_alloc(host, l->host_rows * row_bytes(l), what, (void **)&h->host_rows, err);
+    status = fg_device_host_create(d, l->host_rows * row_bytes(l), what, (void **)&h->host_rows, err);
   if (status == FG_OK && l->disk_rows && !h->reach)
-    status = fg_budget_alloc(host, frames_bytes(l), "staging of the hidden state", (void **)&h->images, err);
+    status =
+        fg_device_host_create(d, frames_bytes(l), "staging of the hidden state", (void **)&h->images, err);
   return status;
 }
 
@@ -140,8 +141,8 @@ void fg_hidden_destroy(fg_hidden_state *h) {
   fg_io_destroy(h->io); // waits for what is in flight into memory that is freed now
   fg_file_close(h->file);
   if (h->memory) d->ops->memory_destroy(d, h->memory);
-  fg_budget_free(h->options.host, h->host_rows);
-  fg_budget_free(h->options.host, h->images);
+  fg_device_host_destroy(d, h->host_rows);
+  fg_device_host_destroy(d, h->images);
   fg_budget_release(h->options.host, h->list_bytes);
   free(h->batches);
   free(h);

@@ -62,15 +62,15 @@ static void identify(const fg_engine *e, char out[static FG_PREFIX_MOST_IDENTITY
   fg_kernels_init(&kernels, fg_cpu_features());
   char cpu[64], library[64];
   fg_profile_cpu_name(cpu, sizeof cpu);
-  snprintf(out, FG_PREFIX_MOST_IDENTITY + 1,
-           "flexgen %s, %d; model %s, weights %016" PRIx64 "; device %s, %s, kernels %s, %s, %s; dtype %s%s; "
-           "cache %s, %" PRIu32 " heads of %" PRIu32 " and %" PRIu32 "%s, pages of %" PRIu32
-           "; sparsity %.17g%s",
-           FG_VERSION, FG_PREFIX_VERSION, info.fingerprint ? info.fingerprint : "",
-           weights_hash(e->model->store), info.device, fg_device_family(info.device)->name, kernels.name, cpu,
-           fg_product_library(library), info.dtype, e->options.deterministic ? ", deterministic" : "",
-           info.cache_dtype, kv->kv_heads, kv->k_dim, kv->v_dim, kv->v_in_k ? " in one" : "", kv->page_tokens,
-           fg_sparsity_of(e->options.attn_sparsity), e->attends_on_host ? ", on the host" : "");
+  snprintf(
+      out, FG_PREFIX_MOST_IDENTITY + 1,
+      "flexgen %s, %d; model %s, weights %016" PRIx64 "; device %s, %s%s, kernels %s, %s, %s; dtype %s%s; "
+      "cache %s, %" PRIu32 " heads of %" PRIu32 " and %" PRIu32 "%s, pages of %" PRIu32 "; sparsity %.17g%s",
+      FG_VERSION, FG_PREFIX_VERSION, info.fingerprint ? info.fingerprint : "", weights_hash(e->model->store),
+      info.device, fg_device_family(info.device)->name, e->device_found.identity, kernels.name, cpu,
+      fg_product_library(library), info.dtype, e->options.deterministic ? ", deterministic" : "",
+      info.cache_dtype, kv->kv_heads, kv->k_dim, kv->v_dim, kv->v_in_k ? " in one" : "", kv->page_tokens,
+      fg_sparsity_of(e->options.attn_sparsity), e->attends_on_host ? ", on the host" : "");
 }
 
 // ---- life -----------------------------------------------------------------------------------------------

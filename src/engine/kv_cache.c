@@ -91,7 +91,7 @@ static fg_status create_frames(fg_kv_cache *kv, fg_error *err) {
   const uint64_t arrays = p->frames * kv->frame_array_bytes;
   fg_status status = d->ops->memory_create(d, arrays, "page tables of frames", &kv->array_memory, err);
   if (status == FG_OK)
-    status = fg_budget_alloc(host, arrays, "page tables of frames", (void **)&kv->arrays, err);
+    status = fg_device_host_create(d, arrays, "page tables of frames", (void **)&kv->arrays, err);
   kv->array_image = (fg_memory){(uint8_t *)kv->arrays, arrays};
   if (status == FG_OK)
     status = fg_budget_alloc(host, p->frames * lists, "lists of frames", (void **)&kv->lists, err);
@@ -112,9 +112,13 @@ static fg_status create_staging(fg_kv_cache *kv, fg_error *err) {
   const uint64_t frames = (uint64_t)p->frames * p->frame_pages * kv->page_bytes;
   const uint64_t pages = kv->layers * kv->page_bytes * p->host_pages;
   if (!kv->reach) {
-    fg_status status = fg_cpu_memory_create(kv->options.host, pages + frames, "the KV cache in host memory",
-                                            &kv->host_memory, err);
+    fg_status status =
+        fg_device_host_create(kv->options.device, pages + frames, "the KV cache in host memory",
+                              (void **)&kv->host_block.base, err);
     if (status != FG_OK) return status;
+    kv->host_block.bytes = pages + frames;
+    kv->host_memory = &kv->host_block;
+    fg_prefer_huge_pages(kv->host_block.base, pages + frames);
     kv->bounce = (char *)kv->host_memory->base + pages;
   }
   if (p->disk_pages == 0) return FG_OK;
@@ -173,9 +177,9 @@ void fg_kv_cache_destroy(fg_kv_cache *kv) {
   fg_file_close(kv->file);
   if (kv->memory) d->ops->memory_destroy(d, kv->memory);
   if (kv->array_memory) d->ops->memory_destroy(d, kv->array_memory);
-  fg_budget_free(kv->options.host, kv->arrays);
+  fg_device_host_destroy(d, kv->arrays);
   fg_budget_free(kv->options.host, kv->lists);
-  fg_cpu_memory_destroy(kv->options.host, kv->host_memory);
+  fg_device_host_destroy(d, kv->host_block.base);
   fg_kv_host_destroy(kv->attends);
   fg_budget_release(kv->options.host, kv->places_bytes);
   fg_kv_places_destroy(kv->places);

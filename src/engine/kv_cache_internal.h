@@ -65,6 +65,7 @@ struct fg_kv_cache {
   uint64_t places_bytes; // reserved
   fg_io *io;
   fg_file *file;
+  fg_memory host_block;    // host_memory's
   fg_memory *host_memory;  // [layers][host_pages], then the bounce buffer; NULL where the host reaches frames
   char *bounce;            // the frames in host memory, where the host cannot reach them
   fg_kv_host *attends;     // NULL: the device does all

@@ -143,12 +143,37 @@ static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   e->device_name = e->options.device ? e->options.device : "cpu";
   if (!fg_device_family(e->device_name))
     return fg_fail(err, FG_INVALID, "--device %s: no such device here", e->device_name);
+  fg_status status = fg_device_find(e->device_name, &e->device_found, err);
+  if (status != FG_OK) return status;
   *one_memory = fg_device_in_host_memory(e->device_name);
+  if (fg_device_only_f32(e->device_name)) {
+    if (!e->compute_auto && e->compute != FG_COMPUTE_F32)
+      return fg_fail(err, FG_UNSUPPORTED, "--dtype %s: the %s device computes in f32; use f32 or auto",
+                     e->options.dtype, e->device_name);
+    e->compute = FG_COMPUTE_F32;
+    e->compute_auto = false;
+  }
+  if (fg_sparsity_of(e->options.attn_sparsity) > 0 && !fg_device_can_be_sparse(e->device_name))
+    return fg_fail(
+        err, FG_UNSUPPORTED,
+        "--attn-sparsity %g: the %s device has no sparse attention; leave it out or use --device cpu",
+        e->options.attn_sparsity, e->device_name);
+  if (e->device_found.memory && e->options.device_memory > e->device_found.memory) {
+    char wish[16], there[16];
+    return fg_fail(err, FG_INVALID, "--device-memory %s: the %s device has %s",
+                   fg_size_format(e->options.device_memory, wish), e->device_name,
+                   fg_size_format(e->device_found.memory, there));
+  }
   if (*one_memory && e->options.device_memory)
     return fg_fail(err, FG_INVALID,
                    "--device-memory: the %s device computes in host memory; use --host-memory",
                    e->device_name);
   return choose_attention(e, *one_memory, err);
+}
+
+// Of a device that knows its memory, most: others use it too, if only to show a picture.
+static uint64_t device_limit(const fg_engine *e) {
+  return e->options.device_memory ? e->options.device_memory : e->device_found.memory / 10 * 9;
 }
 
 static fg_status choose_cache(fg_engine *e, fg_error *err) {
@@ -451,8 +476,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   if (status == FG_OK) status = open_text(e, err);
   if (status == FG_OK && e->draft_model) status = fg_draft_model_check(e->draft_model, e, err);
   if (status == FG_OK && !one_memory)
-    status =
-        fg_budget_create(&e->device_budget, "device memory", "--device-memory", options->device_memory, err);
+    status = fg_budget_create(&e->device_budget, "device memory", "--device-memory", device_limit(e), err);
   if (one_memory) e->device_budget = e->host;
   if (status == FG_OK) status = fg_kept_prefixes_open(e, plan_only, err);
   if (status == FG_OK) status = make_policy(e, one_memory, err);

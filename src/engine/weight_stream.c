@@ -133,20 +133,19 @@ static fg_status load_all_resident(fg_weight_stream *s, fg_error *err) {
   fg_status status = FG_OK;
   if (bytes[0]) status = d->ops->memory_create(d, bytes[0], "resident weights", &s->device_block, err);
   if (status == FG_OK && bytes[1])
-    status =
-        fg_budget_alloc(s->options.host, bytes[1], "weights in host memory", (void **)&s->host_block, err);
+    status = fg_device_host_create(d, bytes[1], "weights in host memory", (void **)&s->host_block, err);
   if (status != FG_OK) return status;
   if (s->device_block) s->device_host = fg_device_host_pointer(d, s->device_block);
   void *bounce = NULL;
   if (s->device_block && !s->device_host)
-    status = fg_budget_alloc(s->options.host, fg_store_largest_panel(store), "a buffer for loading weights",
-                             &bounce, err);
+    status =
+        fg_device_host_create(d, fg_store_largest_panel(store), "a buffer for loading weights", &bounce, err);
   if (status == FG_OK) status = load_in_place(s, err);
   for (uint32_t i = 0; status == FG_OK && i < store->panel_count; i++) {
     s->verified[i] = is_resident(s, i);
     if (is_resident(s, i) && !host_place(s, i)) status = load_by_upload(s, i, bounce, err);
   }
-  fg_budget_free(s->options.host, bounce);
+  fg_device_host_destroy(d, bounce);
   return status;
 }
 
@@ -399,8 +398,7 @@ static fg_status create_ring(fg_weight_stream *s, fg_error *err) {
   s->ring_host = fg_device_host_pointer(d, s->ring);
   s->host_reaches = s->ring_host != NULL;
   if (!s->host_reaches)
-    status =
-        fg_budget_alloc(s->options.host, bytes, "staging of streamed weights", (void **)&s->ring_host, err);
+    status = fg_device_host_create(d, bytes, "staging of streamed weights", (void **)&s->ring_host, err);
   if (status == FG_OK) fg_io_register(s->options.io, s->ring_host, bytes);
   return status;
 }
@@ -437,8 +435,8 @@ void fg_weight_stream_destroy(fg_weight_stream *s) {
   if (s->ring_host) fg_io_unregister(s->options.io, s->ring_host, s->options.ring_bytes);
   if (s->ring) d->ops->memory_destroy(d, s->ring);
   if (s->device_block) d->ops->memory_destroy(d, s->device_block);
-  if (!s->host_reaches) fg_budget_free(s->options.host, s->ring_host);
-  fg_budget_free(s->options.host, s->host_block);
+  if (!s->host_reaches) fg_device_host_destroy(d, s->ring_host);
+  fg_device_host_destroy(d, s->host_block);
   free(s->tier);
   free(s->weight_of);
   free(s->place);

@@ -19,12 +19,18 @@ static inline fg_device_options rig_options(const rig *r, fg_compute compute) {
                              .max_rows = 200,
                              .max_width = 512,
                              .max_k = 256,
-                             .max_head_dim = 64,
+                             .max_head_dim = 128,
                              .sparse_heads = 3,
                              .sparse_context = 100,
                              .host = r->host,
                              .memory = r->memory,
                              .threads = r->threads};
+}
+
+// OpenCL devices are tested where there is one: on a CPU's driver (PoCL) as on a GPU's.
+static inline bool opencl_is_there(void) {
+  fg_device_found found;
+  return fg_device_find("opencl", &found, NULL) == FG_OK;
 }
 
 static inline rig make_rig(const char *device, uint32_t threads, fg_compute compute) {
@@ -34,6 +40,7 @@ static inline rig make_rig(const char *device, uint32_t threads, fg_compute comp
   assert_int_equal(fg_budget_create(&r.memory, "device memory", "--device-memory", 8 << 20, NULL), FG_OK);
   assert_int_equal(fg_threads_create(&r.threads, threads, NULL), FG_OK);
   fg_device_options options = rig_options(&r, compute);
+  if (!fg_device_can_be_sparse(device)) options.sparse_heads = 0;
   if (fg_device_create(&r.device, device, &options, &err)) fail_msg("%s", err.message);
   return r;
 }
@@ -105,9 +112,15 @@ static inline fg_status run_failing(rig *r, const fg_call *call, fg_error *err) 
 static const char *const devices[] = {"cpu", "fake"};
 enum { DEVICES = sizeof devices / sizeof *devices };
 
+// FG_TEST_DEVICE=opencl: on this one alone (tests/CMakeLists.txt).
 static inline void each_device(void (*check)(rig *r)) {
-  for (int i = 0; i < DEVICES; i++) {
-    rig r = make_rig(devices[i], 2, FG_COMPUTE_F32);
+  const char *only = getenv("FG_TEST_DEVICE");
+  if (only && strcmp(only, "opencl") == 0 && !opencl_is_there()) {
+    print_message("no OpenCL device here (Debian: apt install pocl-opencl-icd)\n");
+    skip();
+  }
+  for (int i = 0; i < (only ? 1 : DEVICES); i++) {
+    rig r = make_rig(only ? only : devices[i], 2, FG_COMPUTE_F32);
     check(&r);
     drop_rig(&r);
   }

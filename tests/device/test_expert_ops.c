@@ -34,7 +34,8 @@ static void check_route(rig *r) {
   for (int row = 0; row < ROWS; row++) {
     fg_route(&call.params.route, logits + row * STRIDE, bias, chosen, weights);
     assert_memory_equal(out + row * 2 * USED, chosen, sizeof chosen);
-    assert_memory_equal(out + row * 2 * USED + USED, weights, sizeof weights);
+    for (int i = 0; i < USED; i++) // another device's exponentials are not this one's
+      assert_true(fabsf(out[row * 2 * USED + USED + i] - weights[i]) <= 1e-6f);
   }
   free(logits), free(bias);
 }
