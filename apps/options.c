@@ -14,8 +14,8 @@ enum {
   PACKING = PLANNED | FG_CMD_PACK,
   JOBS = FG_CMD_BATCH | FG_CMD_WRANGLE,
   BENCHED = FG_CMD_BENCH | FG_CMD_PLAN,
-  KEEPING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_PLAN, // of prefixes, or looking at what is kept
-  SIZED = PACKING | FG_CMD_INSPECT,                       // those that look at weights
+  KEEPING = FG_CMD_BATCH | FG_CMD_GENERATE | FG_CMD_SERVE | FG_CMD_PLAN, // of prefixes, or looking at them
+  SIZED = PACKING | FG_CMD_INSPECT,                                      // those that look at weights
   STORES = SIZED | FG_CMD_STORE,
   ALL = STORES | FG_CMD_TOKENIZE | FG_CMD_PULL | FG_CMD_PROFILE | FG_CMD_REPORT | FG_CMD_DEVICES,
 };
@@ -260,7 +260,7 @@ static const fg_option_row rows[] = {
     {"prefix-cache-size", 0, FG_KIND_SIZE, "SIZE", 1, 0, FIELD(prefix_cache_size), KEEPING,
      "bytes of that folder's files at most; what was used longest ago goes first (10G)"},
     {"prefix-cache-keep", 0, FG_KIND_CHOICE, "shared|prompts", 0, 0, FIELD(prefix_cache_keep), KEEPING,
-     "what at least two rows begin with, or all of every prompt (batch: shared, generate: prompts)"},
+     "what at least two rows begin with, or all of every prompt (batch, serve: shared, generate: prompts)"},
     {"speculation", 0, FG_KIND_BOOL, "BOOL", 0, 0, FIELD(speculation), PLANNED,
      "whether rows whose step waits for the disk or for memory try tokens ahead that their own text suggests "
      "(true; of bench, whose prompts are random, false)"},

@@ -387,6 +387,32 @@ class Batches(Case):
         self.assertFalse(os.path.exists(self.path("data/batches/gone.jsonl")))
         self.assertFalse(os.path.exists(self.path("data/batches/batch_w.json.part")))
 
+    # ---- kept prefixes ----
+
+    def test_what_requests_begin_with_is_kept_for_the_next_start(self):
+        common = [5 + i % 200 for i in range(3 * 32 + 5)]
+        asked = [{"prompt": common + [9 + i], "max_tokens": 4, "temperature": 0, "logprobs": 1, "echo": i == 2,
+                  "return_token_ids": True, "return_tokens_as_token_ids": True} for i in range(3)]
+        batch = [row(f"r{i}", **body) for i, body in enumerate(asked)]
+        kept = ("--prefix-cache", self.path("kept"))
+
+        def answers(*options):
+            with self.server("--stats", self.path("stats.json"), *options) as server:
+                said = [server.post("/v1/completions", body)[2]["choices"] for body in asked]
+                done = self.until(server, self.create(server, lines(batch)), "completed")
+                rows_said = [r["response"]["body"]["choices"] for r in self.answers(server, done["output_file_id"])]
+                server.stop()
+            with open(self.path("stats.json")) as file:
+                return said, rows_said, json.load(file)["prefix_cache"]
+        plain, plain_rows, figures = answers()
+        self.assertEqual((figures["saved_tokens"], figures["loaded_tokens"]), (0, 0))
+        first, first_rows, figures = answers(*kept)
+        self.assertGreaterEqual(figures["saved_tokens"], 3 * 32)
+        second, second_rows, figures = answers(*kept)
+        self.assertGreaterEqual(figures["loaded_tokens"], 3 * 32)
+        self.assertEqual((first, first_rows), (plain, plain_rows))
+        self.assertEqual((second, second_rows), (plain, plain_rows))
+
 
 class Page(Case):
     def test_the_page_and_its_figures(self):
