@@ -107,8 +107,13 @@ def versions(options, peer):
 def run(options, peer, job, weights, settings=(), limit=None):
     """One run of a peer in a process of its own, `limit` bytes of memory; None if it failed. `settings` are further
     words for its program."""
+    return run_program(options, peer, checkpoint(options, peer, job.model, weights), job, settings, limit)
+
+
+def run_program(options, peer, path, job, settings=(), limit=None):
+    """The same on a checkpoint that is there."""
     program, name, _ = PEERS[peer]
-    python, path = environment(options, name), checkpoint(options, peer, job.model, weights)
+    python = environment(options, name)
     with tempfile.TemporaryDirectory(dir=options.peers) as work:
         command = [python, "-B", PROGRAMS / program, path, "--work", work, "--prompt-len", job.prompt, "--gen-len",
                    job.generated, "--num-prompts", job.sequences, "--threads", options.threads, *settings]

@@ -1,4 +1,5 @@
-"""llama.cpp's llama-server on a file of requests with token ids, as many at once as it has slots."""
+"""llama.cpp's llama-server on a file of requests with token ids, as many at once as it has slots. What a prompt has in common
+with the one before it in its slot is not computed again."""
 import concurrent.futures
 import http.client
 import json
@@ -38,8 +39,10 @@ def wait_until_ready(server):
 
 
 def complete(body):
-    status, answer = call("POST", "/completion", {"prompt": body["prompt"], "n_predict": body["max_tokens"],
-                                                  "temperature": 0, "ignore_eos": True})
+    stop = body.get("stop", [])
+    status, answer = call("POST", "/completion", {
+        "prompt": body["prompt"], "n_predict": body["max_tokens"], "temperature": 0, "cache_prompt": True,
+        "ignore_eos": body.get("ignore_eos", False), "stop": [stop] if isinstance(stop, str) else stop})
     if status != 200:
         raise SystemExit(f"llama-server: {status} {answer[:200]}")
     return json.loads(answer)["tokens_predicted"]
