@@ -61,6 +61,48 @@ uint32_t fg_cpu_features(void) {
   return features;
 }
 
+#elif defined(__aarch64__) && defined(__linux__)
+
+#include <sys/auxv.h>
+
+enum { HWCAP_DOT_PRODUCTS = 1 << 20, HWCAP2_MATRIX_PRODUCTS = 1 << 13 }; // older headers lack them
+
+uint32_t fg_cpu_features(void) {
+  uint32_t features = FG_CPU_NEON;
+#if defined(FG_HAVE_DOTPROD)
+  if (getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCTS) features |= FG_CPU_DOTPROD;
+#endif
+#if defined(FG_HAVE_I8MM)
+  if (features & FG_CPU_DOTPROD && getauxval(AT_HWCAP2) & HWCAP2_MATRIX_PRODUCTS) features |= FG_CPU_I8MM;
+#endif
+  return features;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/sysctl.h>
+
+#if defined(FG_HAVE_DOTPROD)
+static bool has(const char *feature) {
+  int yes = 0;
+  size_t size = sizeof yes;
+  return sysctlbyname(feature, &yes, &size, NULL, 0) == 0 && yes;
+}
+#endif
+
+uint32_t fg_cpu_features(void) {
+  uint32_t features = FG_CPU_NEON;
+#if defined(FG_HAVE_DOTPROD)
+  if (has("hw.optional.arm.FEAT_DotProd")) features |= FG_CPU_DOTPROD;
+#endif
+#if defined(FG_HAVE_I8MM)
+  if (features & FG_CPU_DOTPROD && has("hw.optional.arm.FEAT_I8MM")) features |= FG_CPU_I8MM;
+#endif
+  return features;
+}
+
 #else
 
 uint32_t fg_cpu_features(void) {

@@ -12,6 +12,9 @@ typedef enum fg_cpu_feature {
   FG_CPU_AVX_VNNI = 16,   // the same without AVX-512
   FG_CPU_AMX_INT8 = 32,   // products of whole tiles (amx.h); with all of AVX-512 above
   FG_CPU_AMX_BF16 = 64,
+  FG_CPU_NEON = 128,    // 64-bit ARM, always
+  FG_CPU_DOTPROD = 256, // dot products of int8
+  FG_CPU_I8MM = 512,    // products of 2 x 8 by 8 x 2 int8; with dot products
 } fg_cpu_feature;
 
 // A set of fg_cpu_feature. Asks Linux for the use of tiles, which it gives a process once and for all of its

@@ -14,25 +14,39 @@ void fg_kernels_ref(fg_kernels *k) {
   fg_q_product_ref(k);
 }
 
-void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
-  fg_kernels_ref(kernels);
+// An instruction set fills in what it does faster, after those before it.
+typedef struct variant {
+  uint32_t needs; // of fg_cpu_feature, all of them
+  void (*fill)(fg_kernels *k);
+} variant;
+
+static const variant variants[] = {
+    {0, fg_kernels_ref},
 #if defined(__x86_64__)
-  if (features & FG_CPU_AVX2) fg_kernels_avx2(kernels);
-  if (features & FG_CPU_AVX_VNNI) fg_q_product_avx_vnni(kernels);
-  if (features & FG_CPU_AVX512) fg_kernels_avx512(kernels);
-  if (features & FG_CPU_AVX512_BF16) {
-    fg_attention_avx512_bf16(kernels);
-    fg_product_avx512_bf16(kernels);
-  }
-  if (features & FG_CPU_AVX512_VNNI) {
-    fg_attention_avx512_codes(kernels);
-    fg_q_product_avx512_vnni(kernels);
-  }
+    {FG_CPU_AVX2, fg_kernels_avx2},
+    {FG_CPU_AVX_VNNI, fg_q_product_avx_vnni},
+    {FG_CPU_AVX512, fg_kernels_avx512},
+    {FG_CPU_AVX512_BF16, fg_attention_avx512_bf16},
+    {FG_CPU_AVX512_BF16, fg_product_avx512_bf16},
+    {FG_CPU_AVX512_VNNI, fg_attention_avx512_codes},
+    {FG_CPU_AVX512_VNNI, fg_q_product_avx512_vnni},
 #if defined(FG_HAVE_AMX)
-  if (features & FG_CPU_AMX_BF16) fg_product_amx(kernels);
-  if (features & FG_CPU_AMX_INT8) fg_q_product_amx(kernels);
+    {FG_CPU_AMX_BF16, fg_product_amx},
+    {FG_CPU_AMX_INT8, fg_q_product_amx},
 #endif
-#else
-  (void)features;
 #endif
+#if defined(__aarch64__)
+    {FG_CPU_NEON, fg_kernels_neon},
+#if defined(FG_HAVE_DOTPROD)
+    {FG_CPU_DOTPROD, fg_q_product_dotprod},
+#endif
+#if defined(FG_HAVE_I8MM)
+    {FG_CPU_I8MM, fg_q_product_i8mm},
+#endif
+#endif
+};
+
+void fg_kernels_init(fg_kernels *kernels, uint32_t features) {
+  for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+    if ((variants[i].needs & ~features) == 0) variants[i].fill(kernels);
 }

@@ -13,12 +13,18 @@ void fg_attention_avx512_bf16(fg_kernels *k);
 void fg_attention_avx512_codes(fg_kernels *k);
 void fg_product_avx512_bf16(fg_kernels *k);
 void fg_product_amx(fg_kernels *k);
+void fg_kernels_neon(fg_kernels *k);
+void fg_tiles_neon(fg_kernels *k); // of quantized types in the layout n64
 // Quantised products.
 void fg_quantise_avx2(fg_kernels *k);
 void fg_q_product_avx2(fg_kernels *k);
 void fg_q_product_avx_vnni(fg_kernels *k);
 void fg_q_product_avx512_vnni(fg_kernels *k);
 void fg_q_product_amx(fg_kernels *k);
+void fg_quantise_neon(fg_kernels *k);
+void fg_q_product_neon(fg_kernels *k);
+void fg_q_product_dotprod(fg_kernels *k);
+void fg_q_product_i8mm(fg_kernels *k);
 
 // The reference in parts, a file each.
 void fg_rows_ref(fg_kernels *k);

@@ -112,6 +112,7 @@ static const fg_layout *choose_n64(fg_dtype dtype, uint32_t n, uint32_t k) {
 static const fg_layout_family plain_family = {"plain-1", choose_plain};
 static const fg_layout_family avx2_family = {"cpu-avx2-2", choose_n64};
 static const fg_layout_family avx512_family = {"cpu-avx512-1", choose_n64};
+static const fg_layout_family neon_family = {"cpu-neon-1", choose_n64};
 
 const fg_layout_family *fg_layout_family_plain(void) {
   return &plain_family;
@@ -119,6 +120,7 @@ const fg_layout_family *fg_layout_family_plain(void) {
 
 const fg_layout_family *fg_layout_family_of(uint32_t features) {
   if (features & FG_CPU_AVX512) return &avx512_family;
+  if (features & FG_CPU_NEON) return &neon_family;
   return features & FG_CPU_AVX2 ? &avx2_family : &plain_family;
 }
 

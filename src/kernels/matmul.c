@@ -68,7 +68,12 @@ static bool takes_bf16(const fg_matmul_options *o) {
 }
 
 static bool takes_onednn(const fg_matmul_options *o) {
+#if defined(FG_HAVE_ONEDNN)
   return o->features & FG_CPU_AVX512 && !takes_bf16(o);
+#else
+  (void)o;
+  return false;
+#endif
 }
 
 static uint32_t whole_rows(uint32_t rows, uint32_t most) {

@@ -1,5 +1,7 @@
 #include "kernels/product.h"
 
+#if defined(FG_HAVE_ONEDNN)
+
 #include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,3 +199,35 @@ const char *fg_product_library(char out[static 64]) {
            (unsigned)dnnl_get_effective_cpu_isa());
   return out;
 }
+
+#else // built without oneDNN
+
+#include <stdio.h>
+
+fg_status fg_product_create(fg_product **out, uint32_t threads, fg_error *err) {
+  (void)threads;
+  *out = NULL;
+  return fg_fail(err, FG_UNSUPPORTED, "built without oneDNN");
+}
+
+void fg_product_destroy(fg_product *product) {
+  (void)product;
+}
+
+fg_status fg_product_prepare(fg_product *product, uint32_t rows, uint32_t k, fg_product_shape **out,
+                             fg_error *err) {
+  (void)product, (void)rows, (void)k;
+  *out = NULL;
+  return fg_fail(err, FG_UNSUPPORTED, "built without oneDNN");
+}
+
+void fg_product_run(fg_product_shape *shape, uint32_t thread, const float *x, const void *tile, float *out) {
+  (void)shape, (void)thread, (void)x, (void)tile, (void)out; // there is no shape
+}
+
+const char *fg_product_library(char out[static 64]) {
+  snprintf(out, 64, "own products");
+  return out;
+}
+
+#endif

@@ -21,7 +21,7 @@ typedef struct fg_product_shape fg_product_shape;
 
 enum { FG_PRODUCT_SHAPES = 48 }; // kept; beyond that the one least recently asked for goes
 
-// FG_UNSUPPORTED when oneDNN has no such kernel on this CPU.
+// FG_UNSUPPORTED when oneDNN has no such kernel on this CPU, or this was built without it.
 fg_status fg_product_create(fg_product **out, uint32_t threads, fg_error *err);
 void fg_product_destroy(fg_product *product);
 // Finds or makes a shape. It stands at least until FG_PRODUCT_SHAPES others have been asked for.

@@ -167,20 +167,27 @@ Q_INLINE void q_dense(const q_kind kind, const int rows, const int v, const q_pa
   Q_CELLS(Q_FINISH)
 }
 
+// An instruction set may have its own way; it comes behind this file.
+#if defined(Q_DENSE)
+Q_INLINE void Q_DENSE(const q_kind kind, const int rows, const int v, const q_part *part, uint32_t column);
+#else
+#define Q_DENSE q_dense
+#endif
+
 typedef void q_dense_fn(const q_part *part, uint32_t column);
 
 #define Q_FUNCTION(r, v)                                                                                     \
   static __attribute__((noinline)) void q_four_##r(const q_part *part, uint32_t column) {                    \
-    q_dense(Q_FOUR, r, v, part, column);                                                                     \
+    Q_DENSE(Q_FOUR, r, v, part, column);                                                                     \
   }                                                                                                          \
   static __attribute__((noinline)) void q_four_minimum_##r(const q_part *part, uint32_t column) {            \
-    q_dense(Q_FOUR_MINIMUM, r, v, part, column);                                                             \
+    Q_DENSE(Q_FOUR_MINIMUM, r, v, part, column);                                                             \
   }                                                                                                          \
   static __attribute__((noinline)) void q_eight_##r(const q_part *part, uint32_t column) {                   \
-    q_dense(Q_EIGHT, r, v, part, column);                                                                    \
+    Q_DENSE(Q_EIGHT, r, v, part, column);                                                                    \
   }                                                                                                          \
   static __attribute__((noinline)) void q_eight_minimum_##r(const q_part *part, uint32_t column) {           \
-    q_dense(Q_EIGHT_MINIMUM, r, v, part, column);                                                            \
+    Q_DENSE(Q_EIGHT_MINIMUM, r, v, part, column);                                                            \
   }
 Q_SHAPES(Q_FUNCTION)
 

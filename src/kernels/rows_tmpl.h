@@ -172,6 +172,22 @@ static void vec_rope_half(float *head, const float *cosines, const float *sines,
   }
 }
 
+static void vec_rope_interleaved(float *head, const float *cosines, const float *sines, uint32_t rotary) {
+  static const float signs[] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
+  const uint32_t half = rotary / 2;
+  uint32_t i = 0;
+  for (; i + VEC / 2 <= half; i += VEC / 2) {
+    vec pairs = vec_load(head + 2 * i), s = vec_mul(vec_load_twice(sines + i), vec_load(signs));
+    vec turned = vec_mul(vec_swap_pairs(pairs), s);
+    vec_store(head + 2 * i, vec_add(vec_mul(pairs, vec_load_twice(cosines + i)), turned));
+  }
+  for (; i < half; i++) {
+    float a = head[2 * i], b = head[2 * i + 1];
+    head[2 * i] = a * cosines[i] - b * sines[i];
+    head[2 * i + 1] = b * cosines[i] + a * sines[i];
+  }
+}
+
 static void vec_bf16_row(const float *x, uint16_t *out, uint32_t width) {
   for (uint32_t i = 0; i < width; i += VEC) {
     uint32_t n = lanes_at(i, width);
@@ -201,6 +217,7 @@ static void vec_rows(fg_kernels *k) {
   k->map = vec_map;
   k->finish = vec_finish;
   k->rope[FG_ROPE_HALF] = vec_rope_half;
+  k->rope[FG_ROPE_INTERLEAVED] = vec_rope_interleaved;
   k->to_bf16 = vec_bf16_row;
   k->to_cache[FG_F32] = vec_cache_f32;
   k->to_cache[FG_F16] = vec_cache_f16;

@@ -93,6 +93,14 @@ static inline vec vec_scale(vec a, vec n) {
   __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
   return _mm256_mul_ps(_mm256_mul_ps(a, vec_power(half)), vec_power(_mm256_sub_epi32(whole, half)));
 }
+// Each of half a vector's values twice, and neighbours in each other's place.
+static inline vec vec_load_twice(const float *p) {
+  __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(p));
+  return _mm256_permutevar8x32_ps(four, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+}
+static inline vec vec_swap_pairs(vec a) {
+  return _mm256_permute_ps(a, 0xb1);
+}
 static inline float vec_sum(vec a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

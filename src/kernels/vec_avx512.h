@@ -79,6 +79,14 @@ static inline vec vec_round(vec a) {
 static inline vec vec_scale(vec a, vec n) {
   return _mm512_scalef_ps(a, n);
 } // a 2^n, n whole
+// Each of half a vector's values twice, and neighbours in each other's place.
+static inline vec vec_load_twice(const float *p) {
+  __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  return _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_loadu_ps(p)));
+}
+static inline vec vec_swap_pairs(vec a) {
+  return _mm512_permute_ps(a, 0xb1);
+}
 static inline float vec_sum(vec a) {
   return _mm512_reduce_add_ps(a);
 }

@@ -182,7 +182,9 @@ static void test_a_cpu_takes_the_layouts_that_its_kernels_read(void **state) {
   } cpus[] = {{0, "plain-1", "plain", "plain"},
               {FG_CPU_AVX2, "cpu-avx2-2", "n64", "n64"},
               {FG_CPU_AVX2 | FG_CPU_AVX_VNNI, "cpu-avx2-2", "n64", "n64"},
-              {FG_CPU_AVX2 | FG_CPU_AVX512, "cpu-avx512-1", "n64", "n64"}};
+              {FG_CPU_AVX2 | FG_CPU_AVX512, "cpu-avx512-1", "n64", "n64"},
+              {FG_CPU_NEON, "cpu-neon-1", "n64", "n64"},
+              {FG_CPU_NEON | FG_CPU_DOTPROD | FG_CPU_I8MM, "cpu-neon-1", "n64", "n64"}};
   for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
     const fg_layout_family *family = fg_layout_family_of(cpus[i].features);
     assert_string_equal(family->name, cpus[i].name);

@@ -15,7 +15,7 @@
 static const fg_dtype types[] = {FG_Q8_0,   FG_Q4_0,    FG_Q4_1,    FG_I4G64,  FG_I4G128, FG_I4G256,
                                  FG_I4G64M, FG_I4G128M, FG_I4G256M, FG_I8G64,  FG_I8G128, FG_I8G256,
                                  FG_I8G32M, FG_I8G64M,  FG_I8G128M, FG_I8G256M};
-enum { TYPES = sizeof types / sizeof *types, MAX_TABLES = 7 };
+enum { TYPES = sizeof types / sizeof *types, MAX_TABLES = 10 };
 
 // The kernels for AVX-VNNI in instructions that CPUs with AVX-512 have (tests/CMakeLists.txt).
 void fg_q_product_evex_vnni(fg_kernels *k);
@@ -28,7 +28,10 @@ static int tables_of(fg_kernels tables[MAX_TABLES]) {
                                          FG_CPU_AVX2 | FG_CPU_AVX_VNNI,
                                          avx512,
                                          avx512 | FG_CPU_AVX512_VNNI,
-                                         avx512 | FG_CPU_AVX512_VNNI | FG_CPU_AMX_INT8};
+                                         avx512 | FG_CPU_AVX512_VNNI | FG_CPU_AMX_INT8,
+                                         FG_CPU_NEON,
+                                         FG_CPU_NEON | FG_CPU_DOTPROD,
+                                         FG_CPU_NEON | FG_CPU_DOTPROD | FG_CPU_I8MM};
   int count = 0;
   for (int i = 0; i < MAX_TABLES - 1; i++)
     if ((sets[i] & ~fg_cpu_features()) == 0) fg_kernels_init(&tables[count++], sets[i]);
