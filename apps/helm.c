@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/system.h"
 #include "command.h"
 
 static const char bootstrap[] =
@@ -22,10 +23,8 @@ static const char bootstrap[] =
 
 static void name_ourselves(void) {
   char path[PATH_MAX];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0) return; // the package looks for the command itself
-  path[length] = 0;
-  setenv("FLEXGEN_COMMAND", path, 0);
+  // Without it the package looks for the command itself.
+  if (fg_program_path(path, sizeof path)) setenv("FLEXGEN_COMMAND", path, 0);
 }
 
 int fg_command_helm(int argc, char **argv) {

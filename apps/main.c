@@ -1,5 +1,7 @@
 // flexgen: the command line. One row a command; each has a file of its own.
+#if defined(__linux__)
 #include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,9 +100,11 @@ static void print_table(void) {
 // Small results go back to the system at once and threads share one heap: what malloc keeps for itself is
 // memory that --host-memory cannot give to the model.
 static void tame_malloc(void) {
+#if defined(__linux__)
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   mallopt(M_TRIM_THRESHOLD, 256 << 10);
+#endif
 }
 
 static int unknown_command(const char *name) {

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/system.h"
+
 static fg_status refused(const char *what, fg_error *err) {
   return fg_fail(err, errno == ENOSPC || errno == EDQUOT ? FG_DISK_FULL : FG_IO, "%s: %s", what,
                  strerror(errno));
@@ -38,14 +40,14 @@ fg_status fg_unnamed_open(fg_unnamed_file *out, const char *beside, fg_error *er
     close(fd);
     return refused("cannot make a file beside the output", err);
   }
-  snprintf(out->path, sizeof out->path, "/proc/self/fd/%d", fd);
+  snprintf(out->path, sizeof out->path, FG_OPEN_FILE_PATH, fd);
   return FG_OK;
 }
 
 fg_status fg_unnamed_finish(fg_unnamed_file *f, fg_error *err) {
-  if (fflush(f->file) != 0 || fdatasync(fileno(f->file)) != 0)
+  if (fflush(f->file) != 0 || fg_sync_data(fileno(f->file)) != 0)
     return refused("cannot write the rows that are asked", err);
-  posix_fadvise(fileno(f->file), 0, 0, POSIX_FADV_DONTNEED);
+  fg_forget_cached(fileno(f->file), 0, 0);
   rewind(f->file);
   return FG_OK;
 }

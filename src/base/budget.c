@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include "base/cgroup.h"
 #include "base/checked.h"
 #include "base/size.h"
 
@@ -124,11 +124,12 @@ static uint64_t forget(fg_budget *b, void *address) {
 // Maps `size` bytes, from a huge page's boundary if they hold one, for whoever asks for huge pages later.
 static void *map_block(uint64_t size) {
   uint64_t spare = size >= HUGE_PAGE ? HUGE_PAGE : 0;
-  char *mapped = mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uint64_t whole = fg_align_up(size, (uint64_t)sysconf(_SC_PAGESIZE)); // not everywhere PAGE
+  char *mapped = mmap(NULL, whole + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED || !spare) return mapped;
   uint64_t head = fg_align_up((uintptr_t)mapped, HUGE_PAGE) - (uintptr_t)mapped;
   if (head) munmap(mapped, head);
-  if (spare > head) munmap(mapped + head + size, spare - head);
+  if (spare > head) munmap(mapped + head + whole, spare - head);
   return mapped + head;
 }
 
@@ -156,9 +157,13 @@ fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, v
 }
 
 void fg_prefer_huge_pages(void *base, uint64_t bytes) {
+#if defined(MADV_HUGEPAGE)
   uintptr_t begin = fg_align_up((uintptr_t)base, PAGE);
   if (bytes > begin - (uintptr_t)base)
     (void)madvise((void *)begin, bytes - (begin - (uintptr_t)base), MADV_HUGEPAGE);
+#else
+  (void)base, (void)bytes; // the system decides by itself
+#endif
 }
 
 void fg_budget_free(fg_budget *budget, void *block_start) {
@@ -167,65 +172,4 @@ void fg_budget_free(fg_budget *budget, void *block_start) {
   if (bytes == 0) return;
   munmap(block_start, bytes);
   fg_budget_release(budget, bytes);
-}
-
-// A line "key:   number kB" of a file under /proc, in bytes; 0 if it is not there.
-static uint64_t proc_kilobytes(const char *path, const char *key) {
-  FILE *file = fopen(path, "re");
-  if (!file) return 0;
-  char line[256];
-  uint64_t kilobytes = 0;
-  size_t length = strlen(key);
-  while (fgets(line, sizeof line, file)) {
-    if (strncmp(line, key, length) == 0 && line[length] == ':' &&
-        sscanf(line + length + 1, "%" SCNu64, &kilobytes) == 1)
-      break;
-  }
-  fclose(file);
-  return kilobytes * 1024;
-}
-
-uint64_t fg_process_rss(void) {
-  return proc_kilobytes("/proc/self/status", "VmRSS");
-}
-uint64_t fg_process_peak_rss(void) {
-  return proc_kilobytes("/proc/self/status", "VmHWM");
-}
-
-typedef struct memory_files {
-  const char *limit, *usage, *cache_line;
-} memory_files;
-
-static const memory_files cgroup_v1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
-                                       "\ntotal_inactive_file "};
-static const memory_files cgroup_v2 = {"memory.max", "memory.current", "\ninactive_file "};
-
-// What one group has left; UINT64_MAX if it sets no limit. Page cache not used of late counts as
-// usage but gives way before anything is refused, so it is added back.
-static uint64_t group_left(const fg_cgroup *group) {
-  const memory_files *files = group->unified ? &cgroup_v2 : &cgroup_v1;
-  char text[64], stat[8192];
-  uint64_t limit, usage, cache = 0;
-  if (!fg_cgroup_read(group, files->limit, text, sizeof text) || sscanf(text, "%" SCNu64, &limit) != 1)
-    return UINT64_MAX;
-  if (!fg_cgroup_read(group, files->usage, text, sizeof text) || sscanf(text, "%" SCNu64, &usage) != 1)
-    return UINT64_MAX;
-  if (fg_cgroup_read(group, "memory.stat", stat, sizeof stat)) {
-    const char *line = strstr(stat, files->cache_line);
-    if (line) sscanf(line + strlen(files->cache_line), "%" SCNu64, &cache);
-  }
-  usage -= cache < usage ? cache : usage;
-  return limit > usage ? limit - usage : 0;
-}
-
-uint64_t fg_machine_memory_available(void) {
-  uint64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
-  fg_cgroup group;
-  if (fg_cgroup_find(&group, "memory")) {
-    do {
-      uint64_t left = group_left(&group);
-      if (left < available) available = left;
-    } while (fg_cgroup_parent(&group));
-  }
-  return available;
 }

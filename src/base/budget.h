@@ -43,7 +43,7 @@ void fg_budget_free(fg_budget *budget, void *block); // NULL is allowed
 // blocks back to its host. So what is gone through once does not ask for it.
 void fg_prefer_huge_pages(void *base, uint64_t bytes);
 
-// Bytes of this process that are resident now / at most so far (/proc/self/status; 0 if unknown).
+// Bytes of this process that are resident now / at most so far (0 if unknown).
 uint64_t fg_process_rss(void);
 uint64_t fg_process_peak_rss(void);
 

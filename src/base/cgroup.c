@@ -23,7 +23,7 @@ static bool list_has(const char *list, size_t length, const char *word) {
 static bool group_path(const char *text, const char *controller, char *path, size_t size, bool *unified) {
   bool found = false;
   for (const char *line = text; *line;) {
-    const char *end = strchrnul(line, '\n');
+    const char *end = line + strcspn(line, "\n");
     const char *list = memchr(line, ':', (size_t)(end - line));
     const char *tail = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
     if (tail && tail[1] == '/') {
@@ -46,7 +46,7 @@ static bool group_path(const char *text, const char *controller, char *path, siz
 static bool mount_of(const char *text, const char *controller, bool unified, char root[4096],
                      char point[4096]) {
   for (const char *line = text; *line;) {
-    const char *end = strchrnul(line, '\n');
+    const char *end = line + strcspn(line, "\n");
     char copy[8192];
     size_t length = (size_t)(end - line);
     if (length < sizeof copy) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cgroup.h"
 #include "base/topology.h"
@@ -200,6 +201,8 @@ uint32_t fg_threads_count(const fg_threads *threads) {
   return threads ? threads->count : 1;
 }
 
+#if defined(__linux__)
+
 static uint32_t threads_of_affinity(void) {
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
     cpu_set_t *set = CPU_ALLOC(cpus);
@@ -213,6 +216,15 @@ static uint32_t threads_of_affinity(void) {
   }
   return 1;
 }
+
+#else
+
+static uint32_t threads_of_affinity(void) {
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+  return count > 0 && count < MAX_THREADS ? (uint32_t)count : 1;
+}
+
+#endif
 
 // Cores worth of CPU time that one group may use, rounded up; UINT64_MAX without a quota.
 static uint64_t group_cores(const fg_cgroup *group) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
+#include "base/system.h"
 
 static fg_status no_space(const fg_unnamed_file *wanted, int error, fg_error *err) {
   char size[16];
@@ -21,7 +22,7 @@ static fg_status no_space(const fg_unnamed_file *wanted, int error, fg_error *er
 static int reserve(int fd, uint64_t bytes) {
   int result;
   do {
-    result = fallocate(fd, 0, 0, (off_t)bytes);
+    result = fg_reserve_blocks(fd, (off_t)bytes);
   } while (result != 0 && errno == EINTR);
   if (result != 0 && errno == EOPNOTSUPP) result = ftruncate(fd, (off_t)bytes);
   return result == 0 ? 0 : errno;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
+#include "base/system.h"
 #include "format/prefix_folder_internal.h"
 
 static const char TMP[] = ".tmp";
@@ -82,7 +83,7 @@ static void look_at(search *s, int dir, const char *name, uint64_t folder) {
       fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
     return;
   file.bytes = (uint64_t)st.st_size;
-  file.used_ns = ns_of(st.st_mtim);
+  file.used_ns = ns_of(FG_CHANGED(st));
   if (file.used_ns > s->now) file.used_ns = 0;
   s->total += file.bytes;
   if (s->oldest && file.used_ns < s->before) fg_prefix_oldest_offer(s->oldest, &file);

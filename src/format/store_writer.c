@@ -18,6 +18,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/size.h"
+#include "base/system.h"
 #include "format/store_file.h"
 
 enum { SCRATCH_BYTES = 256 * 1024 };
@@ -112,7 +113,7 @@ fg_status fg_store_writer_create(fg_store_writer **out, const char *path, const 
 
 fg_status fg_store_writer_reserve(fg_store_writer *w, uint64_t bytes, fg_error *err) {
   char size[16];
-  if (fallocate(fg_file_descriptor(w->file), 0, 0, (off_t)(w->end + bytes)) == 0) return FG_OK;
+  if (fg_reserve_blocks(fg_file_descriptor(w->file), (off_t)(w->end + bytes)) == 0) return FG_OK;
   if (errno != ENOSPC && errno != EDQUOT) return FG_OK; // writes will take it as they come
   return fg_fail(err, FG_DISK_FULL, "%s: no room for %s: %s; free some space or choose another directory",
                  w->tmp, fg_size_format(bytes, size), strerror(errno));

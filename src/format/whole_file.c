@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/system.h"
+
 static fg_status fail_errno(const char *path, const char *what, fg_error *err) {
   fg_status status = errno == ENOENT || errno == ENOTDIR ? FG_NOT_FOUND : FG_IO;
   return fg_fail(err, status, "%s: cannot %s: %s", path, what, strerror(errno));
@@ -51,7 +53,7 @@ static fg_status read_up_to(const char *path, size_t max_bytes, size_t *size, vo
   char *block = malloc(count + 1);
   fg_status status = block ? read_fully(fd, block, count, bytes, path, err)
                            : fg_fail(err, FG_NO_SPACE, "%s: no memory for %zu bytes", path, count);
-  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  fg_forget_cached(fd, 0, 0);
   close(fd);
   if (status) {
     free(block);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/system.h"
 #include "hub/digest.h"
 
 // ---- requests that are tried again ----------------------------------------------------------------------
@@ -251,7 +252,7 @@ static fg_status fetch_locked(partial *p, fg_error *err) {
   if (p->fd < 0) return fail_disk(p, "open", err);
   fg_status status = take_up(p, err);
   if (status == FG_OK) status = complete(p, err);
-  if (status == FG_OK && fdatasync(p->fd) != 0) status = fail_disk(p, "write", err);
+  if (status == FG_OK && fg_sync_data(p->fd) != 0) status = fail_disk(p, "write", err);
   if (status == FG_OK && rename(p->path, p->whole_path) != 0) status = fail_disk(p, "rename", err);
   close(p->fd);
   fg_hub_digest_destroy(p->digest);

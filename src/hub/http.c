@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/system.h"
+
 enum { MAX_REDIRECTS = 8, CONNECT_S = 10 };
 
 // ---- libcurl --------------------------------------------------------------------------------------------
@@ -53,7 +55,8 @@ static const struct {
 };
 
 static fg_status load_curl(curl_api *out, fg_error *err) {
-  void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL); // stays: it cannot be unloaded cleanly
+  void *library = dlopen(FG_SHARED_LIBRARY("libcurl", "4"),
+                         RTLD_NOW | RTLD_LOCAL); // stays: it cannot be unloaded cleanly
   if (!library)
     return fg_fail(err, FG_NOT_FOUND, "libcurl is missing (Debian: apt install libcurl4): %s", dlerror());
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

@@ -7,19 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/system.h"
+#include "io/direct.h"
+
 static fg_status open_failed(const char *path, int error, fg_error *err) {
   fg_status status = error == ENOENT                      ? FG_NOT_FOUND
                      : error == ENOSPC || error == EDQUOT ? FG_DISK_FULL
                                                           : FG_IO;
   return fg_fail(err, status, "%s: cannot open: %s", path, strerror(error));
-}
-
-static int open_retrying(const char *path, int flags) {
-  int fd;
-  do {
-    fd = open(path, flags | O_CLOEXEC, 0666);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
 }
 
 fg_status fg_file_open(fg_file **out, const char *path, fg_file_mode mode, fg_error *err) {
@@ -31,12 +26,8 @@ fg_status fg_file_open(fg_file **out, const char *path, fg_file_mode mode, fg_er
     return open_failed(path, errno, err);
   }
   int flags = mode == FG_FILE_READ ? O_RDONLY : O_RDWR | O_CREAT | O_TRUNC;
-  bool direct = true;
-  int fd = open_retrying(path, flags | O_DIRECT);
-  if (fd < 0 && errno == EINVAL) {
-    direct = false;
-    fd = open_retrying(path, flags);
-  }
+  bool direct;
+  int fd = fg_direct_open(path, flags, &direct);
   if (fd < 0) return open_failed(path, errno, err);
   fg_file *file = malloc(sizeof *file);
   char *copy = strdup(path);
@@ -72,24 +63,17 @@ int fg_file_descriptor(const fg_file *file) {
 }
 
 fg_status fg_file_sync(fg_file *file, fg_error *err) {
-  if (fdatasync(file->fd) == 0) return FG_OK;
+  if (fg_sync_data(file->fd) == 0) return FG_OK;
   fg_status status = errno == ENOSPC || errno == EDQUOT ? FG_DISK_FULL : FG_IO;
   return fg_fail(err, status, "%s: cannot flush to the disk: %s", file->path, strerror(errno));
 }
 
 bool fg_file_make_buffered(fg_file *file) {
-  if (!file->direct) return false;
-  int flags = fcntl(file->fd, F_GETFL);
-  if (flags < 0 || fcntl(file->fd, F_SETFL, flags & ~O_DIRECT) != 0) return false;
+  if (!file->direct || !fg_direct_leave(file->fd)) return false;
   file->direct = false;
   return true;
 }
 
 int fg_file_forget(const fg_file *file, uint64_t offset, uint64_t bytes, bool written) {
-  if (file->direct) return 0;
-  // Dirty pages do not go, so they are written first.
-  unsigned flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  int error = written && sync_file_range(file->fd, (off_t)offset, (off_t)bytes, flags) != 0 ? errno : 0;
-  posix_fadvise(file->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
-  return error == EINVAL || error == ESPIPE || error == ENOSYS ? 0 : error; // not a thing of this file system
+  return file->direct ? 0 : fg_cache_leave(file->fd, (off_t)offset, (off_t)bytes, written);
 }

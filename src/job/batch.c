@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/system.h"
 #include "base/trace.h"
 #include "engine/engine_internal.h"
 #include "job/batch_job.h"
@@ -177,7 +177,7 @@ static void set_up(batch *b, fg_engine *engine, const fg_batch_options *options)
                                   .complete = row_complete,
                                   .user = b};
   fg_engine_describe(engine, &b->setting.context.info);
-  if (!options->deterministic_ids && getrandom(&b->setting.id_seed, sizeof b->setting.id_seed, 0) < 0)
+  if (!options->deterministic_ids && !fg_random_bytes(&b->setting.id_seed, sizeof b->setting.id_seed))
     b->setting.id_seed = fg_now_ns() ^ (uint64_t)time(NULL) << 32;
   if (!options->deterministic_ids) b->setting.id_seed |= 1; // 0 says deterministic
   b->trace = fg_engine_trace(engine);

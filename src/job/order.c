@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
 #include "plan/row_order.h"
 
 enum { LISTS = 4 };
@@ -53,8 +54,8 @@ static int compare_longest(const void *left, const void *right, void *user) {
 static void sort(const fg_order_item *items, uint32_t count, fg_row_order wish, const lists *l) {
   void *user = (void *)(uintptr_t)items; // only read
   for (uint32_t i = 0; i < count; i++) l->sorted[i] = l->wished[i] = i;
-  qsort_r(l->sorted, count, sizeof *l->sorted, compare_tokens, user);
-  if (wish == FG_ORDER_LONGEST) qsort_r(l->wished, count, sizeof *l->wished, compare_longest, user);
+  fg_sort(l->sorted, count, sizeof *l->sorted, compare_tokens, user);
+  if (wish == FG_ORDER_LONGEST) fg_sort(l->wished, count, sizeof *l->wished, compare_longest, user);
   for (uint32_t place = 0; place < count; place++) l->place[l->sorted[place]] = place;
   for (uint32_t i = 0; i < count; i++) l->wished[i] = l->place[l->wished[i]];
 }

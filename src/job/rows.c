@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/size.h"
+#include "base/system.h"
 
 enum {
   CHUNK = 64 << 10,
@@ -58,7 +59,7 @@ static cache_drop start_drop(int fd, const fg_job_memory *memory) {
 static void drop_behind(cache_drop *d, int fd, size_t count) {
   d->read += count;
   if (!d->wanted || d->read - d->dropped < DROP) return;
-  posix_fadvise(fd, (off_t)d->dropped, (off_t)(d->read - d->dropped), POSIX_FADV_DONTNEED);
+  fg_forget_cached(fd, (off_t)d->dropped, (off_t)(d->read - d->dropped));
   d->dropped = d->read;
 }
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/system.h"
+
 static fg_status refused(const fg_safe_file *file, const char *what, fg_error *err) {
   bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
   return fg_fail(err, full ? FG_DISK_FULL : FG_IO, "%s: cannot %s: %s%s", file->path, what, strerror(errno),
@@ -57,13 +59,13 @@ fg_status fg_safe_file_cut(fg_safe_file *file, uint64_t size, fg_error *err) {
 
 fg_status fg_safe_file_sync(fg_safe_file *file, fg_error *err) {
   if (!file->regular || !file->dirty) return FG_OK;
-  if (fdatasync(file->fd) != 0) return refused(file, "sync", err);
+  if (fg_sync_data(file->fd) != 0) return refused(file, "sync", err);
   file->dirty = false;
   return FG_OK;
 }
 
 void fg_safe_file_uncache(const fg_safe_file *file) {
-  if (file->regular) posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+  if (file->regular) fg_forget_cached(file->fd, 0, 0);
 }
 
 void fg_safe_file_sync_name(const char *path) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "base/system.h"
 #include "model/pack.h"
 #include "model/synthetic.h"
 #include "tensor/groups.h"
@@ -64,7 +65,7 @@ char *fg_source_name(const char *model) {
 static fg_status file_identity(uint64_t *sum, const char *path, fg_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return fg_fail(err, FG_IO, "%s: %s", path, strerror(errno));
-  int64_t numbers[3] = {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+  int64_t numbers[3] = {st.st_size, FG_CHANGED(st).tv_sec, FG_CHANGED(st).tv_nsec};
   // Files are added up, so that their order in the directory does not matter.
   *sum += fg_hash_more(fg_hash(path, strlen(path)), numbers, sizeof numbers);
   return FG_OK;

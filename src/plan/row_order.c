@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/system.h"
+
 enum { NONE = UINT32_MAX };
 
 // A leaf is a row, any other node a branch: what all below it begin with.
@@ -117,7 +119,7 @@ static void find_longest(uint32_t *order, uint32_t *shared, const fg_row_length 
     wished[i] = i;
     common[i] = rows[i].shared;
   }
-  qsort_r(wished, count, sizeof *wished, compare_rows, (void *)(uintptr_t)rows); // only read
+  fg_sort(wished, count, sizeof *wished, compare_rows, (void *)(uintptr_t)rows); // only read
   fg_row_walk(&(fg_row_tree){count, common, wished}, scratch, order, shared);
 }
 

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/system.h"
+
 fg_status fg_solver_open(fg_solver *out, fg_error *err) {
   static const struct {
     const char *name;
@@ -15,7 +17,7 @@ fg_status fg_solver_open(fg_solver *out, fg_error *err) {
                    {"Clp_primal", offsetof(fg_solver, primal)},
                    {"Clp_status", offsetof(fg_solver, status)},
                    {"Clp_primalColumnSolution", offsetof(fg_solver, solution)}};
-  *out = (fg_solver){.library = dlopen("libClp.so.1", RTLD_NOW | RTLD_LOCAL)};
+  *out = (fg_solver){.library = dlopen(FG_SHARED_LIBRARY("libClp", "1"), RTLD_NOW | RTLD_LOCAL)};
   if (!out->library)
     return fg_fail(err, FG_NOT_FOUND,
                    "libClp.so.1 (COIN-OR CLP, by which memory is planned) is not installed; "

@@ -11,6 +11,7 @@
 
 #include "base/folders.h"
 #include "base/hash.h"
+#include "base/system.h"
 #include "plan/profile_json.h"
 
 fg_status fg_profile_folder(char *out, size_t size, fg_error *err) {
@@ -67,7 +68,7 @@ static fg_status write_whole(const char *path, const char *text, fg_error *err) 
     return fg_fail(err, FG_INVALID, "%.300s: this path is too long for a profile", path);
   int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0) return fg_fail(err, FG_IO, "%.300s: cannot be made: %s", temporary, strerror(errno));
-  bool written = write_all(fd, text, strlen(text)) && fdatasync(fd) == 0;
+  bool written = write_all(fd, text, strlen(text)) && fg_sync_data(fd) == 0;
   int error = errno;
   if (close(fd) != 0 && written) written = false, error = errno;
   if (written && rename(temporary, path) == 0) return FG_OK;

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
+#if defined(__linux__)
 #include <sys/sysmacros.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,6 @@
 static const double busy_load = 0.5;
 
 enum {
-  CPU_LINE = 512,
   MIB = 1 << 20,
   LEAST_POOL = 32,
   MOST_POOL = 512,
@@ -29,46 +29,18 @@ enum {
 
 // ---- what the machine is ---------------------------------------------------------------------------------
 
-// "model name : ..." as the kernel has it; some processors have no name.
-void fg_profile_cpu_name(char *out, size_t size) {
-  char line[CPU_LINE];
-  snprintf(out, size, "unknown CPU");
-  FILE *file = fopen("/proc/cpuinfo", "re");
-  if (!file) return;
-  while (fgets(line, sizeof line, file)) {
-    char *colon = strchr(line, ':');
-    if (strncmp(line, "model name", strlen("model name")) != 0 || !colon) continue;
-    colon[strcspn(colon, "\n")] = 0;
-    snprintf(out, size, "%.*s", (int)size - 1, colon + 1 + strspn(colon + 1, " \t"));
-    break;
-  }
-  (void)fclose(file);
-}
-
-static const char *file_system_name(long type) {
-  static const struct {
-    unsigned long type;
-    const char *name;
-  } known[] = {{0xef53, "ext4"},        {0x58465342, "xfs"}, {0x9123683e, "btrfs"}, {0x01021994, "tmpfs"},
-               {0x794c7630, "overlay"}, {0x6969, "nfs"},     {0x2fc12fc1, "zfs"}};
-  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (known[i].type == (unsigned long)type) return known[i].name;
-  return "other";
-}
-
 // A disk is the same one while its numbers, its size and its file system are.
 static fg_status describe_disk(fg_profile *out, const char *dir, fg_error *err) {
   struct stat st;
-  struct statfs fs;
-  if (!dir || stat(dir, &st) != 0 || statfs(dir, &fs) != 0)
+  fg_file_system fs;
+  if (!dir || stat(dir, &st) != 0 || !fg_file_system_of(dir, &fs))
     return fg_fail(err, FG_IO, "%s: cannot be looked at; choose another folder with --offload-dir",
                    dir ? dir : "no folder");
-  const char *type = file_system_name((long)fs.f_type);
   char size[16];
-  snprintf(out->disk, sizeof out->disk, "%u:%u %s %s", major(st.st_dev), minor(st.st_dev), type,
-           fg_size_format((uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize, size));
-  int cut = (int)(sizeof out->offload - strlen(type) - sizeof " ()");
-  snprintf(out->offload, sizeof out->offload, "%.*s (%s)", cut, dir, type);
+  snprintf(out->disk, sizeof out->disk, "%u:%u %s %s", (unsigned)major(st.st_dev), (unsigned)minor(st.st_dev),
+           fs.name, fg_size_format(fs.bytes, size));
+  int cut = (int)(sizeof out->offload - strlen(fs.name) - sizeof " ()");
+  snprintf(out->offload, sizeof out->offload, "%.*s (%s)", cut, dir, fs.name);
   return FG_OK;
 }
 

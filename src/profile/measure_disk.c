@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "base/system.h"
 #include "profile/measure_internal.h"
 
 enum {
@@ -322,7 +323,7 @@ fg_status fg_measure_disk(fg_taker *t, fg_error *err) {
   if (!status) status = fg_file_open(&d.file, d.path, FG_FILE_CREATE, err);
   if (status) return status;
   // Its blocks in a run, as a store has them; file systems that cannot are written to all the same.
-  (void)posix_fallocate(fg_file_descriptor(d.file), 0, (off_t)d.bytes);
+  (void)fg_reserve_blocks(fg_file_descriptor(d.file), (off_t)d.bytes);
   // Without its name it is gone even if this process is killed.
   (void)unlink(d.path);
   d.buffer_bytes =

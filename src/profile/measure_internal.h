@@ -24,6 +24,13 @@ typedef struct fg_taker {
   uint64_t slice_ns; // that a figure may take
 } fg_taker;
 
+typedef struct fg_file_system {
+  char name[32]; // "ext4"
+  uint64_t bytes;
+} fg_file_system;
+bool fg_file_system_of(const char *folder,
+                       fg_file_system *out); // false, with errno, if it cannot be looked at
+
 fg_status fg_taker_tell(const fg_taker *t, const char *what, double share, fg_error *err);
 // Runs a call and waits for it; adds its time to *ns.
 fg_status fg_taker_run(const fg_taker *t, fg_compute compute, const fg_call *call, uint64_t *ns,

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "base/folders.h"
 #include "base/json.h"
 #include "base/size.h"
+#include "base/system.h"
 #include "serve/state_file.h"
 
 enum { NOTE_BYTES = 8 << 10 }; // of a note at most
@@ -47,7 +47,7 @@ void fg_new_id(char out[static FG_ID_BYTES], const char *prefix) {
   struct timespec now;
   uint32_t random = 0;
   clock_gettime(CLOCK_REALTIME, &now);
-  if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)getpid();
+  if (!fg_random_bytes(&random, sizeof random)) random = (uint32_t)getpid();
   const uint64_t nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
   snprintf(out, FG_ID_BYTES, "%.10s%016" PRIx64 "%08" PRIx32, prefix, nanoseconds, random);
 }

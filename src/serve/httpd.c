@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/system.h"
 #include "serve/access.h"
 
 enum {
@@ -20,6 +21,15 @@ enum {
   BACKLOG = 1024,
   KEEPER_MS = 100, // as often we look for who is gone
 };
+
+// macOS has no epoll, and its conditions know the time of day only.
+#if defined(__APPLE__)
+enum { POLLING = MHD_USE_POLL };
+#define WAIT_CLOCK CLOCK_REALTIME
+#else
+enum { POLLING = MHD_USE_EPOLL };
+#define WAIT_CLOCK CLOCK_MONOTONIC
+#endif
 
 uint64_t fg_httpd_memory(uint32_t max_connections) {
   return (uint64_t)max_connections * PER_CONNECTION + HTTP_THREADS * STACK_BYTES / 4;
@@ -103,7 +113,7 @@ static void notice_gone(fg_httpd *http) {
 
 static struct timespec in_milliseconds(uint32_t ms) {
   struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
+  clock_gettime(WAIT_CLOCK, &time);
   time.tv_nsec += (long)(ms % 1000) * 1000000;
   time.tv_sec += ms / 1000 + time.tv_nsec / 1000000000;
   time.tv_nsec %= 1000000000;
@@ -134,7 +144,7 @@ static void *keep(void *cls) {
 
 static int listen_at(const struct addrinfo *address) {
   const int yes = 1;
-  int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd = fg_stream_socket(address->ai_family);
   if (fd < 0) return -1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) return fd;
@@ -177,8 +187,7 @@ static fg_status start_daemon(fg_httpd *http, fg_error *err) {
   const fg_httpd_options *o = &http->options;
   const unsigned threads =
       o->max_connections < HTTP_THREADS ? 1 : HTTP_THREADS; // each takes its share of them
-  const unsigned flags =
-      MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+  const unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | POLLING | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
   http->daemon = http->mhd.start_daemon(
       flags, 0, NULL, NULL, fg_on_request, http, MHD_OPTION_LISTEN_SOCKET, http->listener,
       MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
@@ -197,7 +206,9 @@ static fg_status start_keeper(fg_httpd *http, fg_error *err) {
 static void set_up_lock(fg_httpd *http) {
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+#if !defined(__APPLE__)
+  pthread_condattr_setclock(&monotonic, WAIT_CLOCK);
+#endif
   pthread_cond_init(&http->changed, &monotonic);
   pthread_condattr_destroy(&monotonic);
   pthread_mutex_init(&http->lock, NULL);

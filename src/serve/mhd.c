@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/system.h"
+
 static const struct {
   const char *name;
   size_t offset;
@@ -24,7 +26,7 @@ static const struct {
 };
 
 fg_status fg_mhd_load(fg_mhd *out, fg_error *err) {
-  void *library = dlopen("libmicrohttpd.so.12", RTLD_NOW | RTLD_LOCAL);
+  void *library = dlopen(FG_SHARED_LIBRARY("libmicrohttpd", "12"), RTLD_NOW | RTLD_LOCAL);
   if (!library)
     return fg_fail(err, FG_NOT_FOUND, "libmicrohttpd is missing (Debian: apt install libmicrohttpd12): %s",
                    dlerror());

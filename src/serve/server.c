@@ -1,11 +1,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/system.h"
 #include "engine/engine_internal.h"
 #include "serve/server_internal.h"
 
@@ -90,7 +90,7 @@ static void describe(fg_server *s) {
   fg_engine_describe(s->engine, &s->context.info);
   s->model_name = s->options.model_name_count ? s->options.model_names[0] : s->context.info.name;
   s->started = (int64_t)time(NULL);
-  if (getrandom(&s->id_seed, sizeof s->id_seed, 0) < 0) s->id_seed = fg_now_ns();
+  if (!fg_random_bytes(&s->id_seed, sizeof s->id_seed)) s->id_seed = fg_now_ns();
 }
 
 // *why says why there are none, where a server can do without.

@@ -6,10 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/system.h"
 
 static const uint64_t FIGURES_NS = 500000000;
 
@@ -21,7 +21,7 @@ typedef struct work_list {
 struct fg_service {
   fg_engine *engine;
   uint32_t max_queue, max_running;
-  int wake_fd;
+  int wait_fd, wake_fd;
   fg_background background;
   uint64_t begun_ns, shown_ns;
   // guarded
@@ -206,11 +206,11 @@ static void publish(fg_service *s, bool now) {
 }
 
 static void sleep_until_woken(const fg_service *s) {
-  struct pollfd wait = {.fd = s->wake_fd, .events = POLLIN};
+  struct pollfd wait = {.fd = s->wait_fd, .events = POLLIN};
   const fg_background *b = &s->background;
   const int ms = b->sleep_ms ? b->sleep_ms(b->user) : -1;
   uint64_t count;
-  if (poll(&wait, 1, ms) > 0 && read(s->wake_fd, &count, sizeof count) < 0)
+  if (poll(&wait, 1, ms) > 0 && read(s->wait_fd, &count, sizeof count) < 0)
     return; // somebody else was quicker
 }
 
@@ -296,11 +296,11 @@ fg_status fg_service_create(fg_service **out, fg_engine *engine, uint32_t max_qu
   s->begun_ns = fg_now_ns();
   s->max_running = info.max_num_seqs;
   pthread_mutex_init(&s->lock, NULL);
-  s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (s->wake_fd < 0) {
+  s->wait_fd = s->wake_fd = -1;
+  if (fg_wake_open(&s->wait_fd, &s->wake_fd) != 0) {
     const int reason = errno;
     fg_service_destroy(s);
-    return fg_fail(err, FG_IO, "eventfd: %s", strerror(reason));
+    return fg_fail(err, FG_IO, "no descriptor to wake the server by: %s", strerror(reason));
   }
   fg_engine_get_stats(engine, &s->figures.engine);
   *out = s;
@@ -313,7 +313,7 @@ void fg_service_set_background(fg_service *s, const fg_background *background) {
 
 void fg_service_destroy(fg_service *s) {
   if (!s) return;
-  if (s->wake_fd >= 0) close(s->wake_fd);
+  fg_wake_close(s->wait_fd, s->wake_fd);
   pthread_mutex_destroy(&s->lock);
   free(s);
 }

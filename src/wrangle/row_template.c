@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
+
 // Text that stands as it is, then a cell.
 typedef struct part {
   fg_slice text;
@@ -38,7 +40,7 @@ fg_status fg_column_number(const char *name, size_t length, const fg_slice *name
 static fg_status add(fg_row_template *t, const part *added, fg_error *err) {
   if (t->count == t->capacity) {
     const size_t capacity = t->capacity ? 2 * t->capacity : 8;
-    part *parts = reallocarray(t->parts, capacity, sizeof *parts);
+    part *parts = fg_grow(t->parts, capacity, sizeof *parts);
     if (!parts) return fg_fail(err, FG_NO_SPACE, "out of memory for the template");
     t->parts = parts;
     t->capacity = capacity;

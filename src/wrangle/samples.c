@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/system.h"
 #include "wrangle/source.h"
 
 // ---- a list of samples -----------------------------------------------------------------------------------
@@ -16,7 +17,7 @@ static bool copy(fg_samples *s, fg_slice *slice) {
 fg_status fg_samples_add(fg_samples *s, const fg_sample *sample, fg_error *err) {
   if (s->count == s->capacity) {
     const size_t capacity = s->capacity ? 2 * s->capacity : 64;
-    fg_sample *items = reallocarray(s->items, capacity, sizeof *items);
+    fg_sample *items = fg_grow(s->items, capacity, sizeof *items);
     if (!items) return fg_fail(err, FG_NO_SPACE, "out of memory for %zu rows", capacity);
     s->items = items;
     s->capacity = capacity;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
 #include "wrangle/source.h"
 
 static const char *const not_shown[] = {"id", NULL};
@@ -128,9 +129,9 @@ static fg_slice link_id(const links *l, size_t number, size_t column) {
 
 // Room to order so many.
 static fg_status grow_scratch(links *l, size_t count, fg_error *err) {
-  fg_slice *keys = reallocarray(l->keys, count + 1, sizeof *keys);
+  fg_slice *keys = fg_grow(l->keys, count + 1, sizeof *keys);
   if (keys) l->keys = keys;
-  size_t *order = keys ? reallocarray(l->order, count + 1, sizeof *order) : NULL;
+  size_t *order = keys ? fg_grow(l->order, count + 1, sizeof *order) : NULL;
   if (order) l->order = order;
   return order ? FG_OK : fg_fail(err, FG_NO_SPACE, "out of memory for %zu links", count);
 }
@@ -138,7 +139,7 @@ static fg_status grow_scratch(links *l, size_t count, fg_error *err) {
 static fg_status add_joined(links *l, size_t number, size_t row, fg_error *err) {
   if (l->count == l->capacity) {
     const size_t capacity = l->capacity ? 2 * l->capacity : 64;
-    linked *grown = reallocarray(l->joined, capacity, sizeof *grown);
+    linked *grown = fg_grow(l->joined, capacity, sizeof *grown);
     if (!grown) return fg_fail(err, FG_NO_SPACE, "out of memory for %zu links", capacity);
     l->joined = grown;
     l->capacity = capacity;

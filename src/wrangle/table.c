@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
 #include "wrangle/column_type.h"
 #include "wrangle/csv.h"
 
@@ -45,7 +46,7 @@ static fg_status take_row(reading *r, const fg_csv_record *record, fg_error *err
   fg_table *t = r->table;
   if (t->rows == r->capacity) {
     const size_t capacity = r->capacity ? 2 * r->capacity : 64;
-    fg_cell *cells = reallocarray(t->cells, capacity, t->columns * sizeof *cells);
+    fg_cell *cells = fg_grow(t->cells, capacity, t->columns * sizeof *cells);
     if (!cells) return no_memory(t, err);
     t->cells = cells;
     r->capacity = capacity;
