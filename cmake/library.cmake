@@ -9,13 +9,27 @@ if(TARGET fg_job)
   set_target_properties(flexgen_library PROPERTIES
     OUTPUT_NAME flexgen LINKER_LANGUAGE C VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR} LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/library.map)
-  list(JOIN layers "," all_layers)
-  set_target_properties(flexgen_library PROPERTIES LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${all_layers}")
-  target_link_libraries(flexgen_library PRIVATE fg_flags ${layers})
-  if(NOT FG_SANITIZE)
-    target_link_options(flexgen_library PRIVATE -Wl,--no-undefined)
+  if(APPLE) # zig's linker cannot be told to take whole archives: it gets what is in them
+    list(TRANSFORM layers REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+    target_sources(flexgen_library PRIVATE ${objects})
+  else()
+    list(JOIN layers "," all_layers)
+    set_target_properties(flexgen_library PROPERTIES LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${all_layers}")
   endif()
-  target_link_options(flexgen_library PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/library.map)
+  target_link_libraries(flexgen_library PRIVATE fg_flags ${layers})
+  if(APPLE)
+    # The same names, as the linker of macOS takes them.
+    file(STRINGS cmake/library.map names REGEX "^ *fg_[a-z0-9_]*;")
+    list(TRANSFORM names REPLACE "^ *(fg_[a-z0-9_]*);.*" "_\\1")
+    list(JOIN names "\n" names)
+    file(CONFIGURE OUTPUT exported_symbols CONTENT "${names}\n")
+    target_link_options(flexgen_library PRIVATE -Wl,-exported_symbols_list,${PROJECT_BINARY_DIR}/exported_symbols)
+  else()
+    if(NOT FG_SANITIZE)
+      target_link_options(flexgen_library PRIVATE -Wl,--no-undefined)
+    endif()
+    target_link_options(flexgen_library PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/library.map)
+  endif()
   target_include_directories(flexgen_library INTERFACE ${PROJECT_SOURCE_DIR}/include)
 
   file(RELATIVE_PATH FG_PC_TO_PREFIX

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #if defined(__linux__)
-#include <sys/sysmacros.h>
+#include <sys/sysmacros.h> // major, minor
+#else
+#include <sys/types.h>
 #endif
 #include <time.h>
 #include <unistd.h>

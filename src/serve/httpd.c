@@ -26,6 +26,7 @@ enum {
 #if defined(__APPLE__)
 enum { POLLING = MHD_USE_POLL };
 #define WAIT_CLOCK CLOCK_REALTIME
+#define POLLRDHUP  0 // POLLHUP, which nobody has to ask for, is all there is
 #else
 enum { POLLING = MHD_USE_EPOLL };
 #define WAIT_CLOCK CLOCK_MONOTONIC
