@@ -4,6 +4,12 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__APPLE__)
+#define LIBRARY "/System/Library/Frameworks/OpenCL.framework/OpenCL"
+#else
+#define LIBRARY "libOpenCL.so.1"
+#endif
+
 static const struct {
   const char *name;
   size_t offset;
@@ -14,7 +20,7 @@ static const struct {
 };
 
 fg_status fg_opencl_load(fg_opencl_api *out, fg_error *err) {
-  void *library = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
+  void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
   if (!library)
     return fg_fail(err, FG_NOT_FOUND,
                    "libOpenCL.so.1 is not installed; the driver of the device brings it, or on Debian: "
