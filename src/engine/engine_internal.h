@@ -17,8 +17,8 @@ const fg_chat *fg_engine_chat(const fg_engine *engine);           // NULL: the m
 const fg_model *fg_engine_model(const fg_engine *engine);
 fg_budget *fg_engine_host_budget(fg_engine *engine);
 fg_trace *fg_engine_trace(fg_engine *engine);
-// An engine that can be asked for its policy and forecast, and closed: nothing is packed, and weights are read
-// and computed with only to try some steps (rehearsal.h).
+// An engine that can be asked for its policy and forecast, and closed: nothing is packed, and weights are
+// read and computed with only to try some steps (rehearsal.h).
 fg_status fg_engine_open_plan(fg_engine **out, const fg_engine_options *options, fg_error *err);
 // Of the first tokens of a request's prompt, those that the folder of kept prefixes has: they need not be
 // computed. For whoever tells the engine of the job; 0 without such a folder.

@@ -196,8 +196,9 @@ static void place_pages(walk *w, row *r, const fg_chunk *c, bool first, fg_step_
   const uint32_t page = w->options->page_tokens, full = c->begin / page, then = (c->begin + c->count) / page;
   if (r->homes.memory + r->homes.disk > full) fg_walk_pages_leave(&w->pages, &r->homes);
   pages->sequences++;
+  const uint32_t shared = r->shared / page;
   pages->written += fg_walk_pages_fill(&w->pages, &r->homes, full); // those that were brought
-  pages->read += r->homes.disk + (first ? r->shared / page * w->shared_on_disk : 0);
+  pages->read += r->homes.disk + (first ? shared * w->shared_on_disk : 0);
   pages->written += fg_walk_pages_fill(&w->pages, &r->homes, then);
 }
 
