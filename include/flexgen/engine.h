@@ -60,7 +60,7 @@ typedef struct fg_engine_options {
   bool synthetic;         // `model` is a shape name; random weights
   uint32_t alias_layers;  // of a synthetic model: layers on the disk, which the others share; 0 = by the room
   const char *adapter;    // folder of a LoRA adapter to be merged into the model
-  const char *device;     // "cpu", "fake"
+  const char *device;     // "cpu", "fake", "opencl", "opencl:1"
   uint64_t host_memory;   // promise on the memory charged to the process
   uint64_t device_memory; // devices with memory of their own only
   const char *offload_dir;

@@ -9,21 +9,21 @@
 
 #include "flexgen/error.h"
 
-#define FG_OPENCL_FUNCTIONS(X)                                                                               \
-  X(clGetPlatformIDs)                                                                                        \
-  X(clGetPlatformInfo)                                                                                       \
-  X(clGetDeviceIDs)                                                                                          \
-  X(clGetDeviceInfo) X(clCreateContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) \
-      X(clCreateBuffer) X(clReleaseMemObject) X(clEnqueueWriteBuffer) X(clEnqueueReadBuffer)                 \
-          X(clEnqueueFillBuffer) X(clEnqueueMapBuffer) X(clEnqueueUnmapMemObject) X(clEnqueueNDRangeKernel)  \
-              X(clEnqueueBarrierWithWaitList) X(clFlush) X(clFinish) X(clWaitForEvents) X(clGetEventInfo)    \
-                  X(clGetEventProfilingInfo) X(clReleaseEvent) X(clCreateProgramWithSource)                  \
-                      X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo)                \
-                          X(clGetProgramInfo) X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel)       \
-                              X(clSetKernelArg)
+// One line a few names, which clang-format never leaves alone.
+// clang-format off
+#define FG_OPENCL_FUNCTIONS(X) \
+  X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) \
+  X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) \
+  X(clReleaseMemObject) X(clEnqueueWriteBuffer) X(clEnqueueReadBuffer) X(clEnqueueFillBuffer) \
+  X(clEnqueueMapBuffer) X(clEnqueueUnmapMemObject) X(clEnqueueNDRangeKernel) \
+  X(clEnqueueBarrierWithWaitList) X(clFlush) X(clFinish) X(clWaitForEvents) X(clGetEventInfo) \
+  X(clGetEventProfilingInfo) X(clReleaseEvent) X(clCreateProgramWithSource) \
+  X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
+  X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg)
+// clang-format on
 
 typedef struct fg_opencl_api {
-#define FG_OPENCL_FIELD(name) __typeof__(name) *name;
+#define FG_OPENCL_FIELD(name) __typeof__(name) *name; // NOLINT(bugprone-macro-parentheses): a declaration
   FG_OPENCL_FUNCTIONS(FG_OPENCL_FIELD)
 #undef FG_OPENCL_FIELD
 } fg_opencl_api;

@@ -18,8 +18,8 @@ enum {
 };
 
 // What the driver and its compiler hold in host memory; it cannot be counted one by one, so it is charged as
-// a lump (PoCL 3.1: 120 to 180 MiB resident behind a few programs).
-#define DRIVER_BYTES ((uint64_t)192 << 20)
+// a lump (PoCL 3.1: a process grew by 260 MB while it compiled for a small model).
+#define DRIVER_BYTES ((uint64_t)256 << 20)
 
 typedef struct command {
   cl_event event;

@@ -263,7 +263,7 @@ static void test_products_with_every_type(void **state) {
   for (int t = 0; t < FG_DTYPE_COUNT; t++) {
     const uint32_t block = fg_dtype_get(t)->block;
     if (!fg_layout_family_plain()->choose(t, 1, block)) continue;
-    check_product(t, 9, 67, block == 1 ? 51 : block == 32 ? 96 : 256, false);
+    check_product(t, 5, 67, block == 1 ? 51 : block == 32 ? 96 : 256, false);
   }
 }
 
