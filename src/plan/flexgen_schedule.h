@@ -1,16 +1,14 @@
 // flexgen_schedule.h: how long FlexGen (Sheng et al. 2023) takes for a job under one of its own policies.
 //
-// It is here to try the cost model on figures that others have measured. What is FlexGen's own: the next half
-// of a layer is loaded whole during the first of the batches and waited for; whole tensors are placed where
-// their midpoint falls; the keys and values of the host are read by the CPU in float32, or copied into pinned
-// memory by the thread that also starts the kernels; codes of 4 bits are expanded by a chain of tensor
-// operations, weights once a batch.
+// It is here to try the cost model on figures that others have measured. What its steps move and compute
+// stands in flexgen_work.h. The next half of a layer is loaded whole during the first of the batches and
+// waited for, and each step ends when all that goes on beside it has.
 #ifndef FG_PLAN_FLEXGEN_SCHEDULE_H
 #define FG_PLAN_FLEXGEN_SCHEDULE_H
 
 #include <stdbool.h>
 
-#include "plan/hardware.h"
+#include "machine/hardware.h"
 #include "plan/shape.h"
 
 typedef struct fg_flexgen_policy {

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "plan/hardware.h"
+#include "machine/hardware.h"
 #include "plan/policy.h"
 #include "plan/shape.h"
 

@@ -3,10 +3,11 @@
 // The cost model knows a machine by these rates alone, so that a machine which is not at hand is planned for
 // like the one that was measured. Every rate is a physical one, of long runs: bytes or operations in a
 // second.
-#ifndef FG_PLAN_HARDWARE_H
-#define FG_PLAN_HARDWARE_H
+#ifndef FG_MACHINE_HARDWARE_H
+#define FG_MACHINE_HARDWARE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct fg_hardware {
@@ -20,10 +21,14 @@ typedef struct fg_hardware {
   double disk_read, disk_write;                  // bytes/s
   double product;                                // operations/s of dense products with many rows
   double launch;                                 // seconds that an operation costs before it computes
+  bool
+      unified; // the device computes in host memory: host_bytes are all there are, and nothing crosses a link
 } fg_hardware;
 
 // A machine by its name, NULL if there is none such.
 const fg_hardware *fg_hardware_known(const char *name);
+// The names in order, separated by commas.
+void fg_hardware_names(char *out, size_t bytes);
 
 // Seconds of a product of `rows` rows with `values` weights, which take `bytes` in the device's memory: bound
 // by its operations or by reading the weights.
