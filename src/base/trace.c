@@ -30,10 +30,11 @@ typedef struct span_row {
 } span_row;
 
 static const span_row span_rows[] = {
-    [FG_SPAN_STEP] = {"step", "engine"},       [FG_SPAN_COMPUTE] = {"compute", "device"},
-    [FG_SPAN_WAIT_READ] = {"wait read", "io"}, [FG_SPAN_READ] = {"read", "io"},
-    [FG_SPAN_GATHER] = {"gather", "engine"},   [FG_SPAN_UPLOAD] = {"upload", "device"},
-    [FG_SPAN_SAMPLE] = {"sample", "engine"},   [FG_SPAN_OUTPUT] = {"output", "engine"},
+    [FG_SPAN_STEP] = {"step", "engine"},         [FG_SPAN_COMPUTE] = {"compute", "device"},
+    [FG_SPAN_WAIT_READ] = {"wait read", "io"},   [FG_SPAN_READ] = {"read", "io"},
+    [FG_SPAN_GATHER] = {"gather", "engine"},     [FG_SPAN_UPLOAD] = {"upload", "device"},
+    [FG_SPAN_DOWNLOAD] = {"download", "device"}, [FG_SPAN_SAMPLE] = {"sample", "engine"},
+    [FG_SPAN_OUTPUT] = {"output", "engine"},
 };
 _Static_assert(sizeof span_rows / sizeof span_rows[0] == FG_SPAN_KIND_COUNT, "a row for every kind of span");
 
@@ -44,6 +45,8 @@ struct fg_trace {
   char *path;
   fg_text buffer; // whole events, so that a killed run's file ends behind one
   uint64_t origin_ns, flushed_ns;
+  uint64_t (*now)(const void *user); // NULL: fg_now_ns
+  const void *user;
   uint32_t tracks;
   fg_span_sum sums[FG_SPAN_KIND_COUNT];
 
@@ -171,6 +174,16 @@ static void end_event(fg_trace *t) {
   if (t->buffer.length >= FLUSH_BYTES || fg_now_ns() - t->flushed_ns > FLUSH_AGE_NS) flush(t);
 }
 
+void fg_trace_set_clock(fg_trace *t, uint64_t (*now)(const void *user), const void *user) {
+  t->now = now;
+  t->user = user;
+  t->origin_ns = now(user);
+}
+
+uint64_t fg_trace_now(const fg_trace *t) {
+  return t && t->now ? t->now(t->user) : fg_now_ns();
+}
+
 uint32_t fg_trace_track(fg_trace *trace, const char *name) {
   if (!trace) return 0;
   lock(trace);
@@ -257,7 +270,7 @@ void fg_trace_counter(fg_trace *trace, const char *name, double value) {
   fg_text_append_string(&trace->buffer, "{\"name\":");
   put_string(&trace->buffer, name);
   fg_text_append_string(&trace->buffer, ",\"ph\":\"C\",\"pid\":1");
-  put_time(&trace->buffer, "ts", since_origin(trace, fg_now_ns()));
+  put_time(&trace->buffer, "ts", since_origin(trace, fg_trace_now(trace)));
   fg_text_printf(&trace->buffer, ",\"args\":{\"value\":%.17g}}", value);
   end_event(trace);
   unlock(trace);

@@ -22,6 +22,7 @@ typedef enum fg_span_kind {
   FG_SPAN_WAIT_READ, // compute waits for weights from disk
   FG_SPAN_READ,      // a disk read in flight
   FG_SPAN_UPLOAD,    // host to device
+  FG_SPAN_DOWNLOAD,  // and back
   FG_SPAN_GATHER,    // rows of token and position tables on their way into a step
   FG_SPAN_SAMPLE,    // sampling and the bookkeeping of a step
   FG_SPAN_OUTPUT,    // results being written
@@ -37,10 +38,16 @@ fg_status fg_trace_create(fg_trace **out, const char *path, fg_error *err);
 // Writes what is buffered and closes the file.
 fg_status fg_trace_destroy(fg_trace *trace, fg_error *err);
 
+// Times are those of another clock from now on, which may be asked for while the trace is open: simulated
+// ones. Before the first span.
+void fg_trace_set_clock(fg_trace *trace, uint64_t (*now)(const void *user), const void *user);
+// What spans are measured by: fg_now_ns, if no other clock was set.
+uint64_t fg_trace_now(const fg_trace *trace);
+
 // A new track; `name` is shown beside it.
 uint32_t fg_trace_track(fg_trace *trace, const char *name);
 
-// Times from fg_now_ns. `label` (may be NULL) and the numbers appear as arguments of the event;
+// Times from fg_trace_now. `label` (may be NULL) and the numbers appear as arguments of the event;
 // layer < 0 is left out. bytes 0 is left out.
 void fg_trace_span(fg_trace *trace, uint32_t track, fg_span_kind kind, const char *label, int layer,
                    uint64_t bytes, uint64_t begin_ns, uint64_t end_ns);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "plan/flexgen_schedule.h"
+#include "plan/flexgen_stream.h"
 #include "plan/placement.h"
 
 enum { PROMPT = 512, GENERATED = 32, VOCAB = 50272, MOST_SEQUENCES = 2048 };
@@ -123,6 +124,35 @@ static void test_flexgen_under_its_own_policies_is_within_a_quarter(void **state
   }
 }
 
+// The same policies, command by command on a virtual clock.
+static void test_flexgens_commands_on_a_timeline_are_too(void **state) {
+  (void)state;
+  for (int i = 0; i < ROWS; i++) {
+    fg_simulation machine = {.machine = *fg_hardware_known("t4")};
+    const fg_plan_shape shape = shape_of(&rows[i]);
+    const fg_flexgen_run run = {
+        .shape = &shape, .policy = &rows[i].policy, .prompt = PROMPT, .generated = GENERATED, .blocks = 1};
+    const double rate = fg_flexgen_stream(&machine, &run).rate;
+    if (fabs(rate / rows[i].published - 1) > 0.25)
+      fail_msg("%s: %.2f tokens/s, published %.2f", rows[i].name, rate, rows[i].published);
+    // The formula takes what goes on side by side in a step for the longest of it; so do the commands.
+    if (fabs(rate / by_flexgen(&rows[i]) - 1) > 0.05)
+      fail_msg("%s: %.2f tokens/s, by the formula %.2f", rows[i].name, rate, by_flexgen(&rows[i]));
+  }
+}
+
+static void test_blocks_follow_each_other(void **state) {
+  (void)state;
+  fg_simulation one = {.machine = *fg_hardware_known("t4")}, two = one;
+  const fg_plan_shape shape = shape_of(&rows[0]);
+  fg_flexgen_run run = {
+      .shape = &shape, .policy = &rows[0].policy, .prompt = PROMPT, .generated = GENERATED, .blocks = 1};
+  const double alone = fg_flexgen_stream(&one, &run).rate;
+  run.blocks = 2;
+  assert_true(fabs(fg_flexgen_stream(&two, &run).rate / alone - 1) < 1e-6);
+  assert_true(llabs((long long)(two.time.now - 2 * one.time.now)) < 10000);
+}
+
 static void test_the_planner_beats_flexgen(void **state) {
   (void)state;
   for (int i = 0; i < ROWS; i++) {
@@ -166,6 +196,8 @@ static void test_the_table_in_the_documentation_is_this_one(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_flexgen_under_its_own_policies_is_within_a_quarter),
+      cmocka_unit_test(test_flexgens_commands_on_a_timeline_are_too),
+      cmocka_unit_test(test_blocks_follow_each_other),
       cmocka_unit_test(test_the_planner_beats_flexgen),
       cmocka_unit_test(test_the_table_in_the_documentation_is_this_one),
   };
