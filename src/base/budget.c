@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ typedef struct block {
 struct fg_budget {
   char name[64], flag[64];
   uint64_t limit;
+  bool hollow;
   _Atomic uint64_t used, peak;
   // Sizes of the blocks handed out, for fg_budget_free. There are few of them, and they tend to go
   // last come first, so a list searched from its end will do.
@@ -74,6 +76,10 @@ void fg_budget_release(fg_budget *budget, uint64_t bytes) {
   atomic_fetch_sub(&budget->used, bytes);
 }
 
+void fg_budget_make_hollow(fg_budget *budget) {
+  budget->hollow = true;
+}
+
 void fg_budget_set_limit(fg_budget *budget, uint64_t limit) {
   budget->limit = limit ? limit : UINT64_MAX;
 }
@@ -122,10 +128,11 @@ static uint64_t forget(fg_budget *b, void *address) {
 }
 
 // Maps `size` bytes, from a huge page's boundary if they hold one, for whoever asks for huge pages later.
-static void *map_block(uint64_t size) {
+static void *map_block(uint64_t size, bool hollow) {
   uint64_t spare = size >= HUGE_PAGE ? HUGE_PAGE : 0;
   uint64_t whole = fg_align_up(size, (uint64_t)sysconf(_SC_PAGESIZE)); // not everywhere PAGE
-  char *mapped = mmap(NULL, whole + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *mapped = mmap(NULL, whole + spare, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | (hollow ? MAP_NORESERVE : 0), -1, 0);
   if (mapped == MAP_FAILED || !spare) return mapped;
   uint64_t head = fg_align_up((uintptr_t)mapped, HUGE_PAGE) - (uintptr_t)mapped;
   if (head) munmap(mapped, head);
@@ -139,7 +146,7 @@ fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, v
   uint64_t size = fg_align_up(bytes ? bytes : 1, PAGE);
   fg_status status = fg_budget_reserve(budget, size, what, err);
   if (status) return status;
-  void *address = map_block(size);
+  void *address = map_block(size, budget->hollow);
   int mmap_error = errno;
   if (address == MAP_FAILED) {
     fg_budget_release(budget, size);

@@ -35,6 +35,9 @@ uint64_t fg_budget_left(const fg_budget *budget);
 // bytes 0 gives a valid block of one page. Touched lazily by the kernel, counted at once. A block of 2 MiB or
 // more begins at a multiple of it, where huge pages do.
 fg_status fg_budget_alloc(fg_budget *budget, uint64_t bytes, const char *what, void **out, fg_error *err);
+// Blocks are counted from now on, and the system need not have the memory: it is for blocks that nobody uses
+// but for small parts, of a machine that is simulated.
+void fg_budget_make_hollow(fg_budget *budget);
 void fg_budget_free(fg_budget *budget, void *block); // NULL is allowed
 
 // Says of memory that was not used yet that it will be used in pieces, over and over. The system may give it

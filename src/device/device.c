@@ -7,6 +7,7 @@
 #include "device/cpu_device.h"
 #include "device/fake_device.h"
 #include "device/opencl_device.h"
+#include "device/simulated_device.h"
 
 typedef struct device_kind {
   const char *name;
@@ -26,6 +27,10 @@ static const device_kind kinds[] = {
      NULL},
     {"opencl", fg_opencl_device_create, fg_opencl_device_scratch_bytes, fg_layout_family_plain, false, true,
      false, fg_opencl_device_find},
+    {"simulated", fg_simulated_device_create, fg_simulated_device_scratch_bytes, fg_layout_family_plain,
+     false, false, false, NULL},
+    {"simulated-unified", fg_simulated_device_create, fg_simulated_device_scratch_bytes,
+     fg_layout_family_plain, true, false, false, NULL},
 };
 
 // "opencl:1" is device 1 of a kind of which there may be several, "opencl" is number 0.

@@ -20,6 +20,7 @@
 #include "base/trace.h"
 #include "device/op.h"
 #include "flexgen/error.h"
+#include "machine/simulation.h"
 
 typedef struct fg_device fg_device;
 
@@ -48,6 +49,7 @@ typedef struct fg_device_options {
   fg_threads *threads;     // for devices that compute on the CPU
   uint32_t number;         // of its kind; set by fg_device_create
   fg_trace *trace;
+  fg_simulation *simulation; // of the simulated device, NULL for all others
 } fg_device_options;
 
 // Bytes of values in the cache that queries of sparse attention see, and of these, what none of those that
@@ -74,6 +76,8 @@ struct fg_device_ops {
   fg_status (*download)(fg_device *d, fg_queue q, fg_memory *m, uint64_t offset, void *host, uint64_t bytes,
                         fg_error *err);
   fg_status (*run)(fg_device *d, fg_queue q, const fg_call *call, fg_error *err);
+  // The CPU attends in host memory (kv_host.h of the engine), and the caller waits. NULL: as the host does.
+  fg_status (*host_run)(fg_device *d, const fg_call *call, fg_error *err);
   fg_event (*record)(fg_device *d, fg_queue q);
   fg_status (*queue_wait)(fg_device *d, fg_queue q, fg_event event,
                           fg_error *err); // q waits, the caller does not

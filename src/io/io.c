@@ -46,10 +46,18 @@ struct fg_io {
   fg_budget *budget;
   void *bounce; // [piece_bytes], made at first use
   fg_trace *trace;
+  fg_simulation *simulation; // NULL: there is a backend
+  uint32_t disk_track;
   lane *lanes; // [depth + 1]: one for each piece in flight, and one for the first of the queue
 };
 
 static fg_status open_backend(fg_io *io, const fg_io_options *options, fg_error *err) {
+  io->simulation = options->simulation;
+  if (io->simulation) {
+    io->name = "simulated";
+    io->disk_track = fg_trace_track(io->trace, io->name);
+    return FG_OK;
+  }
   static const fg_io_backend *const rows[] = {[FG_IO_URING] = &fg_io_uring, [FG_IO_THREADS] = &fg_io_threads};
   fg_io_backend_id first = options->backend, last = options->backend;
   if (options->backend == FG_IO_AUTO) {
@@ -115,13 +123,16 @@ fg_status fg_io_create(fg_io **out, const fg_io_options *options, fg_error *err)
 void fg_io_destroy(fg_io *io) {
   if (!io) return;
   for (; io->in_flight > 0; io->in_flight--) io->backend->wait(io->state);
-  io->backend->destroy(io->state);
+  if (io->backend) io->backend->destroy(io->state);
   fg_budget_free(io->budget, io->bounce);
   release_memory(io);
 }
 
 const char *fg_io_backend_name(const fg_io *io) {
   return io->name;
+}
+bool fg_io_is_simulated(const fg_io *io) {
+  return io->simulation != NULL;
 }
 uint64_t fg_io_bytes_read(const fg_io *io) {
   return io->bytes_read;
@@ -133,12 +144,14 @@ uint64_t fg_io_bytes_written(const fg_io *io) {
 // A request into memory of small pages has 256 segments to the MiB, more than a queue may take at once: 1.3
 // GB/s from a virtio disk, 2.7 into huge pages.
 void fg_io_register(fg_io *io, void *base, size_t bytes) {
+  if (io->simulation) return;
   fg_prefer_huge_pages(base, bytes);
   int error = io->backend->enroll(io->state, base, bytes, &io->bytes_registered);
   if (error) io->register_error = error;
 }
 
 void fg_io_unregister(fg_io *io, const void *base, size_t bytes) {
+  if (io->simulation) return;
   io->backend->dismiss(io->state, base, bytes, &io->bytes_registered);
 }
 
@@ -296,7 +309,31 @@ static int check(const fg_io_read *request) {
   return 0;
 }
 
+// ---- of a machine that is simulated: a request is a time -------------------------------------------------
+
+static void begin_simulated(fg_io *io, fg_io_read *request) {
+  const fg_hardware *hw = &io->simulation->machine;
+  const double rate = request->write ? hw->disk_write : hw->disk_read;
+  const fg_timeline_span span =
+      fg_timeline_work(&io->simulation->time, FG_SIMULATED_DISK, FG_UNIT_DISK, (double)request->bytes / rate);
+  request->os_error = 0;
+  request->in_flight = 0;
+  request->done = request->bytes;
+  request->begin_ns = span.begin;
+  request->end_ns = span.end;
+  *(request->write ? &io->bytes_written : &io->bytes_read) += request->bytes;
+  if (request->bytes)
+    fg_trace_span(io->trace, io->disk_track, FG_SPAN_READ, request->write ? "write" : NULL, request->layer,
+                  request->bytes, span.begin, span.end);
+}
+
+// ---- of a real one ---------------------------------------------------------------------------------------
+
 static void begin(fg_io *io, fg_io_read *request) {
+  if (io->simulation) {
+    begin_simulated(io, request);
+    return;
+  }
   request->done = request->submitted = 0;
   request->in_flight = 0;
   request->begin_ns = request->end_ns = 0;
@@ -310,6 +347,10 @@ static void begin(fg_io *io, fg_io_read *request) {
 }
 
 static void finish(fg_io *io, fg_io_read *request) {
+  if (io->simulation) {
+    fg_timeline_wait(&io->simulation->time, request->end_ns);
+    return;
+  }
   collect(io);
   while (!is_finished(request)) {
     complete(io, io->backend->wait(io->state));
@@ -340,6 +381,7 @@ void fg_io_read_begin(fg_io *io, fg_io_read *read) {
 }
 
 bool fg_io_read_poll(fg_io *io, fg_io_read *read) {
+  if (io->simulation) return io->simulation->time.now >= read->end_ns;
   collect(io);
   return is_finished(read);
 }
@@ -348,7 +390,7 @@ fg_status fg_io_read_wait(fg_io *io, fg_io_read *read, fg_error *err) {
   finish(io, read);
   fg_status status = result_of(read, err);
   uint64_t end = read->offset + read->bytes;
-  if (!status && read->write && end > read->file->size) read->file->size = end;
+  if (!status && read->write && read->file && end > read->file->size) read->file->size = end;
   return status;
 }
 
@@ -392,6 +434,10 @@ static fg_status read_bounced(fg_io *io, fg_file *file, uint64_t offset, char *t
 
 fg_status fg_io_read_now(fg_io *io, fg_file *file, uint64_t offset, void *buffer, size_t bytes,
                          fg_error *err) {
+  if (io->simulation) {
+    fg_io_read whole = {.buffer = buffer, .offset = offset, .bytes = bytes, .layer = -1};
+    return run_now(io, &whole, err);
+  }
   bool aligned = is_aligned(buffer, offset, bytes);
   // Only who reads in whole blocks may mean the padding of the last one.
   if (!aligned && !fg_range_ok(offset, bytes, file->size)) return past_end(file, offset, bytes, err);

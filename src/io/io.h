@@ -18,6 +18,7 @@
 #include "base/budget.h"
 #include "base/trace.h"
 #include "flexgen/error.h"
+#include "machine/simulation.h"
 
 enum { FG_IO_ALIGN = 4096 }; // address, offset and length of a direct request are multiples of it
 
@@ -40,11 +41,15 @@ typedef struct fg_io_options {
   const fg_io_fault *fault; // NULL = none
   fg_budget *budget;        // pays for the bounce buffer (one piece, at its first use)
   fg_trace *trace;          // may be NULL
+  // Requests take the simulated disk's time, whatever their file is, and their buffers stay as they are:
+  // files may be NULL. NULL: a real disk.
+  fg_simulation *simulation;
 } fg_io_options;
 
 fg_status fg_io_create(fg_io **out, const fg_io_options *options, fg_error *err);
 void fg_io_destroy(fg_io *io);                   // waits for what is in flight
-const char *fg_io_backend_name(const fg_io *io); // "io_uring", "threads"
+const char *fg_io_backend_name(const fg_io *io); // "io_uring", "threads", "simulated"
+bool fg_io_is_simulated(const fg_io *io);
 // Bytes moved to and from the disk so far.
 uint64_t fg_io_bytes_read(const fg_io *io);
 uint64_t fg_io_bytes_written(const fg_io *io);

@@ -1,4 +1,5 @@
 // A store as it would be packed: weights and panels without a file, for planning.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -11,6 +12,7 @@ static fg_status add_panels(fg_store *store, fg_weight *w, const fg_layout *layo
   fg_panel *grown = realloc(store->panels, ((size_t)store->panel_count + w->panels) * sizeof *grown);
   if (!grown) return fg_fail(err, FG_NO_SPACE, "no memory for a list of %u panels", w->panels);
   store->panels = grown;
+  if (layout) snprintf(w->layout, sizeof w->layout, "%s", layout->name);
   for (uint32_t row = 0; row < w->n; row += each) {
     fg_panel *panel = &store->panels[store->panel_count++];
     *panel = (fg_panel){.row = row, .rows = w->n - row < each ? w->n - row : each};
