@@ -1,5 +1,7 @@
 #include "engine/plan_model.h"
 
+#include <math.h>
+
 #include "base/checked.h"
 #include "engine/experts.h"
 #include "engine/tables.h"
@@ -123,6 +125,8 @@ fg_status fg_plan_model_of(fg_plan_model *out, const fg_graph *g, const fg_store
       add_panels(out, store, weight, in_units(&map, weight->panel, &hint));
   }
   fg_experts_map_free(&map);
+  for (uint32_t i = 0; i < g->input_count; i++)
+    out->input_row_bytes += g->register_width[g->inputs[i].reg] * (double)sizeof(float);
   add_program(out, &g->prologue);
   for (uint32_t layer = 0; layer < g->layers; layer++) {
     add_program(out, fg_graph_program(g, (int32_t)layer));
@@ -142,6 +146,16 @@ static void set_ahead(fg_plan_traffic *t, const fg_plan_input *in, const fg_poli
   if (p->frames > 1) t->pages_ahead = (p->frames - 1.0) / p->frames * (double)p->stage_bytes;
 }
 
+static void set_link(fg_plan_traffic *t, const fg_plan_model *model, const fg_plan_input *in,
+                     const fg_policy *p) {
+  const double panels = (double)in->panel_bytes;
+  if (in->one_memory || panels <= 0) return;
+  const double crosses = 1 - fmin(1, (double)p->device_weight_bytes / panels);
+  t->link_tail_bytes = model->head_bytes * crosses;
+  t->link_body_bytes = (panels - model->head_bytes) * crosses;
+  t->link_token_bytes = model->input_row_bytes;
+}
+
 fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_input *in, const fg_policy *p) {
   const double panels = (double)in->panel_bytes, head = model->head_bytes;
   const double resident = (double)(p->device_weight_bytes + p->host_weight_bytes);
@@ -149,6 +163,7 @@ fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_inp
                        .ring_bytes = (double)p->ring_bytes,
                        .hidden_row_bytes = (double)in->pass.hidden * sizeof(float)};
   set_ahead(&t, in, p);
+  set_link(&t, model, in, p);
   t.open_bytes = (double)in->vector_bytes + (double)in->small_table_bytes;
   if (p->tables_resident)
     t.open_bytes += (double)(in->table_bytes - in->small_table_bytes);

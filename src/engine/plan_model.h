@@ -20,6 +20,9 @@ typedef struct fg_plan_traffic {
   double page_bytes;                 // of the KV cache, all layers
   double weights_ahead, pages_ahead; // bytes that are read before they are wanted, of a layer's pages
   double hidden_row_bytes;           // of the residual stream
+  // Over the link to a device with memory of its own, in every step; in those that want logits, besides; for
+  // every token.
+  double link_body_bytes, link_tail_bytes, link_token_bytes;
 } fg_plan_traffic;
 
 fg_plan_traffic fg_plan_traffic_of(const fg_plan_model *model, const fg_plan_input *input,

@@ -30,6 +30,7 @@ fg_status fg_planner_predict(fg_plan *plan, const fg_planner_input *in, uint32_t
   fg_status status = fg_predict(&plan->predicted, &options, in->job, err);
   const fg_prediction *p = &plan->predicted;
   plan->bound = p->disk_seconds > p->compute_seconds ? FG_LANE_DISK : FG_LANE_DEVICE;
+  if (p->link_seconds > fmax(p->disk_seconds, p->compute_seconds)) plan->bound = FG_LANE_IN;
   return status;
 }
 
@@ -70,7 +71,7 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
     work.pairs[a] = decoded / m.generated * fg_plan_visible_keys(window, m.prompt - m.own, m.own);
   }
   const double disk = rates->disk_read > 0 ? rates->disk_read : INFINITY;
-  const double link = rates->memory_copy > 0 ? rates->memory_copy : INFINITY;
+  const double link = rates->link > 0 ? rates->link : rates->memory_copy > 0 ? rates->memory_copy : INFINITY;
   fg_step_cost cost = {.tokens = tokens};
   cost.fixed[FG_LANE_DEVICE] = fg_step_time(rates, &work).compute;
   double(*s)[FG_SHARE_COUNT] = cost.seconds;
@@ -79,7 +80,9 @@ static fg_step_cost middle_step(const fg_planner_input *in, const fg_policy *p, 
       decoded * context * page / disk + tokens * page / (rates->disk_write > 0 ? rates->disk_write : disk);
   if (!plan->one_memory) {
     s[FG_LANE_IN][FG_WEIGHTS_HOST] = s[FG_LANE_IN][FG_WEIGHTS_DISK] = weights / link;
-    s[FG_LANE_IN][FG_CACHE_HOST] = s[FG_LANE_IN][FG_CACHE_DISK] = decoded * context * page / link;
+    // By the device alone: what the CPU attends to is not chosen here.
+    for (int share = FG_CACHE_HOST; share <= FG_CACHE_DISK; share++)
+      s[FG_LANE_IN][share] = decoded * context * page / link;
   }
   // Pages are whole, and each sequence has one to grow.
   const double held =
@@ -100,11 +103,15 @@ static void set_room(fg_step_cost *cost, const fg_planner_input *in, const fg_po
   const uint64_t spare =
       in->plan.one_memory ? in->plan.host - p->host_needed : in->plan.device - p->device_needed;
   cost->room[FG_TIER_DEVICE] += (double)spare;
-  cost->room[FG_TIER_HOST] = in->plan.one_memory ? 0 : (double)p->host_weight_bytes;
+  cost->room[FG_TIER_HOST] = in->plan.one_memory
+                                 ? 0
+                                 : (double)(p->host_weight_bytes + in->plan.host - p->host_needed) +
+                                       (double)in->plan.page_bytes * p->host_pages;
   cost->room[FG_TIER_DISK] = (double)in->plan.disk;
 }
 
-// Pages in fast memory and on disk by the linear program; false: it found none.
+// Pages in fast memory and on disk by the linear program; false: it found none. What is elsewhere goes to
+// host memory first, as far as it has room (plan/policy.h).
 static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint32_t *device, uint32_t *disk) {
   fg_step_cost cost = middle_step(in, p, m);
   set_room(&cost, in, p);
@@ -114,7 +121,10 @@ static bool place(const fg_planner_input *in, const fg_policy *p, means m, uint3
   const double held = cost.bytes[FG_TIER_DEVICE][FG_CACHE_DEVICE] / page;
   *device = (uint32_t)(held * placement.shares[FG_CACHE_DEVICE]);
   // The solver's zero is not quite one.
-  *disk = (uint32_t)(held * placement.shares[FG_CACHE_DISK] + 0.99);
+  double elsewhere = placement.shares[FG_CACHE_DISK];
+  if (!in->plan.one_memory)
+    elsewhere += placement.shares[FG_CACHE_HOST] + placement.shares[FG_CACHE_HOST_CPU];
+  *disk = (uint32_t)(held * elsewhere + 0.99);
   return true;
 }
 

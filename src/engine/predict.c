@@ -108,12 +108,21 @@ void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *c, uint32_t page
   pages->filled += then - full;
 }
 
+// Any page beyond those of the device's memory is as likely elsewhere as another.
+static void set_crossing(fg_step_pages *out, const fg_step_pages *all, const fg_policy *p) {
+  const double full = all->used - all->sequences;
+  const double share = full > p->device_pages ? 1 - p->device_pages / full : 0;
+  out->in = all->touched * share;
+  out->out = all->filled * share;
+}
+
 fg_step_pages fg_predict_place_pages(const fg_step_pages *pages, const fg_policy *p) {
   fg_step_pages out = *pages;
   const double full = pages->used - pages->sequences, near = p->device_pages + p->host_pages;
   const double share = p->disk_pages && full > near ? 1 - near / full : 0;
   out.read = pages->touched * share;
   out.written = pages->filled * share;
+  set_crossing(&out, pages, p);
   return out;
 }
 
@@ -131,11 +140,18 @@ void fg_predict_add_traffic(fg_step_work *work, const fg_plan_model *model, cons
     work->read_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
     work->written_bytes += spilled * t->hidden_row_bytes * (model->layers + 1);
   }
-  if (pages->read + pages->written <= 0) return;
+  work->link_bytes =
+      t->link_body_bytes + (work->selected > 0 ? t->link_tail_bytes : 0) + work->tokens * t->link_token_bytes;
+  const bool crosses = t->link_token_bytes > 0; // the device has a memory of its own
+  const double moved = crosses ? pages->in + pages->out : pages->read + pages->written;
+  if (moved <= 0) return;
+  work->link_cache_bytes = crosses ? pages->in * t->page_bytes : 0;
+  work->link_bytes += work->link_cache_bytes;
+  work->link_out_bytes = crosses ? pages->out * t->page_bytes : 0;
   work->cache_bytes = pages->read * t->page_bytes;
   work->read_bytes += work->cache_bytes;
   work->written_bytes = pages->written * t->page_bytes;
-  const double by_pages = p->frame_pages ? (pages->read + pages->written) / p->frame_pages : 0;
+  const double by_pages = p->frame_pages ? moved / p->frame_pages : 0;
   const double by_sequences = pages->sequences / FG_FRAME_CHUNKS;
   work->batches = fmax(0, ceil(fmax(by_pages, by_sequences)) - 1);
 }
@@ -195,7 +211,6 @@ static bool drafts_pay(const fg_step_rates *rates, const fg_step_work *work, dou
 static void place_pages(walk *w, row *r, const fg_chunk *c, bool first, fg_step_pages *pages) {
   const uint32_t page = w->options->page_tokens, full = c->begin / page, then = (c->begin + c->count) / page;
   if (r->homes.memory + r->homes.disk > full) fg_walk_pages_leave(&w->pages, &r->homes);
-  pages->sequences++;
   const uint32_t shared = r->shared / page;
   pages->written += fg_walk_pages_fill(&w->pages, &r->homes, full); // those that were brought
   pages->read += r->homes.disk + (first ? shared * w->shared_on_disk : 0);
@@ -210,7 +225,7 @@ static bool take_step(walk *w) {
   const fg_plan_model *model = w->options->rates->model;
   const fg_policy *policy = w->options->policy;
   fg_step_work work = {0};
-  fg_step_pages pages = {0};
+  fg_step_pages pages = {0}, all = {.used = policy->pages - fg_scheduler_free_pages(w->scheduler)};
   bool decodes = true;
   fg_walk_pages_bound(&w->pages, fg_scheduler_free_pages(w->scheduler));
   for (uint32_t i = 0; i < step.chunk_count; i++) {
@@ -220,7 +235,10 @@ static bool take_step(walk *w) {
     c.begin += r->shared;
     decodes = decodes && c.count == 1 && c.begin >= r->prompt;
     fg_predict_add_chunk(&work, model, &c, r->prompt, c.last && r->generated);
+    fg_predict_add_pages(&all, &c, w->options->page_tokens, i ? r->shared / w->options->page_tokens : 0);
   }
+  pages.sequences = all.sequences;
+  set_crossing(&pages, &all, policy);
   fg_predict_add_traffic(&work, model, &w->options->traffic, policy, &pages);
   const fg_step_seconds s = fg_step_time(w->options->rates, &work);
   if (w->options->drafts && decodes && drafts_pay(w->options->rates, &work, s.seconds))
@@ -228,6 +246,7 @@ static bool take_step(walk *w) {
   w->sum.seconds += s.seconds;
   w->sum.compute_seconds += s.compute;
   w->sum.disk_seconds += s.disk;
+  w->sum.link_seconds += s.link;
   w->sum.read_bytes += work.read_bytes;
   w->sum.written_bytes += work.written_bytes;
   w->sum.preempted += step.preempted;
@@ -268,6 +287,7 @@ static void extrapolate(walk *w, const fg_prediction *half) {
   s->seconds += times * (s->seconds - half->seconds);
   s->compute_seconds += times * (s->compute_seconds - half->compute_seconds);
   s->disk_seconds += times * (s->disk_seconds - half->disk_seconds);
+  s->link_seconds += times * (s->link_seconds - half->link_seconds);
   s->steps += times * (s->steps - half->steps);
   s->preempted += times * (s->preempted - half->preempted);
   s->drafting_steps += times * (s->drafting_steps - half->drafting_steps);

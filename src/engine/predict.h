@@ -14,7 +14,8 @@
 #include "plan/job.h"
 
 typedef struct fg_prediction {
-  double seconds, compute_seconds, disk_seconds; // of the steps; what each of both alone would take
+  double seconds;                                     // of the steps
+  double compute_seconds, disk_seconds, link_seconds; // what each of these alone would take
   double steps, preempted;
   double prompt_tokens, generated_tokens;
   double shared_tokens, copied_tokens; // of prompt_tokens: computed for a row before, and not again; of these
@@ -42,6 +43,7 @@ void fg_predict_add_chunk(fg_step_work *work, const fg_plan_model *model, const 
 typedef struct fg_step_pages {
   double used, filled, touched, sequences;
   double read, written;
+  double in, out; // not in the memory of a device that has its own: they cross the link
 } fg_step_pages;
 void fg_predict_add_pages(fg_step_pages *pages, const fg_chunk *chunk, uint32_t page_tokens, uint32_t common);
 // Who knows no more of them takes it that every page beyond those of memory is as likely on disk as another.

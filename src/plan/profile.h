@@ -73,10 +73,11 @@ typedef struct fg_profile {
       input_value[FG_PROFILE_COMPUTES]; // of one that is put into the form that products read, by fg_compute
   // Times as long as by itself a product takes in a step, by fg_compute, at fg_profile_step_rows; 0: as long.
   double in_step[FG_PROFILE_COMPUTES][FG_PROFILE_STEP_POINTS];
-  double store_value;   // of one value put into the KV cache
-  double logit;         // of reading out one logit, greedily
-  double launch;        // of an operation on one row of next to nothing
-  double read_cost;     // share of the processors that reading at disk_read takes, 0 to 1
+  double store_value; // of one value put into the KV cache
+  double logit;       // of reading out one logit, greedily
+  double launch;      // of an operation on one row of next to nothing
+  double read_cost;   // share of the processors that reading at disk_read takes, 0 to 1
+  double link;        // bytes/s each way between host memory and a device's own; 0 = its memory is the host's
   double read_slowdown; // share of its rate that a product loses while the disk is read so, 0 to 1
 } fg_profile;
 

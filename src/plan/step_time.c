@@ -22,7 +22,8 @@ fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *m
                      .disk_read = profile->disk_read,
                      .disk_write = profile->disk_write,
                      .read_slowdown = profile->read_slowdown,
-                     .memory_copy = profile->memory_copy};
+                     .memory_copy = profile->memory_copy,
+                     .link = profile->link};
   add_products(profile, model, &model->body, r.body);
   add_products(profile, model, &model->head, r.head);
   add_products(profile, model, &model->experts, r.experts);
@@ -85,8 +86,36 @@ static halves compute_halves(const fg_step_rates *r, const fg_step_work *work) {
   return h;
 }
 
+// A rate of 0 is none that anything waits for.
 static double moving(double bytes, double rate) {
-  return bytes > 0 ? bytes / rate : 0;
+  return bytes > 0 && rate > 0 ? bytes / rate : 0;
+}
+
+// Weights and pages that come from the disk, or over the link: seconds in which both halves of a step wait
+// for what had no room ahead.
+typedef struct bringing {
+  halves seconds;
+  double rate;
+} bringing;
+
+static halves waits_for(const fg_step_rates *r, const fg_step_work *work, const bringing *b) {
+  const double ahead = r->model->layers;
+  return (halves){.products = b->seconds.products - moving(ahead * work->weights_ahead, b->rate),
+                  .others = b->seconds.others - moving(ahead * work->pages_ahead, b->rate)};
+}
+
+// What goes over the link for pages while matrices are multiplied comes in a burst, when a layer has attended
+// and its frames are free; weights queue up behind it. Seconds of the bursts of all layers, and how much
+// longer products take because of them: from when the weights in the ring are used up.
+typedef struct burst {
+  double seconds, stall;
+} burst;
+
+static burst burst_of(const fg_step_rates *r, const fg_step_work *work, double products) {
+  const double layers = r->model->layers, weights = (work->link_bytes - work->link_cache_bytes) / layers;
+  const double pages = moving(fmin(work->pages_ahead, work->link_cache_bytes / layers), r->link);
+  const double on_ring = weights > 0 ? fmin(1, work->weights_ahead / weights) * products / layers : pages;
+  return (burst){.seconds = layers * pages, .stall = layers * fmax(0, pages - on_ring)};
 }
 
 fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
@@ -100,12 +129,18 @@ fg_step_seconds fg_step_time(const fg_step_rates *r, const fg_step_work *work) {
   s.compute = computing + r->read_slowdown * fmin(s.disk, computing / (1 - r->read_slowdown));
   const double slower = computing > 0 ? s.compute / computing : 1;
   // Each half waits for those of its bytes that the other half had no room for.
-  const double ahead = r->model->layers;
+  const bringing from_disk = {disk, r->disk_read};
+  const bringing by_link = {
+      .seconds = {.products = moving(work->link_bytes - work->link_cache_bytes, r->link),
+                  .others = moving(work->link_cache_bytes, r->link)},
+      .rate = r->link};
+  const halves d = waits_for(r, work, &from_disk), l = waits_for(r, work, &by_link);
+  const burst ahead = burst_of(r, work, slower * compute.products);
   const double products =
-      fmax(slower * compute.products, disk.products - moving(ahead * work->weights_ahead, r->disk_read));
-  const double others =
-      fmax(slower * compute.others, disk.others - moving(ahead * work->pages_ahead, r->disk_read));
-  s.seconds = fmax(products + others, s.disk);
+      fmax(slower * compute.products + ahead.stall, fmax(d.products, l.products + ahead.seconds));
+  const double others = fmax(slower * compute.others, fmax(d.others, l.others));
+  s.link = fmax(by_link.seconds.products + by_link.seconds.others, moving(work->link_out_bytes, r->link));
+  s.seconds = fmax(fmax(products + others, s.disk), s.link);
   return s;
 }
 

@@ -8,7 +8,8 @@
 // multiplied, weights are used up as they come, and pages of the KV cache are read into the ring of frames
 // until it is full. While a layer attends, and in all else that needs no weights, pages are used up, and
 // weights are read into their ring until it is full. So with rings that are large enough a step takes as long
-// as the busier of both, and with small ones longer.
+// as the busier of both, and with small ones longer. The link to a device with memory of its own is one more
+// of those that bring weights and pages.
 #ifndef FG_PLAN_STEP_TIME_H
 #define FG_PLAN_STEP_TIME_H
 
@@ -42,6 +43,7 @@ typedef struct fg_plan_model {
   uint32_t expert_count, experts_used; // of a layer; 0: there are none
   double expert_bytes;                 // of all of them
   double head_bytes;                   // of the head's matrices
+  double input_row_bytes;              // of a token, gathered by the host
   double table_row_bytes;              // read for a token where tables are not resident
   fg_plan_attention attention[FG_PLAN_ATTENTIONS];
   uint32_t attention_count;
@@ -53,13 +55,15 @@ typedef struct fg_plan_model {
 
 // What a step has to do. Weights and caches on disk are those that it reads.
 typedef struct fg_step_work {
-  double tokens, selected;           // tokens; those whose logits are wanted
-  double keys[FG_PLAN_ATTENTIONS];   // that decoded tokens see in one layer of the kind
-  double pairs[FG_PLAN_ATTENTIONS];  // of a query and a key it sees, of prompts
-  double read_bytes, written_bytes;  // of the disk; what is written are pages of the cache
-  double cache_bytes;                // of read_bytes: pages of the cache
-  double weights_ahead, pages_ahead; // bytes that each layer finds read, at most
-  double batches;                    // of KV per layer beyond the first one
+  double tokens, selected;             // tokens; those whose logits are wanted
+  double keys[FG_PLAN_ATTENTIONS];     // that decoded tokens see in one layer of the kind
+  double pairs[FG_PLAN_ATTENTIONS];    // of a query and a key it sees, of prompts
+  double read_bytes, written_bytes;    // of the disk; what is written are pages of the cache
+  double cache_bytes;                  // of read_bytes: pages of the cache
+  double link_bytes, link_cache_bytes; // to a device with memory of its own: all; of them, pages
+  double link_out_bytes;               // from it: pages
+  double weights_ahead, pages_ahead;   // bytes that each layer finds read, at most
+  double batches;                      // of KV per layer beyond the first one
 } fg_step_work;
 
 // Steps of so many tokens took so many times as long as the rates say (engine/rehearsal.h), in rising order;
@@ -80,13 +84,13 @@ typedef struct fg_step_rates {
   double key[FG_PLAN_ATTENTIONS], pair[FG_PLAN_ATTENTIONS]; // seconds, all layers of the kind
   double token, selected, step;                             // seconds of what goes by tokens and steps alone
   double batch;                                             // of one more batch of KV in every layer
-  double disk_read, disk_write, read_slowdown, memory_copy; // as in the profile
+  double disk_read, disk_write, read_slowdown, memory_copy, link; // as in the profile
 } fg_step_rates;
 
 fg_step_rates fg_step_rates_of(const fg_profile *profile, const fg_plan_model *model);
 
 typedef struct fg_step_seconds {
-  double compute, disk, seconds;
+  double compute, disk, link, seconds; // link: of its busier direction
 } fg_step_seconds;
 
 fg_step_seconds fg_step_time(const fg_step_rates *rates, const fg_step_work *work);

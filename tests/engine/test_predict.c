@@ -103,6 +103,30 @@ static void test_a_small_ring_lets_the_disk_wait(void **state) {
         cases[i].seconds, 1e-6);
 }
 
+// The same step where all of that comes over a link: pages that come while it multiplies keep weights
+// waiting.
+static void test_a_link_brings_pages_in_bursts(void **state) {
+  (void)state;
+  static const struct {
+    double weights, pages, weights_ahead, pages_ahead, seconds;
+  } cases[] = {
+      {4, 0, 1, 0, 4}, {4, 0, 0, 0, 5}, {0, 4, 0, 3, 4},
+      {0, 4, 0, 0, 7}, {2, 2, 0, 1, 5}, // a burst of a second, and nothing to multiply with meanwhile
+      {2, 2, 2, 1, 4},                  // the ring has enough for it
+  };
+  fg_step_rates r = rates;
+  r.link = RIG_DISK;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const fg_step_work work = {.tokens = 3 / (RIG_VALUE * 100e6),
+                               .keys = {1 / (RIG_LAYERS * 8 * 1e-9)},
+                               .link_bytes = (cases[i].weights + cases[i].pages) * RIG_DISK,
+                               .link_cache_bytes = cases[i].pages * RIG_DISK,
+                               .weights_ahead = cases[i].weights_ahead * RIG_DISK / RIG_LAYERS,
+                               .pages_ahead = cases[i].pages_ahead * RIG_DISK / RIG_LAYERS};
+    assert_near(fg_step_time(&r, &work).seconds, cases[i].seconds, 1e-6);
+  }
+}
+
 static void test_batches_of_the_cache_are_launched_apart(void **state) {
   (void)state;
   fg_profile slow = rig_profile();
@@ -363,6 +387,7 @@ int main(void) {
       cmocka_unit_test(test_reading_binds_where_it_takes_longer),
       cmocka_unit_test(test_steps_that_were_tried_scale_computing_and_nothing_else),
       cmocka_unit_test(test_a_small_ring_lets_the_disk_wait),
+      cmocka_unit_test(test_a_link_brings_pages_in_bursts),
       cmocka_unit_test(test_inputs_of_products_are_made_for_each_token),
       cmocka_unit_test(test_batches_of_the_cache_are_launched_apart),
       cmocka_unit_test(test_what_rows_share_is_computed_once),
