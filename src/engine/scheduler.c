@@ -34,6 +34,7 @@ typedef struct sequence {
 
 struct fg_scheduler {
   fg_scheduler_limits limits;
+  bool block_full;      // until its last sequence has ended
   bool whole;           // fg_scheduler_admit_whole
   uint32_t draws;       // of a step then
   uint32_t max_running; // rows and tokens of a step, whichever is less
@@ -484,6 +485,7 @@ static bool has_room(const fg_scheduler *s, const fg_step *step, const sequence 
 }
 
 static void plan_admissions(fg_scheduler *s, fg_step *step) {
+  if (s->limits.blocks && s->block_full) return;
   uint64_t owed = pages_owed(s);
   uint32_t drawn = 0;
   while (s->waiting && s->running < s->max_running && step->tokens < s->limits.max_tokens) {
@@ -493,7 +495,10 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
     const bool waits = should_wait(s, q, &f);
     const uint32_t shared = waits ? f.pages + f.later : f.pages;
     const uint32_t needed = pages_to_run(s, q->known) - shared;
-    if (s->running && owed + needed > fg_page_pool_available(s->pool) - f.without_owner) return;
+    if (s->running && owed + needed > fg_page_pool_available(s->pool) - f.without_owner) {
+      s->block_full = true;
+      return;
+    }
     if (!has_room(s, step, q, drawn)) return;
     admit(s, slot, shared, &f);
     drawn += q->drawn;
@@ -503,15 +508,33 @@ static void plan_admissions(fg_scheduler *s, fg_step *step) {
       plan_chunk(s, step, slot);
     owed += pages_to_run(s, q->known) - q->pages;
   }
+  s->block_full = s->running == s->max_running;
+}
+
+static bool can_admit(const fg_scheduler *s) {
+  if (!s->waiting || s->running == s->max_running || (s->limits.blocks && s->block_full)) return false;
+  const uint32_t needed = pages_to_run(s, s->sequences[first_waiting(s)].known);
+  return !s->running || pages_owed(s) + needed <= fg_page_pool_available(s->pool);
+}
+
+// Where steps are of one kind: whether this one reads prompts.
+static bool reads_prompts(const fg_scheduler *s) {
+  if (!s->limits.apart) return false;
+  for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;)
+    if (!decodes(&s->sequences[slot])) return true;
+  return can_admit(s);
 }
 
 void fg_scheduler_plan(fg_scheduler *s, fg_step *step) {
   *step = (fg_step){.chunks = s->chunks};
-  plan_decodes(s, step);
-  extend_decodes(s, step);
+  if (!s->running) s->block_full = false;
+  const bool reads = reads_prompts(s);
+  if (!reads) plan_decodes(s, step);
+  if (!reads) extend_decodes(s, step);
   for (uint32_t slot = NONE; (slot = next_running(s, slot)) != NONE;)
     if (!decodes(&s->sequences[slot])) plan_chunk(s, step, slot);
-  if (!step->preempted) plan_admissions(s, step);
+  if (!step->preempted && (reads || !s->limits.apart)) plan_admissions(s, step);
+  if (reads && !step->chunk_count) plan_decodes(s, step);
   step->dropped = fg_page_pool_dropped(s->pool, &step->dropped_count);
 }
 

@@ -65,8 +65,11 @@ typedef struct fg_scheduler_limits {
   uint32_t pages, page_tokens;
   uint32_t max_len; // longest sequence, in tokens
   fg_sharing share;
-  uint32_t cached_pages;   // kept at most when their last owner has left
-  bool writes_once;        // a page that is full is written to a slower tier: it must hold what is known only
+  uint32_t cached_pages; // kept at most when their last owner has left
+  bool writes_once;      // a page that is full is written to a slower tier: it must hold what is known only
+  // To compare with: sequences begin only when all before them have ended; a step reads prompts or decodes,
+  // not both.
+  bool blocks, apart;
   fg_may_share *may_share; // NULL: all of them
   void *user;
 } fg_scheduler_limits;
