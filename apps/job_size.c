@@ -1,6 +1,7 @@
 #include "job_size.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/engine_internal.h"
 #include "engine/random.h"
@@ -24,10 +25,15 @@ uint32_t fg_bench_longest_prompt(const fg_options *o) {
   return o->input_len_range.high ? o->input_len_range.high : o->prompt_len;
 }
 
+bool fg_bench_pads(const fg_options *o) {
+  return o->without && strstr(o->without, "ragged");
+}
+
 // The random numbers of a prompt are keyed by (seed, prompt); position 0 gives its length, the rest its ids.
 uint32_t fg_bench_prompt_length(const fg_options *o, uint32_t prompt) {
   uint32_t r[4];
   if (!o->input_len_range.high) return o->prompt_len;
+  if (fg_bench_pads(o)) return fg_bench_longest_prompt(o);
   fg_random(o->seed, prompt, 0, 0, r);
   return o->input_len_range.low + r[0] % (o->input_len_range.high - o->input_len_range.low + 1);
 }

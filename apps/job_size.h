@@ -14,6 +14,7 @@ int fg_run_open_job(fg_run *run, const char *command, const fg_options *options,
 uint32_t fg_bench_prompts(const fg_options *options);
 uint32_t fg_bench_prompt_length(const fg_options *options, uint32_t prompt);
 uint32_t fg_bench_longest_prompt(const fg_options *options);
+bool fg_bench_pads(const fg_options *options); // prompts are as long as the longest (--without ragged)
 // order[i]: the prompt that is submitted as the i-th, of fg_bench_prompts. Ordered by so many at a time as
 // the plan looked at.
 fg_status fg_bench_order(uint32_t *order, const fg_options *options, fg_row_order wish, fg_error *err);

@@ -72,6 +72,16 @@ static const fg_option_row rows[] = {
      "prompts of random tokens (the block, --gpu-batch-size times --num-gpu-batches; 32 without one)"},
     {"input-len-range", 0, FG_KIND_RANGE, "A:B", 0, 0, FIELD(input_len_range), BENCHED,
      "prompts of random lengths from A to B in place of --prompt-len"},
+    {"simulate", 0, FG_KIND_TEXT, "MACHINE", 0, 0, FIELD(simulate), BENCHED,
+     "run on a machine that is not there, by a clock that is computed: t4, a10, rtx4090, h100, m2, or a file "
+     "of "
+     "figures (docs/simulator.md)"},
+    {"without", 0, FG_KIND_TEXT, "WORDS", 0, 0, FIELD(without), FG_CMD_BENCH,
+     "with --simulate: leave out what the engine does otherwise than a block schedule; continuous, mixed, "
+     "ragged, with commas between"},
+    {"schedule", 0, FG_KIND_CHOICE, "engine|flexgen", 0, 0, FIELD(schedule), FG_CMD_BENCH,
+     "with --simulate: whose steps run; flexgen takes its policy from --percent, --gpu-batch-size and the "
+     "like"},
     // plan
     {"save-policy", 0, FG_KIND_TEXT, "FILE.json", 0, 0, FIELD(save_policy), FG_CMD_PLAN,
      "write the policy to a file, to be edited and given to --policy"},

@@ -113,6 +113,7 @@ typedef struct fg_options {
   // bench
   uint32_t prompt_len, gen_len, num_prompts;
   fg_length_range input_len_range;
+  const char *simulate, *without, *schedule; // NULL = not given
   // eval
   const char *text;
   uint32_t window;

@@ -99,6 +99,8 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
   char *dir = run->offload_dir;
   fg_status status = fg_offload_dir(dir, sizeof run->offload_dir, o, run->console, err);
   if (status != FG_OK) return status;
+  // FlexGen's policy is for its own schedule, not for this engine's.
+  const bool flexgen = o->schedule && strcmp(o->schedule, "flexgen") == 0;
   fg_engine_options options = {
       .model = o->arguments[0],
       .synthetic = o->synthetic,
@@ -118,9 +120,9 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .attn_sparsity = o->attn_sparsity,
       .cpu_cache_compute = o->cpu_cache_compute,
       .policy = o->policy,
-      .percent = o->percent.set ? o->percent.values : NULL,
-      .gpu_batch_size = o->gpu_batch_size,
-      .num_gpu_batches = o->num_gpu_batches,
+      .percent = o->percent.set && !flexgen ? o->percent.values : NULL,
+      .gpu_batch_size = flexgen ? 0 : o->gpu_batch_size,
+      .num_gpu_batches = flexgen ? 0 : o->num_gpu_batches,
       .max_num_seqs = o->max_num_seqs,
       .max_num_batched_tokens = o->max_num_batched_tokens,
       .max_model_len = o->max_model_len,
@@ -130,6 +132,8 @@ static fg_status open_engine(fg_run *run, open_fn *open, fg_error *err) {
       .deterministic = o->deterministic,
       .no_speculation = !o->speculation,
       .speculative_tokens = o->speculative_tokens,
+      .simulate = o->simulate,
+      .without = o->without,
       .draft_model = o->draft_model,
       .draft_memory = o->draft_memory,
       .no_prefix_sharing = !o->prefix_sharing,
@@ -157,7 +161,8 @@ static int open_run(fg_run *run, open_fn *open) {
     return status == FG_INVALID ? FG_EXIT_USAGE : FG_EXIT_FAILED;
   }
   fg_engine_describe(run->engine, &run->info);
-  run->opened_ns = fg_now_ns();
+  run->open_seconds = 1e-9 * (double)(fg_now_ns() - run->start_ns);
+  run->opened_ns = fg_engine_now_ns(run->engine);
   return FG_EXIT_DONE;
 }
 
@@ -193,7 +198,7 @@ void fg_run_progress(fg_run *run, const char *what, uint64_t done, uint64_t tota
   if (!fg_console_progress_due(run->console)) return;
   fg_engine_stats stats;
   fg_engine_get_stats(run->engine, &stats);
-  double seconds = (double)(fg_now_ns() - run->opened_ns) * 1e-9;
+  double seconds = (double)(fg_engine_now_ns(run->engine) - run->opened_ns) * 1e-9;
   char used[16], budget[16], time[32];
   const double left = fg_engine_remaining_seconds(run->engine, total - done);
   fg_console_progress(
@@ -251,17 +256,16 @@ json_t *fg_run_predicted(const fg_run *run) {
 }
 
 json_t *fg_run_stats(const fg_run *run, const char *outcome, double seconds) {
-  return fg_stats_json(run->engine,
-                       &(fg_stats_run){.command = run->command,
-                                       .outcome = outcome,
-                                       .open_seconds = 1e-9 * (double)(run->opened_ns - run->start_ns),
-                                       .run_seconds = seconds,
-                                       .rows = run->rows});
+  return fg_stats_json(run->engine, &(fg_stats_run){.command = run->command,
+                                                    .outcome = outcome,
+                                                    .open_seconds = run->open_seconds,
+                                                    .run_seconds = seconds,
+                                                    .rows = run->rows});
 }
 
 static fg_status write_stats(const fg_run *run, const char *outcome, fg_error *err) {
   if (!run->options->stats) return FG_OK;
-  json_t *stats = fg_run_stats(run, outcome, (double)(fg_now_ns() - run->opened_ns) * 1e-9);
+  json_t *stats = fg_run_stats(run, outcome, (double)(fg_engine_now_ns(run->engine) - run->opened_ns) * 1e-9);
   fg_status status = fg_write_json(stats, run->options->stats, err);
   json_decref(stats);
   return status;

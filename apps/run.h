@@ -27,8 +27,9 @@ typedef struct fg_run {
   fg_console *console;
   fg_engine *engine;
   fg_engine_info info;
-  uint64_t start_ns, opened_ns;
-  json_t *rows; // what the command adds to --stats, or NULL; owned
+  uint64_t start_ns, opened_ns; // opened_ns: by the engine's clock
+  double open_seconds;          // that opening took
+  json_t *rows;                 // what the command adds to --stats, or NULL; owned
   fg_run_job job;
   char offload_dir[PATH_MAX]; // the engine names files in it as long as it is open
 } fg_run;

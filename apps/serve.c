@@ -83,7 +83,7 @@ static fg_status serve(fg_run *run, fg_error *err) {
       .file_limits = {.file_bytes = o->max_file_size, .total_bytes = o->max_storage, .files = MOST_FILES},
       .batch_expiry_seconds = o->batch_expiry,
       .access_log = o->access_log,
-      .open_seconds = 1e-9 * (double)(run->opened_ns - run->start_ns),
+      .open_seconds = run->open_seconds,
       .log = fg_console_log,
       .user = run->console,
   };

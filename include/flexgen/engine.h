@@ -92,9 +92,15 @@ typedef struct fg_engine_options {
   // suggests for the positions behind it. Results are the same.
   bool no_speculation;
   uint32_t speculative_tokens; // so many are suggested for a row; 0: as many as pay
-  const char *draft_model;     // of the same vocabulary: suggests where the text does not; NULL: nothing does
-  uint64_t draft_memory;       // of host_memory, what the draft model may take; 0: a quarter
-  bool no_prefix_sharing;      // compute every token of every prompt, also those that others have in common
+  // A machine that is not there: its name, or a file of its figures. The engine runs as it would there, on a
+  // clock that is computed; nothing is read and every token is 0.
+  const char *simulate;
+  // Of a simulation, what the engine does otherwise is left out: "continuous" (sequences begin when all
+  // before them have ended), "mixed" (steps read prompts or decode). Words with commas between.
+  const char *without;
+  const char *draft_model; // of the same vocabulary: suggests where the text does not; NULL: nothing does
+  uint64_t draft_memory;   // of host_memory, what the draft model may take; 0: a quarter
+  bool no_prefix_sharing;  // compute every token of every prompt, also those that others have in common
   // Folder in which beginnings of prompts are kept for jobs to come, and found again; results are the same.
   // NULL: none.
   const char *prefix_cache;

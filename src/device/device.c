@@ -28,9 +28,9 @@ static const device_kind kinds[] = {
     {"opencl", fg_opencl_device_create, fg_opencl_device_scratch_bytes, fg_layout_family_plain, false, true,
      false, fg_opencl_device_find},
     {"simulated", fg_simulated_device_create, fg_simulated_device_scratch_bytes, fg_layout_family_plain,
-     false, false, false, NULL},
+     false, false, true, NULL},
     {"simulated-unified", fg_simulated_device_create, fg_simulated_device_scratch_bytes,
-     fg_layout_family_plain, true, false, false, NULL},
+     fg_layout_family_plain, true, false, true, NULL},
 };
 
 // "opencl:1" is device 1 of a kind of which there may be several, "opencl" is number 0.

@@ -9,6 +9,7 @@
 #include "engine/rehearsal.h"
 #include "engine/sharing.h"
 #include "engine/sparsity.h"
+#include "plan/machine_profile.h"
 #include "profile/kept.h"
 
 static const double REHEARSED_SECONDS = 10; // of a job that is worth it
@@ -17,6 +18,10 @@ static const uint64_t REHEARSAL_BYTES = (uint64_t)1 << 30;
 
 // What was measured of this machine and its disk; of other devices than its CPU nothing was.
 static bool find_profile(const fg_engine *e, fg_profile *out) {
+  if (e->simulation) {
+    fg_machine_profile(out, &e->simulation->machine);
+    return true;
+  }
   if (strcmp(e->device_name, "cpu") != 0 || !e->options.offload_dir) return false;
   const fg_profile_options options = {.offload_dir = e->options.offload_dir,
                                       .threads = fg_threads_count(e->threads)};
@@ -167,7 +172,9 @@ static void describe(const fg_plan *plan, fg_engine_forecast *out) {
                               .bytes_written = p->written_bytes,
                               .host_bytes = plan->policy.host_needed,
                               .device_bytes = plan->policy.device_needed,
-                              .bound_by = plan->bound == FG_LANE_DISK ? "disk" : "compute",
+                              .bound_by = plan->bound == FG_LANE_DISK ? "disk"
+                                          : plan->bound == FG_LANE_IN ? "link"
+                                                                      : "compute",
                               .pace = 1};
 }
 

@@ -1,6 +1,5 @@
 #include "engine/draft.h"
 
-#include "base/clock.h"
 #include "engine/guided.h"
 
 enum {
@@ -81,14 +80,14 @@ static void make(fg_engine *e, const fg_step *step, fg_draft_offer *offers, uint
         .tokens = s->tokens, .count = s->count, .most = offers[i].taken, .out = s->tokens + s->count};
   }
   if (!asked) return;
-  const uint64_t begin = fg_now_ns();
+  const uint64_t begin = fg_trace_now(e->trace);
   fg_error err;
   const fg_status status = fg_draft_model_ask(e->draft_model, asks, asked, &err);
   for (uint32_t i = 0; i < asked; i++) {
     of[i]->taken = status == FG_OK ? asks[i].made : 0;
     made += of[i]->taken;
   }
-  e->drafting_seconds = 1e-9 * (double)(fg_now_ns() - begin);
+  e->drafting_seconds = 1e-9 * (double)(fg_trace_now(e->trace) - begin);
   if (made) fg_speculation_made(&e->speculation, e->drafting_seconds / made);
   if (status == FG_OK) return;
   fg_log_line(&e->log, FG_LOG_WARN, "the draft model is not asked any more: %s", err.message);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "engine/draft.h"
 #include "engine/engine_state.h"
 #include "engine/guided.h"
@@ -435,7 +434,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     return e->failed = status;
   }
   fg_kept_prefixes_load(e);
-  uint64_t begin = fg_now_ns(), waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds;
+  uint64_t begin = fg_trace_now(e->trace), waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds;
   fg_step step;
   fg_scheduler_plan(e->scheduler, &step);
   if (step.chunk_count == 0) return FG_OK;
@@ -448,7 +447,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     fail_all(e, status, err);
     return e->failed = status;
   }
-  uint64_t computed = fg_now_ns();
+  uint64_t computed = fg_trace_now(e->trace);
   fg_readout_finish(e->readout);
   e->steps++;
   e->preemptions += step.preempted;
@@ -463,7 +462,7 @@ fg_status fg_engine_step(fg_engine *e, fg_error *err) {
     fail_all(e, status, err);
     return e->failed = status;
   }
-  uint64_t end = fg_now_ns();
+  uint64_t end = fg_trace_now(e->trace);
   waited = fg_trace_sum(e->trace, FG_SPAN_WAIT_READ).nanoseconds - waited;
   const fg_draft_time time = {1e-9 * (double)(end - begin), 1e-9 * (double)waited};
   fg_draft_end_step(e, &step, time, &work, &pages);

@@ -7,6 +7,7 @@
 #include "engine/history.h"
 #include "flexgen/engine.h"
 #include "format/assets.h"
+#include "machine/timeline.h"
 #include "model/calibration.h"
 #include "model/model.h"
 #include "text/chat.h"
@@ -33,6 +34,20 @@ typedef struct fg_engine_change {
 
 // The forecast of the job after a change. False: not known, or the change is none.
 bool fg_engine_what_if(const fg_engine *engine, const fg_engine_change *change, fg_engine_forecast *out);
+// Of a simulation so far: its time, and that for which each unit of the machine was busy. False: it is none.
+typedef struct fg_engine_simulation {
+  const char *machine;
+  double seconds, busy[FG_UNIT_COUNT];
+} fg_engine_simulation;
+bool fg_engine_get_simulation(const fg_engine *engine, fg_engine_simulation *out);
+struct fg_flexgen_run;
+struct fg_flexgen_time;
+// FlexGen's schedule on the simulated machine, of this engine's model (plan/flexgen_stream.h): `run` without
+// its shape and trace. FG_UNSUPPORTED: the model is none that FlexGen runs.
+fg_status fg_engine_run_flexgen(fg_engine *engine, const struct fg_flexgen_run *run,
+                                struct fg_flexgen_time *out, fg_error *err);
+// By the engine's clock: that of the machine, or a simulated one.
+uint64_t fg_engine_now_ns(const fg_engine *engine);
 // How the run went so far.
 const fg_history *fg_engine_history(const fg_engine *engine);
 // The policy as a JSON object (new reference), for --stats and bench.

@@ -58,6 +58,7 @@ struct fg_engine {
   char *name, *fingerprint;
   const char *device_name;
   fg_device_found device_found;
+  fg_simulation *simulation; // NULL: the machine is this one
   fg_compute compute;
   bool compute_auto; // not named: int8 for quantized weights
   fg_dtype cache_dtype;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "engine/executor_state.h"
 #include "engine/kv_places.h"
 #include "engine/layer_pass.h"
@@ -175,9 +174,10 @@ static fg_status gather_input(fg_executor *x, uint32_t i, fg_error *err) {
   fg_status status =
       reach ? d->ops->host_wait(d, before, err) : d->ops->queue_wait(d, FG_QUEUE_LOAD, before, err);
   if (status != FG_OK) return status;
-  uint64_t begin = fg_now_ns();
+  uint64_t begin = fg_trace_now(x->options.trace);
   status = fg_table_gather(x->tables[i], x->rows, rows, input->scale, out, to.stride, err);
-  fg_trace_span(x->options.trace, x->track, FG_SPAN_GATHER, NULL, -1, 0, begin, fg_now_ns());
+  fg_trace_span(x->options.trace, x->track, FG_SPAN_GATHER, NULL, -1, 0, begin,
+                fg_trace_now(x->options.trace));
   if (status != FG_OK || reach) return status;
   status = d->ops->upload(d, FG_QUEUE_LOAD, to.memory, to.offset, out,
                           (uint64_t)rows * to.stride * sizeof(float), err);

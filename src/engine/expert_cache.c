@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/hash.h"
 
 enum { NONE = -1, FADING_STEPS = 64, NEEDED_PER_WRONG = 10 };
@@ -356,10 +355,11 @@ fg_status fg_expert_cache_acquire(fg_expert_cache *c, uint32_t unit, fg_error *e
   if (status != FG_OK) return status;
   slot *s = &c->slots[c->slot_of[unit]];
   if (s->state == SLOT_READING) {
-    uint64_t begin = fg_now_ns();
+    uint64_t begin = fg_trace_now(c->options.trace);
     status = finish(c, s, err);
     fg_trace_span(c->options.trace, c->track, FG_SPAN_WAIT_READ, NULL, c->options.units[unit].layer,
-                  fg_expert_unit_bytes(c->options.store, &c->options.units[unit]), begin, fg_now_ns());
+                  fg_expert_unit_bytes(c->options.store, &c->options.units[unit]), begin,
+                  fg_trace_now(c->options.trace));
   }
   if (status == FG_OK) status = d->ops->queue_wait(d, FG_QUEUE_COMPUTE, s->loaded, err);
   s->used = ++c->clock;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "engine/unnamed_file.h"
 
 enum { FRAMES = FG_HIDDEN_FRAMES };
@@ -76,9 +75,13 @@ static uint64_t frames_bytes(const fg_hidden_limits *l) {
 
 static fg_status open_disk(fg_hidden_state *h, fg_error *err) {
   const fg_hidden_options *o = &h->options;
-  const fg_io_options io = {.backend = o->backend, .depth = 64, .budget = o->host, .trace = o->trace};
+  const fg_io_options io = {.backend = o->backend,
+                            .depth = 64,
+                            .budget = o->host,
+                            .trace = o->trace,
+                            .simulation = o->device->options.simulation};
   fg_status status = fg_io_create(&h->io, &io, err);
-  if (status != FG_OK) return status;
+  if (status != FG_OK || io.simulation) return status;
   const fg_unnamed_file wanted = {
       .folder = o->folder,
       .prefix = "hidden",
@@ -202,10 +205,10 @@ static fg_status fill(fg_hidden_state *h, frame *f, uint32_t index, fg_error *er
 
 static fg_status wait_request(fg_hidden_state *h, frame *f, fg_error *err) {
   if (fg_io_read_poll(h->io, &f->request)) return fg_io_read_wait(h->io, &f->request, err);
-  const uint64_t begin = fg_now_ns();
+  const uint64_t begin = fg_trace_now(h->options.trace);
   fg_status status = fg_io_read_wait(h->io, &f->request, err);
   fg_trace_span(h->options.trace, h->track, FG_SPAN_WAIT_READ, "rows of a batch", -1, f->request.bytes, begin,
-                fg_now_ns());
+                fg_trace_now(h->options.trace));
   return status;
 }
 

@@ -67,7 +67,7 @@ static bool first_layer_is_written(const fg_kv_cache *kv) {
 }
 
 void fg_kv_ahead_fill(fg_kv_cache *kv) {
-  if (!kv->file || kv->next_load < kv->total || !first_layer_is_written(kv)) return;
+  if (!kv->io || kv->next_load < kv->total || !first_layer_is_written(kv)) return;
   while (kv->expected < kv->chunk_count && fg_kv_frame_at(kv, kv->next_load)->state == FG_FRAME_FREE)
     kv->next_load += fill(kv, fg_kv_frame_at(kv, kv->next_load));
 }

@@ -56,10 +56,13 @@ static fg_status open_disk(fg_kv_cache *kv, fg_error *err) {
   if (kv->page_bytes % FG_IO_ALIGN)
     return fg_fail(err, FG_INTERNAL, "pages of %" PRIu64 " bytes are not whole blocks of a disk",
                    kv->page_bytes);
-  const fg_io_options io = {
-      .backend = kv->options.backend, .depth = 128, .budget = kv->options.host, .trace = kv->options.trace};
+  const fg_io_options io = {.backend = kv->options.backend,
+                            .depth = 128,
+                            .budget = kv->options.host,
+                            .trace = kv->options.trace,
+                            .simulation = kv->options.device->options.simulation};
   fg_status status = fg_io_create(&kv->io, &io, err);
-  if (status != FG_OK) return status;
+  if (status != FG_OK || io.simulation) return status;
   return fg_kv_file_create(&kv->file, kv->options.folder, kv->layers * kv->page_bytes * p->disk_pages, err);
 }
 

@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "engine/kv_cache_internal.h"
 
 // ---- what a frame holds ---------------------------------------------------------------------------------
@@ -266,7 +265,7 @@ bool fg_kv_frame_moved(fg_kv_cache *kv, fg_kv_frame *f) {
 static fg_status wait_requests(fg_kv_cache *kv, fg_kv_frame *f, const char *what, fg_error *err) {
   if (f->request_count == 0) return FG_OK;
   const bool ended = fg_kv_frame_moved(kv, f);
-  const uint64_t begin = fg_now_ns();
+  const uint64_t begin = fg_trace_now(kv->options.trace);
   fg_status status = FG_OK;
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < f->request_count; i++) {
@@ -277,7 +276,7 @@ static fg_status wait_requests(fg_kv_cache *kv, fg_kv_frame *f, const char *what
   f->request_count = f->requests_ended = 0;
   if (!ended)
     fg_trace_span(kv->options.trace, kv->track, FG_SPAN_WAIT_READ, what, (int)f->layer, bytes, begin,
-                  fg_now_ns());
+                  fg_trace_now(kv->options.trace));
   return status;
 }
 

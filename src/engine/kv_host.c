@@ -187,7 +187,8 @@ static fg_status attend_here(fg_kv_host *h, const fg_kv_host_run *run, fg_error 
   call.batch.chunk_list = run->chunk_list;
   call.batch.page_tables = run->page_tables;
   call.params.attention.segment = (fg_key_segment){.end_key = run->end, .pauses = true};
-  return fg_cpu_executor_run(h->executor, &call, err);
+  return h->device->ops->host_run ? h->device->ops->host_run(h->device, &call, err)
+                                  : fg_cpu_executor_run(h->executor, &call, err);
 }
 
 // The run's rows of a copy that begins at `offset`, to the device's `to`, where they follow each other too.

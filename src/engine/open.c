@@ -6,13 +6,13 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "base/clock.h"
 #include "base/size.h"
 #include "engine/draft.h"
 #include "engine/engine_internal.h"
 #include "engine/engine_state.h"
 #include "engine/kept_prefixes.h"
 #include "engine/sharing.h"
+#include "engine/simulate.h"
 #include "engine/sparsity.h"
 #include "kernels/attention.h"
 #include "plan/pass_policy.h"
@@ -22,6 +22,7 @@ enum {
   // What the process grows by without being counted one by one: requests in flight, their text and JSON,
   // the C library's heap, stacks.
   SLACK_BYTES = 10 * 1024 * 1024,
+  SIMULATED_PROCESS_BYTES = 256 * 1024 * 1024, // of a simulated machine: the same in every run
 };
 
 // ---- options ---------------------------------------------------------------------------------------------
@@ -101,13 +102,16 @@ static fg_status open_machine(fg_engine *e, fg_io_backend_id backend, fg_error *
   uint64_t limit = e->options.host_memory;
   if (!limit) limit = (uint64_t)(0.85 * (double)fg_machine_memory_available());
   fg_status status = fg_budget_create(&e->host, "host memory", "--host-memory", limit, err);
+  if (status == FG_OK) status = fg_engine_open_simulation(e, err);
   if (status == FG_OK) status = fg_trace_create(&e->trace, e->options.trace_path, err);
   if (status == FG_OK) status = fg_threads_create(&e->threads, e->options.threads, err);
   if (status != FG_OK) return status;
+  fg_engine_start_clock(e);
   e->sample_track = fg_trace_track(e->trace, "sampling");
   e->step_track = fg_trace_track(e->trace, "steps");
   // Deep enough that the whole ring can be on its way while an operation without weights computes.
-  fg_io_options io = {.backend = backend, .depth = 128, .budget = e->host, .trace = e->trace};
+  fg_io_options io = {
+      .backend = backend, .depth = 128, .budget = e->host, .trace = e->trace, .simulation = e->simulation};
   status = fg_io_create(&e->io, &io, err);
   if (status == FG_OK) status = fg_io_create(&e->table_io, &io, err);
   return status;
@@ -141,6 +145,7 @@ static fg_status choose_attention(fg_engine *e, bool one_memory, fg_error *err) 
 
 static fg_status choose_device(fg_engine *e, bool *one_memory, fg_error *err) {
   e->device_name = e->options.device ? e->options.device : "cpu";
+  if (e->simulation) e->device_name = fg_engine_simulated_device(e);
   if (!fg_device_family(e->device_name))
     return fg_fail(err, FG_INVALID, "--device %s: no such device here", e->device_name);
   fg_status status = fg_device_find(e->device_name, &e->device_found, err);
@@ -209,8 +214,9 @@ static fg_status open_model(fg_engine *e, const fg_weight_wish *weights, bool pl
                               .log = &e->log,
                               .progress = e->options.packing ? forward_packing : NULL,
                               .user = e};
-  fg_status status =
-      plan_only ? fg_model_look(&e->model, &options, err) : fg_model_open(&e->model, &options, err);
+  fg_status status = e->simulation ? fg_model_inspect(&e->model, &options, err)
+                     : plan_only   ? fg_model_look(&e->model, &options, err)
+                                   : fg_model_open(&e->model, &options, err);
   if (status == FG_OK && !e->model->store)
     status = fg_model_expected_store(&e->model->store, e->model, &options, err);
   if (status != FG_OK) return status;
@@ -241,7 +247,8 @@ fg_device_options fg_engine_device_options(const fg_engine *e, uint32_t max_rows
                                .host = e->host,
                                .memory = e->device_budget,
                                .threads = e->threads,
-                               .trace = e->trace};
+                               .trace = e->trace,
+                               .simulation = e->simulation};
   for (uint32_t r = 0; r < g->register_count; r++)
     if (g->register_width[r] > options.max_width) options.max_width = g->register_width[r];
   const fg_store *store = e->model->store;
@@ -280,6 +287,7 @@ static uint32_t wished_seqs(const fg_engine *e) {
 
 // What the KV cache may take of the disk: all that is free but a tenth.
 static uint64_t disk_room(const fg_engine *e) {
+  if (e->simulation) return fg_engine_simulated_disk(e);
   struct statvfs fs;
   if (!e->options.offload_dir || statvfs(e->options.offload_dir, &fs) != 0) return 0;
   return (uint64_t)fs.f_bavail * fs.f_frsize / 10 * 9;
@@ -289,7 +297,7 @@ static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
   const fg_engine_options *o = &e->options;
   const fg_graph *g = e->model->graph;
   fg_status status = FG_OK;
-  e->process_bytes = fg_process_rss() + SLACK_BYTES;
+  e->process_bytes = e->simulation ? SIMULATED_PROCESS_BYTES : fg_process_rss() + SLACK_BYTES;
   if (e->draft_model) e->process_bytes -= fg_draft_model_resident(e->draft_model); // reserved by it
   status =
       fg_budget_reserve(e->host, e->process_bytes, "the process, its libraries and requests in flight", err);
@@ -356,7 +364,9 @@ fg_status fg_engine_open_runner(fg_engine *e, fg_error *err) {
                                 .pages = e->policy.pages,
                                 .page_tokens = e->model->graph->kv.page_tokens,
                                 .max_len = e->policy.max_len,
-                                .writes_once = e->policy.open_slots > 0};
+                                .writes_once = e->policy.open_slots > 0,
+                                .blocks = fg_engine_is_without(e, "continuous"),
+                                .apart = fg_engine_is_without(e, "mixed")};
   fg_speculation_begin(&e->speculation);
   if (status == FG_OK) fg_sharing_open(e, &limits);
   if (status == FG_OK) fg_kept_prefixes_open_runner(e, limits.pages);
@@ -473,10 +483,12 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   if (status == FG_OK) status = choose_device(e, &one_memory, err);
   if (status == FG_OK) status = open_draft_model(e, plan_only, err);
   if (status == FG_OK) status = open_model(e, &weights, plan_only, err);
+  if (status == FG_OK) status = fg_engine_check_simulation(e, err);
   if (status == FG_OK) status = open_text(e, err);
   if (status == FG_OK && e->draft_model) status = fg_draft_model_check(e->draft_model, e, err);
   if (status == FG_OK && !one_memory)
     status = fg_budget_create(&e->device_budget, "device memory", "--device-memory", device_limit(e), err);
+  if (status == FG_OK && !one_memory && e->simulation) fg_budget_make_hollow(e->device_budget);
   if (one_memory) e->device_budget = e->host;
   if (status == FG_OK) status = fg_kept_prefixes_open(e, plan_only, err);
   if (status == FG_OK) status = make_policy(e, one_memory, err);
@@ -490,7 +502,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
     log_tiers(e);
     log_forecast(e);
     log_unregistered(e);
-    fg_engine_begin_history(e, fg_now_ns());
+    fg_engine_begin_history(e, fg_trace_now(e->trace));
   }
   *out = e;
   return FG_OK;
@@ -521,6 +533,7 @@ void fg_engine_close(fg_engine *e) {
   if (e->device_budget != e->host) fg_budget_destroy(e->device_budget);
   fg_budget_destroy(e->host);
   fg_forecast_free(&e->forecast);
+  free(e->simulation);
   free(e->sequences);
   free(e);
 }

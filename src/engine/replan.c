@@ -271,6 +271,7 @@ static uint64_t shrunk_limit(const fg_engine *e) {
 static uint64_t wanted_limit(fg_engine *e) {
   const uint64_t limit = fg_budget_limit(e->host), wished = e->wished_limit, now = fg_now_ns();
   e->wished_limit = 0;
+  if (e->simulation) return limit; // its memory is nobody else's
   if (wished) return wished < limit ? wished : limit;
   if (e->shrink_refused || 1e-9 * (double)(now - e->memory_ns) < MEMORY_SECONDS) return limit;
   e->memory_ns = now;
@@ -281,7 +282,8 @@ fg_status fg_engine_replan(fg_engine *e, fg_error *err) {
   const uint64_t limit = wanted_limit(e);
   if (limit < fg_budget_limit(e->host)) return shrink_to(e, limit, err);
   if (e->beyond_pass) return leave_passes(e, err);
-  if (e->forecast.known && e->forecast.taken >= CHECK_SECONDS) return check_rates(e, err);
+  // A simulated machine is what its figures say.
+  if (e->forecast.known && !e->simulation && e->forecast.taken >= CHECK_SECONDS) return check_rates(e, err);
   return FG_OK;
 }
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/hash.h"
 #include "engine/panel_load.h"
 
@@ -136,6 +135,10 @@ static fg_status load_all_resident(fg_weight_stream *s, fg_error *err) {
     status = fg_device_host_create(d, bytes[1], "weights in host memory", (void **)&s->host_block, err);
   if (status != FG_OK) return status;
   if (s->device_block) s->device_host = fg_device_host_pointer(d, s->device_block);
+  if (fg_io_is_simulated(s->options.io)) { // they are there, without a byte of theirs
+    for (uint32_t i = 0; i < store->panel_count; i++) s->verified[i] = true;
+    return FG_OK;
+  }
   void *bounce = NULL;
   if (s->device_block && !s->device_host)
     status =
@@ -311,10 +314,10 @@ static fg_status wait_loaded(fg_weight_stream *s, entry *e, fg_error *err) {
   fg_device *d = s->options.device;
   fg_status status = FG_OK;
   if (e->state == ENTRY_READING) {
-    uint64_t begin = fg_now_ns();
+    uint64_t begin = fg_trace_now(s->options.trace);
     status = finish_read(s, e, err);
     fg_trace_span(s->options.trace, s->track, FG_SPAN_WAIT_READ, NULL, e->read.layer, e->bytes, begin,
-                  fg_now_ns());
+                  fg_trace_now(s->options.trace));
   }
   if (status == FG_OK && !s->verified[e->panel]) status = check_ring(s, err);
   return status == FG_OK ? d->ops->queue_wait(d, FG_QUEUE_COMPUTE, e->loaded, err) : status;

@@ -129,6 +129,15 @@ static json_t *prefix_cache_json(const fg_engine_stats *s) {
                    "damaged_pages", n(s->prefix_pages_damaged), "seconds", s->seconds_prefixes);
 }
 
+json_t *fg_stats_simulation(const fg_engine *engine) {
+  fg_engine_simulation s;
+  if (!fg_engine_get_simulation(engine, &s)) return NULL;
+  json_t *busy = json_object();
+  for (int u = 0; u < FG_UNIT_COUNT; u++)
+    json_object_set_new(busy, fg_unit_name((fg_unit)u), json_real(s.busy[u]));
+  return json_pack("{s:s,s:f,s:o}", "machine", s.machine, "seconds", s.seconds, "busy_s", busy);
+}
+
 json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run) {
   fg_engine_stats s;
   fg_engine_info info;
@@ -136,11 +145,12 @@ json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run) {
   fg_engine_describe(engine, &info);
   json_t *policy = fg_engine_policy_json(engine);
   const fg_history *history = fg_engine_history(engine);
-  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O*,s:o,s:o}", "version",
+  return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o*,s:O*,s:o,s:o}", "version",
                    FG_VERSION, "command", run->command, "outcome", run->outcome, "model", model_json(&info),
                    "policy", policy ? policy : json_null(), "predicted", fg_stats_predicted(engine), "phases",
                    phases_json(run, &s), "tokens", tokens_json(&s, run->run_seconds), "tiers",
                    tiers_json(&info, &s), "experts", experts_json(&s), "sparse_attention", sparse_json(&s),
-                   "crossing", crossing_json(&s), "prefix_cache", prefix_cache_json(&s), "rows", run->rows,
-                   "last_steps", steps_json(history), "timeline", timeline_json(history));
+                   "crossing", crossing_json(&s), "prefix_cache", prefix_cache_json(&s), "simulation",
+                   fg_stats_simulation(engine), "rows", run->rows, "last_steps", steps_json(history),
+                   "timeline", timeline_json(history));
 }

@@ -19,4 +19,7 @@ json_t *fg_stats_json(const fg_engine *engine, const fg_stats_run *run);
 // What was planned as an object, null where nothing is known; new reference.
 json_t *fg_stats_predicted(const fg_engine *engine);
 
+// Of a simulation, for how long each unit of the machine was busy; NULL of any other run. New reference.
+json_t *fg_stats_simulation(const fg_engine *engine);
+
 #endif
