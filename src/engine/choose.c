@@ -109,7 +109,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 static bool rehearse(fg_engine *e) {
   fg_forecast *f = &e->forecast;
   const double seconds = f->plan.predicted.seconds;
-  if (seconds < REHEARSED_SECONDS || !e->model->store->file) return false;
+  if (e->simulation || seconds < REHEARSED_SECONDS || !e->model->store->file) return false;
   const fg_rehearsal_options options = {
       .graph = e->model->graph,
       .store = e->model->store,
