@@ -400,6 +400,7 @@ class Clients(Serving):
         with self.serve() as server:
             server.post("/v1/completions", {"prompt": "x", "guided_regex": "a"})  # what is for forms stays theirs
             self.idle_again(server)
+            self.wait_for(server, "http_exchanges", 1)  # its own: what was answered before is gone, too
             used = self.figure(server, 'request_memory_bytes{what="used"}')
             for i in range(5):
                 server.post("/v1/completions", {"prompt": "x", "guided_regex": f"a{{{i}}}b", "stream": i % 2 == 1})
