@@ -1,8 +1,6 @@
 #include "device/opencl_api.h"
 
-#include <dlfcn.h>
-#include <stddef.h>
-#include <string.h>
+#include "base/shared_library.h"
 
 #if defined(__APPLE__)
 #define LIBRARY "/System/Library/Frameworks/OpenCL.framework/OpenCL"
@@ -10,29 +8,22 @@
 #define LIBRARY "libOpenCL.so.1"
 #endif
 
-static const struct {
-  const char *name;
-  size_t offset;
-} functions[] = {
+static const fg_shared_function functions[] = {
 #define FUNCTION(name) {#name, offsetof(fg_opencl_api, name)},
     FG_OPENCL_FUNCTIONS(FUNCTION)
 #undef FUNCTION
 };
 
 fg_status fg_opencl_load(fg_opencl_api *out, fg_error *err) {
-  void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    return fg_fail(err, FG_NOT_FOUND,
-                   "libOpenCL.so.1 is not installed; the driver of the device brings it, or on Debian: "
-                   "apt install ocl-icd-libopencl1");
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    void *address = dlsym(library, functions[i].name);
-    if (!address)
-      return fg_fail(err, FG_UNSUPPORTED, "libOpenCL.so.1 has no %s; OpenCL 1.2 or newer is wanted",
-                     functions[i].name);
-    memcpy((char *)out + functions[i].offset, &address, sizeof address);
-  }
-  return FG_OK;
+  static const fg_shared_library library = {
+      .file = LIBRARY,
+      .name = "libOpenCL.so.1",
+      .advice = "the driver of the device brings it, or on Debian: apt install ocl-icd-libopencl1",
+      .wanted = "OpenCL 1.2 or newer",
+      .functions = functions,
+      .count = sizeof functions / sizeof *functions};
+  void *handle; // stays, as drivers do
+  return fg_shared_library_open(&handle, &library, out, err);
 }
 
 const char *fg_opencl_error(cl_int code) {

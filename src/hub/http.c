@@ -1,7 +1,6 @@
 #include "hub/http.h"
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/shared_library.h"
 #include "base/system.h"
 
 enum { MAX_REDIRECTS = 8, CONNECT_S = 10 };
@@ -33,10 +33,7 @@ typedef struct curl_api {
   void (*free)(void *);
 } curl_api;
 
-static const struct {
-  const char *name;
-  size_t offset;
-} functions[] = {
+static const fg_shared_function functions[] = {
     {"curl_global_init", offsetof(curl_api, global_init)},
     {"curl_easy_init", offsetof(curl_api, easy_init)},
     {"curl_easy_cleanup", offsetof(curl_api, easy_cleanup)},
@@ -55,16 +52,15 @@ static const struct {
 };
 
 static fg_status load_curl(curl_api *out, fg_error *err) {
-  void *library = dlopen(FG_SHARED_LIBRARY("libcurl", "4"),
-                         RTLD_NOW | RTLD_LOCAL); // stays: it cannot be unloaded cleanly
-  if (!library)
-    return fg_fail(err, FG_NOT_FOUND, "libcurl is missing (Debian: apt install libcurl4): %s", dlerror());
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    void *address = dlsym(library, functions[i].name);
-    if (!address)
-      return fg_fail(err, FG_UNSUPPORTED, "libcurl has no %s; 7.85 or newer is wanted", functions[i].name);
-    memcpy((char *)out + functions[i].offset, &address, sizeof address);
-  }
+  static const fg_shared_library library = {.file = FG_SHARED_LIBRARY("libcurl", "4"),
+                                            .name = "libcurl",
+                                            .advice = "on Debian: apt install libcurl4",
+                                            .wanted = "7.85 or newer",
+                                            .functions = functions,
+                                            .count = sizeof functions / sizeof *functions};
+  void *handle; // stays: it cannot be unloaded cleanly
+  const fg_status status = fg_shared_library_open(&handle, &library, out, err);
+  if (status != FG_OK) return status;
   CURLcode code = out->global_init(CURL_GLOBAL_DEFAULT);
   return code ? fg_fail(err, FG_INTERNAL, "libcurl does not start: %s", out->easy_strerror(code)) : FG_OK;
 }

@@ -1,39 +1,27 @@
 #include "plan/solver.h"
 
-#include <dlfcn.h>
-#include <stddef.h>
-#include <string.h>
-
+#include "base/shared_library.h"
 #include "base/system.h"
 
 fg_status fg_solver_open(fg_solver *out, fg_error *err) {
-  static const struct {
-    const char *name;
-    size_t offset;
-  } functions[] = {{"Clp_newModel", offsetof(fg_solver, new_model)},
-                   {"Clp_deleteModel", offsetof(fg_solver, delete_model)},
-                   {"Clp_setLogLevel", offsetof(fg_solver, set_log_level)},
-                   {"Clp_loadProblem", offsetof(fg_solver, load_problem)},
-                   {"Clp_primal", offsetof(fg_solver, primal)},
-                   {"Clp_status", offsetof(fg_solver, status)},
-                   {"Clp_primalColumnSolution", offsetof(fg_solver, solution)}};
-  *out = (fg_solver){.library = dlopen(FG_SHARED_LIBRARY("libClp", "1"), RTLD_NOW | RTLD_LOCAL)};
-  if (!out->library)
-    return fg_fail(err, FG_NOT_FOUND,
-                   "libClp.so.1 (COIN-OR CLP, by which memory is planned) is not installed; "
-                   "on Debian: apt install coinor-libclp1");
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    void *address = dlsym(out->library, functions[i].name);
-    if (!address) {
-      fg_solver_close(out);
-      return fg_fail(err, FG_UNSUPPORTED, "libClp has no %s", functions[i].name);
-    }
-    memcpy((char *)out + functions[i].offset, &address, sizeof address);
-  }
-  return FG_OK;
+  static const fg_shared_function functions[] = {{"Clp_newModel", offsetof(fg_solver, new_model)},
+                                                 {"Clp_deleteModel", offsetof(fg_solver, delete_model)},
+                                                 {"Clp_setLogLevel", offsetof(fg_solver, set_log_level)},
+                                                 {"Clp_loadProblem", offsetof(fg_solver, load_problem)},
+                                                 {"Clp_primal", offsetof(fg_solver, primal)},
+                                                 {"Clp_status", offsetof(fg_solver, status)},
+                                                 {"Clp_primalColumnSolution", offsetof(fg_solver, solution)}};
+  static const fg_shared_library library = {.file = FG_SHARED_LIBRARY("libClp", "1"),
+                                            .name = "libClp (COIN-OR CLP, by which memory is planned)",
+                                            .advice = "on Debian: apt install coinor-libclp1",
+                                            .wanted = "1.17 or newer",
+                                            .functions = functions,
+                                            .count = sizeof functions / sizeof *functions};
+  *out = (fg_solver){0};
+  return fg_shared_library_open(&out->library, &library, out, err);
 }
 
 void fg_solver_close(fg_solver *solver) {
-  if (solver->library) dlclose(solver->library);
+  fg_shared_library_close(solver->library);
   *solver = (fg_solver){0};
 }

@@ -1,15 +1,9 @@
 #include "serve/mhd.h"
 
-#include <dlfcn.h>
-#include <stddef.h>
-#include <string.h>
-
+#include "base/shared_library.h"
 #include "base/system.h"
 
-static const struct {
-  const char *name;
-  size_t offset;
-} functions[] = {
+static const fg_shared_function functions[] = {
     {"MHD_start_daemon", offsetof(fg_mhd, start_daemon)},
     {"MHD_quiesce_daemon", offsetof(fg_mhd, quiesce_daemon)},
     {"MHD_stop_daemon", offsetof(fg_mhd, stop_daemon)},
@@ -26,16 +20,12 @@ static const struct {
 };
 
 fg_status fg_mhd_load(fg_mhd *out, fg_error *err) {
-  void *library = dlopen(FG_SHARED_LIBRARY("libmicrohttpd", "12"), RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    return fg_fail(err, FG_NOT_FOUND, "libmicrohttpd is missing (Debian: apt install libmicrohttpd12): %s",
-                   dlerror());
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    void *address = dlsym(library, functions[i].name);
-    if (!address)
-      return fg_fail(err, FG_UNSUPPORTED, "libmicrohttpd has no %s; 0.9.75 or newer is wanted",
-                     functions[i].name);
-    memcpy((char *)out + functions[i].offset, &address, sizeof address);
-  }
-  return FG_OK;
+  static const fg_shared_library library = {.file = FG_SHARED_LIBRARY("libmicrohttpd", "12"),
+                                            .name = "libmicrohttpd",
+                                            .advice = "on Debian: apt install libmicrohttpd12",
+                                            .wanted = "0.9.75 or newer",
+                                            .functions = functions,
+                                            .count = sizeof functions / sizeof *functions};
+  void *handle; // stays: threads of the library may run on
+  return fg_shared_library_open(&handle, &library, out, err);
 }
