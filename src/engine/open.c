@@ -22,6 +22,8 @@ enum {
   // What the process grows by without being counted one by one: requests in flight, their text and JSON,
   // the C library's heap, stacks.
   SLACK_BYTES = 10 * 1024 * 1024,
+  // The process that runs what was planned is not quite as large as the one that planned it.
+  PLANNED_BYTES = 2 * 1024 * 1024,
   SIMULATED_PROCESS_BYTES = 256 * 1024 * 1024, // of a simulated machine: the same in every run
 };
 
@@ -293,11 +295,12 @@ static uint64_t disk_room(const fg_engine *e) {
   return (uint64_t)fs.f_bavail * fs.f_frsize / 10 * 9;
 }
 
-static fg_status make_policy(fg_engine *e, bool one_memory, fg_error *err) {
+static fg_status make_policy(fg_engine *e, bool one_memory, bool plan_only, fg_error *err) {
   const fg_engine_options *o = &e->options;
   const fg_graph *g = e->model->graph;
   fg_status status = FG_OK;
   e->process_bytes = e->simulation ? SIMULATED_PROCESS_BYTES : fg_process_rss() + SLACK_BYTES;
+  if (plan_only && !e->simulation) e->process_bytes += PLANNED_BYTES;
   if (e->draft_model) e->process_bytes -= fg_draft_model_resident(e->draft_model); // reserved by it
   status =
       fg_budget_reserve(e->host, e->process_bytes, "the process, its libraries and requests in flight", err);
@@ -491,7 +494,7 @@ static fg_status open_engine(fg_engine **out, const fg_engine_options *options, 
   if (status == FG_OK && !one_memory && e->simulation) fg_budget_make_hollow(e->device_budget);
   if (one_memory) e->device_budget = e->host;
   if (status == FG_OK) status = fg_kept_prefixes_open(e, plan_only, err);
-  if (status == FG_OK) status = make_policy(e, one_memory, err);
+  if (status == FG_OK) status = make_policy(e, one_memory, plan_only, err);
   if (status == FG_OK && !plan_only) status = fg_engine_open_runner(e, err);
   if (status != FG_OK) {
     fg_engine_close(e);
